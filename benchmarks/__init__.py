@@ -1,0 +1,1 @@
+"""Tables of fad beside its peers: `python -m benchmarks --help`."""

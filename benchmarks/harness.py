@@ -1,0 +1,163 @@
+"""Side-by-side measurement: rounds of [fad, peer, peer, ...] in one process, medians and quartiles, ratios.
+
+Interleaving is the point. On a shared machine a slow minute then slows every column of a row alike,
+and the ratio of medians survives it.
+"""
+
+import math
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .peers import Peer
+
+SECOND, BYTES = "s", "B"
+PREFIXES = {SECOND: {1: "", 1e-3: "m", 1e-6: "µ", 1e-9: "n"}, BYTES: {1e9: "G", 1e6: "M", 1e3: "k", 1: ""}}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    `build(peer)` prepares everything and returns a function of no arguments, or None where the peer has no
+    such thing. That function is timed; with `reports=True` it returns the figure itself (bytes, seconds).
+    """
+
+    name: str
+    build: Callable[[Peer], Callable[[], Any] | None]
+    reports: bool = False
+    unit: str = SECOND
+    per: int = 1  # divide the figure by this: nodes, steps, ...
+    per_name: str = ""
+    rounds: int = 25
+    goal: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Median and quartiles of one cell."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Result:
+    row: Row
+    figures: dict[str, Figure]
+    errors: dict[str, str]
+
+
+def measure(row: Row, peers: list[Peer], rounds: int | None = None) -> Result:
+    """Build the row for each peer, then take `rounds` interleaved samples of each."""
+    samplers: dict[str, Callable[[], float]] = {}
+    errors: dict[str, str] = {}
+    for peer in peers:
+        try:
+            run = row.build(peer)
+            if run is not None:
+                samplers[peer.name] = run if row.reports else timed(run, peer.sync)
+        except Exception as error:  # one broken peer must not take the table with it
+            errors[peer.name] = f"{type(error).__name__}: {error}".splitlines()[0]
+    samples: dict[str, list[float]] = {name: [] for name in samplers}
+    for turn in range(rounds or row.rounds):
+        order = list(samplers)
+        for name in order[turn % len(order) :] + order[: turn % len(order)] if order else []:
+            samples[name].append(samplers[name]() / row.per)
+    return Result(row, {name: summarise(taken) for name, taken in samples.items()}, errors)
+
+
+def timed(run: Callable[[], Any], sync: Callable[[Any], Any], at_least: float = 2e-3) -> Callable[[], float]:
+    """A sampler: seconds per call of `run`, over enough calls that one sample lasts `at_least` seconds."""
+    sync(run())  # warm: imports, caches, first-touch memory
+    begin = time.perf_counter()
+    sync(run())
+    once = time.perf_counter() - begin
+    calls = max(1, math.ceil(at_least / max(once, 1e-9)))
+
+    def sample() -> float:
+        # Garbage collection stays on: a user pays for it too.
+        begin = time.perf_counter()
+        for _ in range(calls):
+            result = run()
+        sync(result)
+        return (time.perf_counter() - begin) / calls
+
+    return sample
+
+
+def summarise(taken: list[float]) -> Figure:
+    """Median and quartiles; both quartiles are the median when one sample was taken."""
+    if len(taken) < 2:
+        return Figure(taken[0], taken[0], taken[0])
+    low, median, high = statistics.quantiles(taken, n=4, method="inclusive")
+    return Figure(median, low, high)
+
+
+def in_new_process(code: str) -> float:
+    """Run `code` in a fresh interpreter at the repository's root; what it prints last is the figure."""
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1])
+    return float(done.stdout.split()[-1])
+
+
+# ---- the table
+
+
+def human(value: float, unit: str) -> str:
+    """A figure with three significant digits and the prefix that suits it: 3.1e-5, "s" -> "31 µs"."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} {unit}"
+    prefixes = PREFIXES.get(unit, {1: ""})
+    scale = max((scale for scale in prefixes if abs(value) >= scale * 0.9995), default=min(prefixes))
+    number = float(f"{value / scale:.3g}")
+    digits = max(0, 2 - math.floor(math.log10(abs(number))))
+    return f"{number:.{digits}f} {prefixes[scale]}{unit}"
+
+
+def cell(result: Result, name: str) -> str:
+    """Median [quartiles], and for a peer how many times fad's figure it is."""
+    if name in result.errors:
+        return "fails"
+    if name not in result.figures:
+        return "-"
+    figure, unit = result.figures[name], result.row.unit
+    text = human(figure.median, unit)
+    if figure.low != figure.high:
+        text += f" [{human(figure.low, unit)}, {human(figure.high, unit)}]"
+    if name != "fad" and "fad" in result.figures:
+        text += f" **{ratio(result, name):.2f}x**"
+    return text
+
+
+def ratio(result: Result, name: str) -> float:
+    """The peer's median over fad's: above 1, fad is ahead."""
+    return result.figures[name].median / result.figures["fad"].median
+
+
+def table(title: str, results: Iterable[Result], names: list[str]) -> str:
+    """A Markdown table that is also aligned for a terminal."""
+    results = list(results)
+    grid = [["row", *names, "goal"]]
+    for result in results:
+        label = result.row.name + (f", per {result.row.per_name}" if result.row.per_name else "")
+        grid.append([label, *(cell(result, name) for name in names), result.row.goal or "-"])
+    means = ["geometric mean of ratios"]
+    for name in names:
+        ratios = [ratio(r, name) for r in results if name != "fad" and {name, "fad"} <= r.figures.keys()]
+        means.append(f"**{statistics.geometric_mean(ratios):.2f}x**" if ratios else "-")
+    if any(text != "-" for text in means[1:]):
+        grid.append([*means, "-"])
+    widths = [max(len(line[column]) for line in grid) for column in range(len(grid[0]))]
+    grid.insert(1, ["-" * width for width in widths])
+    lines = [f"| {' | '.join(text.ljust(w) for text, w in zip(line, widths))} |" for line in grid]
+    notes = [f"- {r.row.name}, {name}: {why}" for r in results for name, why in r.errors.items()]
+    return "\n".join([f"### {title}", "", *lines, *([""] if notes else []), *notes, ""])

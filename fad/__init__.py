@@ -1,0 +1,50 @@
+"""fad: derivatives of NumPy code, forward and reverse, to any order.
+
+>>> import numpy as np, fad
+>>> fad.grad(np.tanh)(0.0)
+np.float64(1.0)
+"""
+
+from fad import tree
+from fad.batch import vmap
+from fad.expr import Const, Expr, Var
+from fad.function import Function
+from fad.modes import ModeReport, compare_modes
+from fad.numpy.at import at
+from fad.trace import value
+from fad.transforms import (
+    grad,
+    hessian,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jvp,
+    linearize,
+    stop_gradient,
+    trace,
+    value_and_grad,
+    var,
+    vjp,
+)
+
+__version__ = "0.1.0"
+_LATER = ("initializers", "losses", "nn", "numpy", "optim", "random", "stax", "testing", "train")
+
+
+def __getattr__(name: str) -> object:
+    """Modules beyond the core load at first use, which keeps ``import fad`` quick."""
+    if name in _LATER:
+        import importlib
+
+        return importlib.import_module(f"fad.{name}")
+    raise AttributeError(f"module 'fad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_LATER])
+
+
+__all__ = ["Const", "Expr", "Function", "ModeReport", "Var", "at", "compare_modes", "grad", "hessian", "hvp", "jacfwd",
+           "jacobian", "jacrev", "jvp", "linearize", "stop_gradient", "trace", "tree", "value", "value_and_grad", "var",
+           "vjp", "vmap"]

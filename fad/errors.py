@@ -1,0 +1,86 @@
+"""Errors that answer five questions: what, what was got, the rule, where in the user's code, the fix.
+
+>>> raise ShapeError("reshape: sizes differ", got="f64[3] to (2, 2)", rule="3 != 4", fix="pass (3,)")
+Traceback (most recent call last):
+    ...
+fad.errors.ShapeError: reshape: sizes differ: got f64[3] to (2, 2); 3 != 4...
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = [
+    "FadError",
+    "ShapeError",
+    "DtypeError",
+    "TreeError",
+    "TraceError",
+    "AssignmentError",
+    "OutOfRangeError",
+    "KeyMissingError",
+    "NonFiniteError",
+    "user_line",
+]
+
+_OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_NOT_USERS = (_OWN, os.sep + "numpy" + os.sep, os.sep + "optree" + os.sep, "<frozen", "<__array_function__")
+
+
+def user_line() -> str:
+    """The innermost line of the stack outside fad and NumPy, as ``file:line in function``."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if not any(part in path for part in _NOT_USERS):
+            return f"{os.path.relpath(path) if os.path.isabs(path) else path}:{frame.f_lineno} in {frame.f_code.co_name}"
+        frame = frame.f_back
+    return "an unknown line"
+
+
+class FadError(Exception):
+    """Base of all errors fad raises on purpose."""
+
+    def __init__(self, what: str, *, got: object = None, rule: str = "", where: str = "", fix: str = ""):
+        text = what
+        if got is not None:
+            text += f": got {got}"
+        if rule:
+            text += f"; {rule}"
+        text += f"\n  at {where or user_line()}"
+        if fix:
+            text += f"\n  fix: {fix}"
+        super().__init__(text)
+
+
+class ShapeError(FadError, ValueError):
+    """Shapes that do not fit."""
+
+
+class DtypeError(FadError, TypeError):
+    """A value of a type or dtype that cannot be used here."""
+
+
+class TreeError(FadError, ValueError):
+    """Pytrees whose structures differ."""
+
+
+class TraceError(FadError, TypeError):
+    """A node asked for what only a number has, or used where its trace is not."""
+
+
+class AssignmentError(FadError, TypeError):
+    """Assignment into an immutable node, or of a node into an array."""
+
+
+class OutOfRangeError(FadError, IndexError):
+    """An index outside its axis."""
+
+
+class KeyMissingError(FadError, TypeError):
+    """A random function called without a key."""
+
+
+class NonFiniteError(FadError, FloatingPointError):
+    """NaN or infinity where training cannot go on."""

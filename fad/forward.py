@@ -1,0 +1,88 @@
+"""Forward mode: dual numbers. One sweep in creation order carries each node's tangent beside its value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fad.expr import Expr
+from fad.primitive import Joint, Jvp, Linear, Partials, Primitive
+from fad.primitives.elementwise import cast, strong_multiply
+from fad.primitives.reduce import expand
+from fad.trace import Trace
+
+__all__ = ["push", "tangents_of"]
+
+
+def tangents_of(trace: Trace, tangents: list, outputs: list) -> list:
+    """Tangents of the outputs for these tangents of the trace's inputs; None where an output does not depend on them."""
+    nodes, plain = trace.dependents(outputs)
+    dots = {var.id: t for var, t in zip(trace.inputs, tangents, strict=True) if t is not None}
+    masked: set[int] = set()
+    with np.errstate(all="ignore"):
+        for node in nodes:
+            found = {i: dots[a.id] for i, a in enumerate(node.args) if isinstance(a, Expr) and a.id in dots}
+            if not found or node.op.derivative is None:
+                continue
+            mask = any(isinstance(a, Expr) and a.id in masked for a in node.args) if masked else False
+            args = tuple(primal(a, plain) for a in node.args)
+            dot = push(node.op, found, mask, primal(node, plain), args, node.params)
+            if dot is None:
+                continue
+            dots[node.id] = _like(dot, node)
+            if mask or node.op.selects:
+                masked.add(node.id)
+    return [dots.get(y.id) if isinstance(y, Expr) else None for y in outputs]
+
+
+def primal(a: Any, plain: bool) -> Any:
+    """An argument as rules see it: its value in a plain sweep, the node itself otherwise."""
+    return a.value if plain and isinstance(a, Expr) and a.value is not None else a
+
+
+def scale(t: Any, factor: Any, masked: bool) -> Any:
+    """factor * t. Where t went through a selection its zeros are structural, and stay zero against inf and NaN."""
+    if isinstance(factor, int | float) and factor == 1:
+        return t
+    return strong_multiply(t, factor) if masked else t * factor
+
+
+def _like(dot: Any, node: Expr) -> Any:
+    if dot.shape != node.shape:
+        dot = np.broadcast_to(dot, node.shape)
+    return cast(dot, node.dtype)
+
+
+def push(op: Primitive, tangents: dict, masked: bool, out: Any, args: tuple, params: dict) -> Any:
+    """The tangent of ``out = op(*args, **params)`` for tangents by argument position; None where it is zero."""
+    fact = op.derivative
+    if isinstance(fact, Jvp):
+        return fact.rule(tangents, out, *args, **params)
+    if isinstance(fact, Joint):
+        return fact.push(tangents, *args, **params)
+    if isinstance(fact, Partials):
+        factors = partials(fact, tuple(tangents), out, args)
+        terms = [scale(t, p, masked) for t, p in zip(tangents.values(), factors, strict=True) if p is not None]
+    elif isinstance(fact, Linear):
+        terms = [fact.push[i](t, *args, **params) if fact.push else op(*args[:i], t, *args[i + 1 :], **params)
+                 for i, t in tangents.items() if i < len(fact.transpose) and fact.transpose[i]]
+    else:
+        weight = fact.weight(expand(out, args[0], params["axes"]), args[0], params["axes"])
+        terms = [np.sum(scale(tangents[0], weight, masked), axis=params["axes"], keepdims=params["keepdims"])]
+    if not terms:
+        return None
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+def partials(fact: Partials, active: tuple, out: Any, args: tuple) -> list:
+    """One partial for each active argument; None for those that are zero everywhere."""
+    if fact.ties:
+        both = fact.ties(active, out, *args)
+        return [both[i] for i in active]
+    rules = [fact.rules[i] for i in active]
+    found = [rule(out, *args) if callable(rule) else rule for rule in rules]
+    return [None if isinstance(p, int | float) and p == 0 else p for p in found]

@@ -1,0 +1,119 @@
+"""Sliding-window arithmetic shared by convolution and pooling. No numba here.
+
+Output position `o` and tap `k` of the window meet at input position `o * stride + k * dilation - pad_low`.
+Kernels are written once, for three spatial dimensions; one and two are viewed as three with leading 1s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fad.errors import DtypeError, ShapeError
+
+__all__ = ["Windows", "kernel_dtype", "check_cotangent", "lift", "lift_data", "lift_weights"]
+
+Ints = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How a window slides over `spatial`, the spatial shape of an input (1 to 3 dimensions)."""
+
+    spatial: Ints
+    window: Ints
+    strides: Ints
+    padding: tuple[tuple[int, int], ...]
+    dilation: Ints
+
+    def __post_init__(self) -> None:
+        rank = len(self.spatial)
+        if rank not in (1, 2, 3):
+            raise ShapeError(
+                "wrong number of spatial dimensions",
+                got=f"{rank} (spatial shape {self.spatial})",
+                rule="1, 2 or 3 are supported, and data is laid out (N, *spatial, C)",
+            )
+        for name in ("window", "strides", "padding", "dilation"):
+            if len(getattr(self, name)) != rank:
+                raise ShapeError(
+                    f"wrong length of {name}",
+                    got=getattr(self, name),
+                    rule=f"one entry for each of the {rank} spatial dimensions",
+                )
+        for name in ("window", "strides", "dilation"):
+            if min(getattr(self, name)) < 1:
+                raise ShapeError(
+                    f"{name} out of range", got=getattr(self, name), rule="every entry is at least 1"
+                )
+        if min(min(pair) for pair in self.padding) < 0:
+            raise ShapeError("negative padding", got=self.padding, fix="slice the input to crop it")
+
+    @property
+    def output(self) -> Ints:
+        """Spatial shape of the output; 0 where the window does not fit."""
+        return tuple(
+            max(0, (size + low + high - dilation * (taps - 1) - 1) // stride + 1)
+            for size, taps, stride, (low, high), dilation in zip(
+                self.spatial, self.window, self.strides, self.padding, self.dilation
+            )
+        )
+
+    @property
+    def sees_only_padding(self) -> bool:
+        """Whether some window position holds no input element at all."""
+        if 0 in self.output:
+            return False
+        return any(
+            not _meets_input(first, *args) or not _meets_input(last, *args)
+            for out, stride, (low, _), *args in zip(
+                self.output, self.strides, self.padding, self.spatial, self.window, self.dilation
+            )
+            for first, last in [(-low, (out - 1) * stride - low)]
+        )
+
+    def lifted(self) -> tuple[Ints, Ints, Ints]:
+        """(strides, low padding, dilation), each of length 3."""
+        low = tuple(pair[0] for pair in self.padding)
+        return lift(self.strides, 1), lift(low, 0), lift(self.dilation, 1)
+
+
+def _meets_input(start: int, size: int, taps: int, dilation: int) -> bool:
+    return any(0 <= start + tap * dilation < size for tap in range(taps))
+
+
+def lift(values: Ints, fill: int) -> Ints:
+    """Three entries, the missing leading ones being `fill`."""
+    return (fill,) * (3 - len(values)) + tuple(int(v) for v in values)
+
+
+def lift_data(x: np.ndarray) -> np.ndarray:
+    """(N, *spatial, C) viewed with three spatial dimensions."""
+    return x.reshape(x.shape[0], *lift(x.shape[1:-1], 1), x.shape[-1])
+
+
+def lift_weights(w: np.ndarray) -> np.ndarray:
+    """(*window, C, O) viewed with three window dimensions."""
+    return w.reshape(*lift(w.shape[:-2], 1), *w.shape[-2:])
+
+
+def kernel_dtype(*arrays: np.ndarray) -> np.dtype:
+    """The common dtype of `arrays`, which must be float32 or float64."""
+    dtype = np.result_type(*(array.dtype for array in arrays))
+    if dtype not in (np.float32, np.float64):
+        raise DtypeError(
+            "this kernel has no such dtype",
+            got=", ".join(str(array.dtype) for array in arrays),
+            rule="float32 and float64 are supported",
+            fix="x.astype(np.float32)",
+        )
+    return dtype
+
+
+def check_cotangent(g: np.ndarray, shape: Ints) -> None:
+    """Raise ShapeError unless g has the output's shape."""
+    if g.shape != tuple(shape):
+        raise ShapeError(
+            "the cotangent does not have the output's shape", got=g.shape, rule=f"the output is {shape}"
+        )

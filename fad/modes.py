@@ -1,0 +1,222 @@
+"""Forward against reverse: what each mode costs for a function, whether they agree, and which one to take."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fad import tree
+from fad.expr import Const, Expr, reachable
+from fad.forward import tangents_of
+from fad.primitives.families import is_node
+from fad.reverse import cotangents_of
+from fad.trace import Trace
+from fad.transforms import jacfwd, jacrev
+
+__all__ = ["compare_modes", "ModeReport", "Cost", "cheaper"]
+
+# The model of the interpreter: seconds = nodes * DISPATCH + passes * (flops / FLOPS + bytes / BANDWIDTH).
+# All passes of one mode run as one batch, so dispatch is paid once.
+DISPATCH = 4e-6  # seconds for one primitive
+FLOPS = 2e9  # per second
+BANDWIDTH = 8e9  # bytes per second
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one mode needs for a whole Jacobian: ``flops`` and ``traffic`` (bytes) are for one pass."""
+
+    passes: int
+    nodes: int
+    flops: int
+    traffic: int
+    residuals: int
+
+    def seconds(self, passes: int | None = None) -> float:
+        """Predicted seconds, for this many passes."""
+        passes = self.passes if passes is None else passes
+        return self.nodes * DISPATCH + passes * (self.flops / FLOPS + self.traffic / BANDWIDTH)
+
+
+def _weigh(swept: Trace, results: list, passes: int, residuals: int) -> Cost:
+    """Cost of a linear tree."""
+    nodes = [n for n in reachable([y for y in results if is_node(y)], swept.start)[0] if n.op is not None]
+    return Cost(passes, len(nodes), sum(n.op.flops(n, *n.args, **n.params) for n in nodes), sum(n.nbytes for n in nodes),
+                residuals)
+
+
+def costs(opened: Trace, outputs: list) -> tuple[Cost, Cost]:
+    """(forward, reverse) cost of the Jacobian of a traced function."""
+    nodes = opened.dependents(outputs)[0]
+    n_in, n_out = sum(x.size for x in opened.inputs), sum(y.size for y in outputs)
+    pushed = Trace("forward")
+    dots = tangents_of(opened, [pushed.symbol(x.shape, x.dtype, "t") for x in opened.inputs], outputs)
+    pulled = Trace("reverse")
+    bars = cotangents_of(opened, list(outputs), [pulled.symbol(y.shape, y.dtype, "ct") for y in outputs])
+    forward = _weigh(pushed, dots, n_in, _peak_live(nodes, outputs)) if opened.inputs else Cost(0, 0, 0, 0, 0)
+    reverse = _weigh(pulled, bars, n_out, sum(n.nbytes for n in nodes)) if outputs else Cost(0, 0, 0, 0, 0)
+    return forward, reverse
+
+
+def _peak_live(nodes: list[Expr], outputs: list) -> int:
+    """Bytes alive at once where every node is dropped after its last use, as a forward sweep may."""
+    last = {a.id: n.id for n in nodes for a in n.args if isinstance(a, Expr)}
+    kept = {y.id for y in outputs}
+    live = peak = 0
+    sizes: dict[int, int] = {}
+    for node in nodes:
+        sizes[node.id] = node.nbytes
+        live += node.nbytes
+        peak = max(peak, live)
+        for a in node.args:
+            if isinstance(a, Expr) and last.get(a.id) == node.id and a.id not in kept:
+                live -= sizes.pop(a.id, 0)
+    return peak
+
+
+def cheaper(opened: Trace, outputs: list) -> str:
+    """The mode whose predicted time for the whole Jacobian is the smaller."""
+    n_in, n_out = sum(x.size for x in opened.inputs), sum(y.size for y in outputs)
+    if min(n_in, n_out) * 8 < max(n_in, n_out):  # clear without building both linear trees
+        return "forward" if n_in < n_out else "reverse"
+    forward, reverse = costs(opened, outputs)
+    return "forward" if forward.seconds() <= reverse.seconds() else "reverse"
+
+
+@dataclass(frozen=True)
+class ModeReport:
+    """Forward and reverse mode of one function at one point; prints as a table, `plot` draws the model."""
+
+    name: str
+    inputs: int
+    outputs: int
+    forward: Cost
+    reverse: Cost
+    forward_seconds: float
+    reverse_seconds: float
+    difference: float
+    relative: float
+    ulp: float
+
+    @property
+    def winner(self) -> str:
+        """The faster mode, as measured."""
+        return "forward" if self.forward_seconds <= self.reverse_seconds else "reverse"
+
+    @property
+    def predicted(self) -> str:
+        """The mode `fad.jacobian` takes: the faster one by the cost model."""
+        return "forward" if self.forward.seconds() <= self.reverse.seconds() else "reverse"
+
+    @property
+    def agree(self) -> bool:
+        """Whether the two Jacobians are equal up to rounding."""
+        return bool(self.relative < 1e-3 if self.ulp > 1e6 else True) and not np.isnan(self.difference)
+
+    @property
+    def why(self) -> str:
+        """One sentence on the winner."""
+        f, r = self.forward, self.reverse
+        won, lost = (f, r) if self.winner == "forward" else (r, f)
+        ratio = max(self.forward_seconds, self.reverse_seconds) / max(min(self.forward_seconds, self.reverse_seconds), 1e-12)
+        reason = (f"{won.passes} passes against {lost.passes}" if won.passes < lost.passes
+                  else f"{won.flops:,} flop a pass against {lost.flops:,}" if won.flops < lost.flops
+                  else "fewer operations to dispatch" if won.nodes < lost.nodes else "less memory to move")
+        return f"{self.winner} wins by {ratio:.1f}x: {reason}"
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """The table: what, forward, reverse."""
+        f, r = self.forward, self.reverse
+        return [("passes", f"{f.passes:,}", f"{r.passes:,}"), ("flop per pass", f"{f.flops:,}", f"{r.flops:,}"),
+                ("flop in all", f"{f.passes * f.flops:,}", f"{r.passes * r.flops:,}"),
+                ("peak residuals (bytes)", f"{f.residuals:,}", f"{r.residuals:,}"),
+                ("predicted (ms)", f"{f.seconds() * 1e3:.3g}", f"{r.seconds() * 1e3:.3g}"),
+                ("measured (ms)", f"{self.forward_seconds * 1e3:.3g}", f"{self.reverse_seconds * 1e3:.3g}")]
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.inputs} inputs, {self.outputs} outputs", f"{'':24}{'forward':>14}{'reverse':>14}"]
+        lines += [f"{what:24}{a:>14}{b:>14}" for what, a, b in self.rows()]
+        lines += [f"largest difference {self.difference:.2g} ({self.ulp:.2g} ulp, {self.relative:.2g} relative)", self.why]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        cells = "".join(f"<tr><th>{what}</th><td>{a}</td><td>{b}</td></tr>" for what, a, b in self.rows())
+        return (f"<table><caption>{html.escape(self.name)}: {self.inputs} inputs, {self.outputs} outputs</caption>"
+                f"<tr><th></th><th>forward</th><th>reverse</th></tr>{cells}</table>"
+                f"<p>Largest difference {self.difference:.2g} ({self.ulp:.2g} ulp). {html.escape(self.why)}.</p>")
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw predicted time of both modes over the number of inputs and outputs, with this function marked.
+
+        Returns the matplotlib axes: left, time over inputs; right, the faster mode over both sizes.
+        """
+        import matplotlib.pyplot as plt
+
+        left, right = axes if axes is not None else plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")[1]
+        top = max(10 * max(self.inputs, self.outputs), 100)
+        sizes = np.unique(np.geomspace(1, top, 60).astype(int))
+        ours = np.array([self.forward.seconds(int(n)) for n in sizes])
+        theirs = np.array([self.reverse.seconds(int(n)) for n in sizes])
+        left.loglog(sizes, ours * 1e3, color="C0", label="forward, n inputs")
+        left.loglog(sizes, theirs * 1e3, color="C1", label="reverse, n outputs")
+        left.plot(max(self.inputs, 1), self.forward_seconds * 1e3, "o", color="C0", label="measured here")
+        left.plot(max(self.outputs, 1), self.reverse_seconds * 1e3, "o", color="C1")
+        left.set(xlabel="passes n", ylabel="whole Jacobian (ms)", title="cost of a pass")
+        left.legend(frameon=False)
+        ratio = np.log2(ours[None, :] / theirs[:, None])
+        limit = max(float(np.abs(ratio).max()), 1.0)
+        mesh = right.pcolormesh(sizes, sizes, ratio, cmap="RdBu_r", vmin=-limit, vmax=limit, shading="nearest")
+        right.plot(max(self.inputs, 1), max(self.outputs, 1), "k*", markersize=14, label=self.name)
+        right.set(xscale="log", yscale="log", xlabel="inputs", ylabel="outputs", title="blue: forward wins, red: reverse wins")
+        right.legend(loc="upper left")
+        right.figure.colorbar(mesh, ax=right, label="log2(forward / reverse)")
+        return left, right
+
+
+def compare_modes(f: Callable, *args: Any, repeats: int = 5) -> ModeReport:
+    """Differentiate f at args in both modes and report agreement, passes, flops, memory and time of each.
+
+    Args:
+        f: function of float arrays or pytrees of them with float results.
+        repeats: timings taken of each mode; the median counts.
+
+    >>> report = compare_modes(lambda x: np.sin(x).sum(), np.ones(50))
+    >>> report.forward.passes, report.reverse.passes, report.agree
+    (50, 1, True)
+    """
+    everything = tuple(range(len(args)))
+    opened = Trace("compare_modes", f)
+    from fad.transforms import _open_positions
+
+    inner, _ = _open_positions(opened, args, everything)
+    outputs = [y if isinstance(y, Expr) else Const(y) for y in tree.leaves(f(*inner))]
+    forward, reverse = costs(opened, outputs)
+    n_in, n_out = sum(x.size for x in opened.inputs), sum(y.size for y in outputs)
+    a, forward_seconds = _timed(jacfwd(f, everything), args, repeats)
+    b, reverse_seconds = _timed(jacrev(f, everything), args, repeats)
+    difference = relative = ulp = 0.0
+    for u, v in zip(tree.leaves(a), tree.leaves(b), strict=True):
+        if np.size(u):
+            gap = np.abs(np.where(u == v, 0, u - v))
+            size = np.maximum(np.abs(u), np.abs(v))
+            difference = float(np.fmax(difference, gap.max())) if not np.isnan(gap).any() else float("nan")
+            relative = max(relative, float(np.max(gap / np.where(size == 0, 1, size))))
+            ulp = max(ulp, float(np.max(gap / np.spacing(np.where(size == 0, 1, size)))))
+    return ModeReport(getattr(f, "__name__", "f"), n_in, n_out, forward, reverse, forward_seconds, reverse_seconds,
+                      difference, relative, ulp)
+
+
+def _timed(f: Callable, args: tuple, repeats: int) -> tuple[Any, float]:
+    times = []
+    for _ in range(max(repeats, 1)):
+        start = time.perf_counter()
+        result = f(*args)
+        times.append(time.perf_counter() - start)
+    return result, float(np.median(times))

@@ -1,0 +1,122 @@
+"""The Primitive record: everything fad knows of one operation, in one place.
+
+A record has one derivative fact, of one of five kinds, from which both modes follow:
+
+* `Partials`: elementwise, one partial derivative per argument;
+* `Weights`: a reduction that is, to first order, a weighted sum of its argument;
+* `Linear`: linear in each argument by itself, with a transpose per argument;
+* `Joint`: linear in all its arguments at once (concatenate);
+* `Jvp`: any other tangent rule, whose vjp is found by transposing it.
+
+``None`` means that the derivative is zero everywhere it exists (comparisons, rounding, random bits).
+Rules are written in plain NumPy, so they run on arrays and on nodes alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fad.expr import Expr, bind
+
+__all__ = ["Primitive", "Partials", "Weights", "Linear", "Joint", "Jvp", "Kink", "registry"]
+
+
+@dataclass(frozen=True, slots=True)
+class Partials:
+    """Partial derivatives of an elementwise operation: ``rule(out, *args)`` or a number, one per argument.
+
+    ``ties(active, out, *args)`` gives the partials where they depend on which arguments are differentiated.
+    """
+
+    rules: tuple = ()
+    ties: Callable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A reduction over ``axes``: d out = sum(weight * dx), with ``weight(out, x, axes)``; out has kept axes."""
+
+    weight: Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Linear in each of the leading arguments: ``transpose[i](ct, *args, **params)`` is the cotangent of args[i].
+
+    The tangent is the operation itself with args[i] replaced, or ``push[i](x_dot, *args, **params)``.
+    """
+
+    transpose: tuple
+    push: tuple | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """Linear in all arguments together: ``push(tangents, *args, **params)`` with tangents a dict by position, and
+    ``pull(ct, active, *args, **params)``, the cotangents of the arguments at the positions ``active``."""
+
+    push: Callable
+    pull: Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Jvp:
+    """``rule(tangents, out, *args, **params)`` with tangents a dict from argument position to tangent."""
+
+    rule: Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Kink:
+    """A point without a derivative, and the element of the subdifferential that fad takes there."""
+
+    at: str
+    value: str
+    why: str = "least norm"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Primitive:
+    """One operation.
+
+    Fields: ``evaluate(*arrays, **params)`` is the NumPy meaning; ``abstract(*avals, **params)`` gives
+    (shape, dtype); ``derivative`` the one fact above; ``batch(size, args, batched, **params)`` maps over axis 0
+    of the batched arguments; ``flops(out, *avals, **params)`` counts operations; ``sample(rng, shape, dtype)``
+    draws ``(args, params)`` for the laws in tests/; ``selects`` marks operations whose zeros in the cotangent
+    are structural, so that 0 times anything stays 0; ``kinks`` and ``source`` document it.
+    """
+
+    name: str
+    evaluate: Callable
+    abstract: Callable
+    derivative: Partials | Weights | Linear | Joint | Jvp | None
+    batch: Callable
+    flops: Callable
+    sample: Callable | None = None
+    selects: bool = False
+    kinks: tuple[Kink, ...] = ()
+    domains: tuple = ()
+    source: str = ""
+    tags: frozenset = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        if self.name in registry:
+            raise ValueError(f"two primitives are called {self.name!r}")
+        registry[self.name] = self
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        for a in args:
+            if isinstance(a, Expr):
+                return bind(self, args, params)
+        return self.evaluate(*args, **params)
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def __reduce__(self) -> tuple:
+        return registry.__getitem__, (self.name,)
+
+
+registry: dict[str, Primitive] = {}

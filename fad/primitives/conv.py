@@ -1,0 +1,206 @@
+"""Convolution and pooling over 1, 2 or 3 spatial axes, channels last: x (N, *spatial, C), w (*window, C / groups, O).
+
+Convolution, its gradient by input and its gradient by weights are three faces of one trilinear form
+T(x, w, g) = sum g * conv(x, w), so the transposes of each are the other two and every order is covered.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fad.primitive import Kink, Linear
+from fad.primitives.families import batch_by_loop, structural
+
+__all__ = ["conv", "conv_input_grad", "conv_weight_grad", "max_pool_argmax", "sum_pool", "sum_pool_grad", "output_size"]
+
+
+def output_size(spatial: tuple, window: tuple, strides: tuple, padding: tuple, dilation: tuple) -> tuple:
+    """Spatial shape of the result: (S + lo + hi - dilation (K - 1) - 1) // stride + 1 along each axis."""
+    return tuple(max(0, (s + lo + hi - d * (k - 1) - 1) // t + 1)
+                 for s, k, t, (lo, hi), d in zip(spatial, window, strides, padding, dilation, strict=True))
+
+
+# -- the three faces of convolution ---------------------------------------------------------------------------
+
+
+def _conv(x: Any, w: Any, **geometry: Any) -> Any:
+    from fad.kernels.conv import conv
+
+    return conv(x, w, **geometry)
+
+
+def _conv_input_grad(g: Any, w: Any, **geometry: Any) -> Any:
+    from fad.kernels.conv import conv_input_grad
+
+    return conv_input_grad(g, w, **geometry)
+
+
+def _conv_weight_grad(x: Any, g: Any, **geometry: Any) -> Any:
+    from fad.kernels.conv import conv_weight_grad
+
+    return conv_weight_grad(x, g, **geometry)
+
+
+def _conv_abstract(x: Any, w: Any, *, strides: tuple, padding: tuple, dilation: tuple, groups: int) -> tuple:
+    spatial = output_size(x.shape[1:-1], w.shape[:-2], strides, padding, dilation)
+    return (x.shape[0], *spatial, w.shape[-1]), np.result_type(x.dtype, w.dtype)
+
+
+def _window(w: Any) -> tuple:
+    return w.shape[:-2]
+
+
+def _by_input(ct: Any, x: Any, w: Any, **geometry: Any) -> Any:
+    return conv_input_grad(ct, w, input_shape=x.shape, **geometry)
+
+
+def _by_weights(ct: Any, x: Any, w: Any, **geometry: Any) -> Any:
+    return conv_weight_grad(x, ct, window=_window(w), **geometry)
+
+
+def _conv_flops(out: Any, x: Any, w: Any, **geometry: Any) -> int:
+    return 2 * prod(out.shape) * prod(w.shape[:-1])
+
+
+def _fold(x: Any) -> Any:
+    """The batch axis merged into the axis of examples."""
+    return np.reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:]))
+
+
+def _conv_batch(size: int, args: tuple, batched: tuple, **geometry: Any) -> Any:
+    if batched[1] or size == 0:
+        return _conv_loop(size, args, batched, **geometry)
+    out = conv(_fold(args[0]), args[1], **geometry)
+    return np.reshape(out, (size, args[0].shape[1], *out.shape[1:]))
+
+
+def _input_grad_batch(size: int, args: tuple, batched: tuple, *, input_shape: tuple, **geometry: Any) -> Any:
+    if batched[1] or size == 0:
+        return _input_grad_loop(size, args, batched, input_shape=input_shape, **geometry)
+    out = conv_input_grad(_fold(args[0]), args[1], input_shape=(size * input_shape[0], *input_shape[1:]), **geometry)
+    return np.reshape(out, (size, *input_shape))
+
+
+def _geometry(spatial: int) -> dict:
+    return {"strides": (2,) + (1,) * (spatial - 1), "padding": ((1, 0),) * spatial, "dilation": (1,) * (spatial - 1) + (2,),
+            "groups": 2}
+
+
+def _sample_conv(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
+    spatial = min(max(len(shape), 1), 3)
+    x = rng.normal(size=(2, *(5,) * spatial, 4)).astype(dtype)
+    return (x, rng.normal(size=(*(2,) * spatial, 2, 6)).astype(dtype)), _geometry(spatial)
+
+
+def _sample_output(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
+    (x, w), geometry = _sample_conv(rng, shape, dtype)
+    out_shape, _ = _conv_abstract(x, w, **geometry)
+    return x, w, rng.normal(size=out_shape).astype(dtype), geometry
+
+
+def _sample_input_grad(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
+    x, w, g, geometry = _sample_output(rng, shape, dtype)
+    return (g, w), {"input_shape": x.shape, **geometry}
+
+
+def _sample_weight_grad(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
+    x, w, g, geometry = _sample_output(rng, shape, dtype)
+    return (x, g), {"window": _window(w), **geometry}
+
+
+conv = structural(
+    "conv", _conv, _conv_abstract, Linear((_by_input, _by_weights)), flops=_conv_flops, sample=_sample_conv,
+    batch=_conv_batch, source="cross-correlation, as in every net library")
+conv_input_grad = structural(
+    "conv_input_grad", _conv_input_grad,
+    lambda g, w, *, input_shape, **geometry: (input_shape, np.result_type(g.dtype, w.dtype)),
+    Linear((lambda ct, g, w, *, input_shape, **geometry: conv(ct, w, **geometry),
+            lambda ct, g, w, *, input_shape, **geometry: conv_weight_grad(ct, g, window=_window(w), **geometry))),
+    flops=lambda out, g, w, **geometry: 2 * prod(g.shape) * prod(w.shape[:-1]), sample=_sample_input_grad,
+    batch=_input_grad_batch)
+conv_weight_grad = structural(
+    "conv_weight_grad", _conv_weight_grad,
+    lambda x, g, *, window, groups, **geometry: ((*window, x.shape[-1] // groups, g.shape[-1]),
+                                                 np.result_type(x.dtype, g.dtype)),
+    Linear((lambda ct, x, g, *, window, **geometry: conv_input_grad(g, ct, input_shape=x.shape, **geometry),
+            lambda ct, x, g, *, window, **geometry: conv(x, ct, **geometry))),
+    flops=lambda out, x, g, **geometry: 2 * prod(g.shape) * prod(out.shape[:-1]), sample=_sample_weight_grad)
+_conv_loop = batch_by_loop(lambda: conv)
+_input_grad_loop = batch_by_loop(lambda: conv_input_grad)
+
+# -- pooling ------------------------------------------------------------------------------------------------------
+
+
+def _pool_abstract(x: Any, *, window: tuple, strides: tuple, padding: tuple) -> tuple:
+    spatial = output_size(x.shape[1:-1], window, strides, padding, (1,) * len(window))
+    return x.shape[0], *spatial, x.shape[-1]
+
+
+def _max_pool_argmax(x: Any, **geometry: Any) -> Any:
+    from fad.kernels.pool import max_pool_argmax
+
+    return max_pool_argmax(x, **geometry)
+
+
+def _sum_pool(x: Any, **geometry: Any) -> Any:
+    from fad.kernels.pool import sum_pool
+
+    return sum_pool(x, **geometry)
+
+
+def _sum_pool_grad(g: Any, **geometry: Any) -> Any:
+    from fad.kernels.pool import sum_pool_grad
+
+    return sum_pool_grad(g, **geometry)
+
+
+def _argmax_batch(size: int, args: tuple, batched: tuple, **geometry: Any) -> Any:
+    """Positions within one example's array, so each example's offset in the folded array is taken off."""
+    x = args[0]
+    out = max_pool_argmax(_fold(x), **geometry)
+    out = np.reshape(out, (size, x.shape[1], *out.shape[1:]))
+    offsets = np.arange(size) * prod(x.shape[1:])
+    return out - offsets.reshape(size, *(1,) * (len(out.shape) - 1))
+
+
+def _sum_pool_batch(size: int, args: tuple, batched: tuple, **geometry: Any) -> Any:
+    out = sum_pool(_fold(args[0]), **geometry)
+    return np.reshape(out, (size, args[0].shape[1], *out.shape[1:]))
+
+
+def _sum_pool_grad_batch(size: int, args: tuple, batched: tuple, *, input_shape: tuple, **geometry: Any) -> Any:
+    out = sum_pool_grad(_fold(args[0]), input_shape=(size * input_shape[0], *input_shape[1:]), **geometry)
+    return np.reshape(out, (size, *input_shape))
+
+
+def _sample_pool(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
+    spatial = min(max(len(shape), 1), 3)
+    return (rng.normal(size=(2, *(5,) * spatial, 3)).astype(dtype),), {
+        "window": (2,) * spatial, "strides": (2,) + (1,) * (spatial - 1), "padding": ((0, 1),) * spatial}
+
+
+def _sample_pool_grad(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
+    (x,), geometry = _sample_pool(rng, shape, dtype)
+    return (rng.normal(size=_pool_abstract(x, **geometry)).astype(dtype),), {"input_shape": x.shape, **geometry}
+
+
+def _pool_flops(out: Any, x: Any, *, window: tuple, **geometry: Any) -> int:
+    return prod(out.shape) * prod(window)
+
+
+max_pool_argmax = structural(
+    "max_pool_argmax", _max_pool_argmax, lambda x, **geometry: (_pool_abstract(x, **geometry), np.dtype(np.int64)), None,
+    flops=_pool_flops, sample=_sample_pool, batch=_argmax_batch,
+    kinks=(Kink("ties in a window of max_pool", "1 for the first of them", "max_pool reads the element that argmax names"),))
+sum_pool = structural(
+    "sum_pool", _sum_pool, lambda x, **geometry: (_pool_abstract(x, **geometry), x.dtype),
+    Linear((lambda ct, x, **geometry: sum_pool_grad(ct, input_shape=x.shape, **geometry),)),
+    flops=_pool_flops, sample=_sample_pool, batch=_sum_pool_batch)
+sum_pool_grad = structural(
+    "sum_pool_grad", _sum_pool_grad, lambda g, *, input_shape, **geometry: (input_shape, g.dtype),
+    Linear((lambda ct, g, *, input_shape, **geometry: sum_pool(ct, **geometry),)),
+    flops=lambda out, g, *, window, **geometry: prod(g.shape) * prod(window), sample=_sample_pool_grad,
+    batch=_sum_pool_grad_batch)

@@ -1,0 +1,130 @@
+"""Reverse mode: one sweep against creation order carries each node's cotangent (vjp).
+
+Nodes are dropped as they are passed, so what only the sweep held is freed on the way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fad.expr import Expr
+from fad.forward import partials, primal, scale
+from fad.primitive import Joint, Jvp, Linear, Partials, Primitive
+from fad.primitives.elementwise import cast
+from fad.primitives.reduce import expand
+from fad.primitives.shape import getitem
+from fad.trace import Trace
+
+__all__ = ["pull", "cotangents_of"]
+
+
+def cotangents_of(trace: Trace, outputs: list, cotangents: list) -> list:
+    """Cotangents of the trace's inputs for these cotangents of the outputs; None where nothing flows.
+
+    Empties ``outputs``: the tree is freed while it is swept, unless the caller holds it elsewhere.
+    """
+    nodes, plain = trace.dependents(outputs)
+    inputs = {var.id for var in trace.inputs}
+    active = inputs.union(node.id for node in nodes)
+    bars = Accumulator()
+    for y, ct in zip(outputs, cotangents, strict=True):
+        if ct is not None and isinstance(y, Expr) and y.id in active:
+            bars.add(y, ct, False)
+    outputs.clear()
+    del y
+    with np.errstate(all="ignore"):
+        while nodes:
+            node = nodes.pop()
+            bar, masked = bars.take(node)
+            if bar is None or node.op.derivative is None:
+                continue
+            positions = [i for i, a in enumerate(node.args) if isinstance(a, Expr) and a.id in active]
+            if plain and node.op is getitem:
+                bars.add_at(node.args[0], node.params["index"], bar)
+                continue
+            args = tuple(primal(a, plain) for a in node.args)
+            found = pull(node.op, bar, positions, masked, primal(node, plain), args, node.params)
+            masked = masked or node.op.selects
+            for i, ct in zip(positions, found, strict=True):
+                if ct is not None:
+                    bars.add(node.args[i], ct, masked)
+            del bar, args, found
+    return [bars.take(var)[0] for var in trace.inputs]
+
+
+class Accumulator:
+    """Sums of cotangents by node, with a mark on those that went through a selection."""
+
+    def __init__(self) -> None:
+        self.sums: dict[int, Any] = {}
+        self.masked: set[int] = set()
+        self.owned: set[int] = set()  # sums that are arrays of our own, safe to add into
+
+    def take(self, node: Expr) -> tuple[Any, bool]:
+        """The cotangent of a node, and its mark; it is forgotten here."""
+        return self.sums.pop(node.id, None), node.id in self.masked
+
+    def add(self, node: Expr, ct: Any, masked: bool) -> None:
+        """Add a cotangent, summed to the node's shape where the node was broadcast."""
+        key = node.id
+        ct = fit(ct, node)
+        old = self.sums.get(key)
+        self.sums[key] = ct if old is None else old + ct
+        self.owned.discard(key)
+        if masked:
+            self.masked.add(key)
+
+    def add_at(self, node: Expr, index: tuple, ct: Any) -> None:
+        """Add the cotangent of ``node[index]`` in place, so that reading n elements costs n, not n squared."""
+        key = node.id
+        self.masked.add(key)
+        if isinstance(ct, Expr):
+            self.add(node, getitem.derivative.transpose[0](ct, node, index=index), True)
+            return
+        old = self.sums.get(key)
+        if key not in self.owned:
+            if isinstance(old, Expr):
+                self.add(node, getitem.derivative.transpose[0](ct, node, index=index), True)
+                return
+            self.sums[key] = np.zeros(node.shape, node.dtype) if old is None else np.array(old)
+            self.owned.add(key)
+        self.sums[key][index] += ct
+
+
+def fit(ct: Any, like: Any) -> Any:
+    """The transpose of broadcasting and promotion: ``ct`` summed to the shape, cast to the dtype of ``like``."""
+    if ct.shape != like.shape:
+        lead = len(ct.shape) - len(like.shape)
+        axes = (*range(lead), *(i + lead for i, s in enumerate(like.shape) if s == 1 and ct.shape[i + lead] != 1))
+        if lead >= 0 and axes:
+            ct = np.sum(ct, axis=axes)
+        if ct.shape != like.shape:  # kept axes of length one, or a partial narrower than its argument
+            ct = np.reshape(ct, like.shape) if ct.size == like.size else np.broadcast_to(ct, like.shape)
+    return ct if ct.dtype == like.dtype else cast(ct, like.dtype)
+
+
+def pull(op: Primitive, ct: Any, active: list, masked: bool, out: Any, args: tuple, params: dict) -> list:
+    """The cotangents of the arguments at positions ``active``, for the cotangent of ``out = op(*args, **params)``."""
+    fact = op.derivative
+    if isinstance(fact, Partials):
+        return [None if p is None else scale(ct, p, masked) for p in partials(fact, tuple(active), out, args)]
+    if isinstance(fact, Linear):
+        return [rule(ct, *args, **params) if rule else None
+                for rule in (fact.transpose[i] if i < len(fact.transpose) else None for i in active)]
+    if isinstance(fact, Joint):
+        return fact.pull(ct, active, *args, **params)
+    if isinstance(fact, Jvp):
+        return _transposed(fact, ct, active, out, args, params)
+    axes = params["axes"]
+    return [scale(np.broadcast_to(expand(ct, args[0], axes), args[0].shape),
+                  fact.weight(expand(out, args[0], axes), args[0], axes), masked)]
+
+
+def _transposed(fact: Jvp, ct: Any, active: list, out: Any, args: tuple, params: dict) -> list:
+    """Run the tangent rule on symbols, which gives a linear tree, and sweep that tree backwards."""
+    trace = Trace("transpose")
+    tangents = {i: trace.symbol(args[i].shape, args[i].dtype, "t") for i in active}
+    t_out = fact.rule(tangents, out, *args, **params)
+    return cotangents_of(trace, [t_out], [ct])

@@ -1,0 +1,137 @@
+"""Traces: from a call of a Python function to the nodes that depend on its arguments.
+
+Every transformation opens a trace with fresh Vars, calls the function, and sweeps over what depends on them.
+There is no global state: a Var made for a node is an alias of it, so trees nest and threads do not meet.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fad import tree
+from fad.errors import DtypeError, TraceError
+from fad.expr import Expr, Var, concrete, reachable, short
+from fad.primitive import Linear, Primitive
+
+__all__ = ["Trace", "value", "is_float"]
+
+alias = Primitive(
+    "alias", lambda x: x, lambda x: (x.shape, x.dtype), Linear((lambda ct, x: ct,), push=(lambda t, x: t,)),
+    batch=lambda size, args, batched: args[0], flops=lambda out, x: 0,
+    source="the argument of a transformation: a name for it that is new")
+
+
+def is_float(x: Any) -> bool:
+    """Whether a node, array or number is real or complex floating point."""
+    dtype = getattr(x, "dtype", None)
+    return dtype.kind in "fc" if dtype is not None else isinstance(x, float | complex)
+
+
+def value(x: Any) -> Any:
+    """The number or array a node holds, read on purpose: no derivative flows through it. Maps over pytrees.
+
+    Arrays come back read-only. Raises TraceError for symbolic nodes.
+
+    >>> import fad
+    >>> fad.grad(lambda x: x * fad.value(x))(3.0)
+    np.float64(3.0)
+    """
+
+    def read(x: Any) -> Any:
+        x = concrete(x, "fad.value(x)")
+        if isinstance(x, np.ndarray) and x.flags.writeable:
+            x = x.view()
+            x.flags.writeable = False
+        return x
+
+    return tree.map(read, x)
+
+
+class Trace:
+    """One call of a function with fresh Vars for the leaves of its arguments.
+
+    ``inputs`` are the Vars in order; ``live`` turns false when the transformation is done, so that a node which
+    escaped and later turns up in another trace can be named.
+    """
+
+    __slots__ = ("kind", "function", "live", "inputs", "start")
+
+    def __init__(self, kind: str, function: Callable | None = None):
+        self.kind, self.function = kind, function
+        self.live, self.inputs, self.start = True, [], None
+
+    def __repr__(self) -> str:
+        code = getattr(self.function, "__code__", None)
+        at = f" of {code.co_name} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code else ""
+        return self.kind + at
+
+    def var(self, leaf: Any, name: str = "x") -> Var:
+        """A fresh concrete Var for an argument, an alias of it where it is a node."""
+        if isinstance(leaf, Expr):
+            var = Var(name, leaf.shape, leaf.dtype, leaf.value, alias, (leaf,), self)
+        else:
+            var = Var(name, leaf.shape, leaf.dtype, leaf, trace=self)
+        return self._keep(var)
+
+    def symbol(self, shape: tuple, dtype: Any, name: str = "x") -> Var:
+        """A fresh Var without a value."""
+        return self._keep(Var(name, tuple(shape), np.dtype(dtype), trace=self))
+
+    def _keep(self, var: Var) -> Var:
+        if self.start is None:
+            self.start = var.id
+        self.inputs.append(var)
+        return var
+
+    def dependents(self, outputs: list) -> tuple[list[Expr], bool]:
+        """The nodes between inputs and outputs in creation order, and whether rules may run on plain arrays.
+
+        They may not where the trace touches nodes of an enclosing trace, through an argument or a closure:
+        then the derivative is itself part of that trace.
+        """
+        if not self.inputs:
+            return [], True
+        ids = {var.id for var in self.inputs}
+        nodes, outer = reachable(outputs, self.start, stop=ids)
+        active = ids
+        found = []
+        for node in nodes:
+            if node.id in ids:
+                continue
+            for a in node.args:
+                if isinstance(a, Expr) and a.id in active:
+                    if node.dtype.kind in "fc":
+                        active.add(node.id)
+                        found.append(node)
+                    break
+        if outer:
+            check_alive(outer, self)
+        return found, not outer and not any(var.args for var in self.inputs)
+
+
+def check_alive(outer: list[Expr], trace: Trace) -> None:
+    """Raise where a node comes from a trace that has ended."""
+    for node in reachable(outer)[0]:
+        if isinstance(node, Var) and not node.args and node.trace is not None and not node.trace.live:
+            raise TraceError(f"{trace!r} met a node from another trace", got=short(node),
+                             rule=f"{node.trace!r}, which made it, has ended, so its derivative is gone",
+                             fix="return the value from the function instead of storing it, or keep fad.value(x)")
+
+
+def differentiable(leaf: Any, what: str, path: str = "") -> Any:
+    """A leaf as something to differentiate by: Python numbers become float64 or complex128; others must be float."""
+    kind = type(leaf)
+    if kind is float or kind is int:
+        return np.float64(leaf)
+    if kind is complex:
+        return np.complex128(leaf)
+    if is_float(leaf) and isinstance(leaf, Expr | np.ndarray | np.generic):
+        return leaf
+    raise DtypeError(f"{what}: the argument{path} cannot be differentiated", got=short(leaf),
+                     rule="derivatives are taken by floats, complex numbers and arrays of them",
+                     fix="pass x.astype(float)" if getattr(leaf, "dtype", None) is not None and leaf.dtype.kind in "iub"
+                     else "pass 1.0 or 0.0" if kind is bool else "pass an array of floats, e.g. np.asarray(x, float)")

@@ -1,0 +1,20 @@
+"""Settings shared by all tests: hypothesis profiles, and no windows from matplotlib.
+
+Profiles, chosen by HYPOTHESIS_PROFILE:
+    dev       the default: random, so that every run searches somewhere new
+    ci        derandomised, so that a red run is red again on the same commit
+    thorough  for an overnight search
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# No deadline anywhere: the first call of a kernel compiles it, and machines are shared.
+common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("dev", max_examples=50, **common)
+settings.register_profile("ci", max_examples=50, derandomize=True, print_blob=True, **common)
+settings.register_profile("thorough", max_examples=5000, **common)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
