@@ -10,18 +10,18 @@ from fad.expr import Expr
 from fad.primitive import Joint, Jvp, Linear, Partials, Primitive
 from fad.primitives.elementwise import cast, strong_multiply
 from fad.primitives.reduce import expand
-from fad.trace import Trace
+from fad.trace import Graph
 
 __all__ = ["push", "tangents_of"]
 
 
-def tangents_of(trace: Trace, tangents: list, outputs: list) -> list:
-    """Tangents of the outputs for these tangents of the trace's inputs; None where an output does not depend on them."""
-    nodes, plain = trace.dependents(outputs)
-    dots = {var.id: t for var, t in zip(trace.inputs, tangents, strict=True) if t is not None}
+def tangents_of(graph: Graph, inputs: list, tangents: list, outputs: list) -> list:
+    """Tangents of the outputs for these tangents of the inputs; None where an output does not depend on them."""
+    plain = graph.plain
+    dots = {var.id: t for var, t in zip(inputs, tangents, strict=True) if t is not None}
     masked: set[int] = set()
     with np.errstate(all="ignore"):
-        for node in nodes:
+        for node in graph.nodes:
             found = {i: dots[a.id] for i, a in enumerate(node.args) if isinstance(a, Expr) and a.id in dots}
             if not found or node.op.derivative is None:
                 continue

@@ -158,7 +158,7 @@ def _uniform(variance: Callable[[int, int], float]) -> Initializer:
 def _spread(variance: Callable[[int, int], float], shape: tuple[int, ...]) -> float:
     """Standard deviation for weights of this shape; an empty array needs none."""
     fan_in, fan_out = fans(shape)
-    return math.sqrt(variance(fan_in, fan_out)) if fan_in and fan_out else 0.0
+    return math.sqrt(variance(fan_in, fan_out)) if fan_in and fan_out else 1.0
 
 
 def _cast(weights: Any, dtype: Any) -> np.ndarray:

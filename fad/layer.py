@@ -268,15 +268,13 @@ def _split(key: Any, n: int) -> Any:
 
 
 def _check_count(children: list[Layer], inputs: Any) -> None:
-    if not isinstance(inputs, tuple | list) or len(inputs) != len(children):
-        got = (
-            f"{len(inputs)} inputs"
-            if isinstance(inputs, tuple | list)
-            else f"one input {_shape_text(inputs)}"
-        )
+    """Inputs of `parallel`, arrays or shapes, come in a tuple with one for each child."""
+    several = isinstance(inputs, tuple | list) and not any(isinstance(x, int) for x in inputs)
+    if not several or len(inputs) != len(children):
+        shape = getattr(inputs, "shape", inputs)
         raise ShapeError(
             f"expected a tuple of {len(children)} inputs",
-            got=got,
+            got=f"{len(inputs)} inputs" if several else f"one input {shape}",
             fix=f"put FanOut({len(children)}) before it to give every layer the same input",
         )
 
@@ -298,7 +296,3 @@ def _checked_shape(shape: Any) -> Shape:
             "only the batch axis may have an unknown length", got=shape, fix="give every other length"
         )
     return shape
-
-
-def _shape_text(x: Any) -> Any:
-    return getattr(x, "shape", x)

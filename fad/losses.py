@@ -1,7 +1,7 @@
 """Losses of a batch, computed stably from what a net puts out.
 
 Every loss takes `reduction`: "mean" (over all its terms), "sum" or "none" (one term per
-example, or per element). Shapes must agree exactly: (n, 1) against (n,) would broadcast to (n, n), so it raises.
+example, or per element). Shapes must agree: (n, 1) against (n,) would broadcast to (n, n), so it raises.
 """
 
 import math

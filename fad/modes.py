@@ -15,7 +15,7 @@ from fad.expr import Const, Expr, reachable
 from fad.forward import tangents_of
 from fad.primitives.families import is_node
 from fad.reverse import cotangents_of
-from fad.trace import Trace
+from fad.trace import Graph, Trace
 from fad.transforms import jacfwd, jacrev
 
 __all__ = ["compare_modes", "ModeReport", "Cost", "cheaper"]
@@ -50,16 +50,15 @@ def _weigh(swept: Trace, results: list, passes: int, residuals: int) -> Cost:
                 residuals)
 
 
-def costs(opened: Trace, outputs: list) -> tuple[Cost, Cost]:
+def costs(graph: Graph, inputs: list, outputs: list) -> tuple[Cost, Cost]:
     """(forward, reverse) cost of the Jacobian of a traced function."""
-    nodes = opened.dependents(outputs)[0]
-    n_in, n_out = sum(x.size for x in opened.inputs), sum(y.size for y in outputs)
+    n_in, n_out = sum(x.size for x in inputs), sum(y.size for y in outputs)
     pushed = Trace("forward")
-    dots = tangents_of(opened, [pushed.symbol(x.shape, x.dtype, "t") for x in opened.inputs], outputs)
+    dots = tangents_of(graph, inputs, [pushed.symbol(x.shape, x.dtype, "t") for x in inputs], outputs)
     pulled = Trace("reverse")
-    bars = cotangents_of(opened, list(outputs), [pulled.symbol(y.shape, y.dtype, "ct") for y in outputs])
-    forward = _weigh(pushed, dots, n_in, _peak_live(nodes, outputs)) if opened.inputs else Cost(0, 0, 0, 0, 0)
-    reverse = _weigh(pulled, bars, n_out, sum(n.nbytes for n in nodes)) if outputs else Cost(0, 0, 0, 0, 0)
+    bars = cotangents_of(graph.copy(), inputs, list(outputs), [pulled.symbol(y.shape, y.dtype, "ct") for y in outputs])
+    forward = _weigh(pushed, dots, n_in, _peak_live(graph.nodes, outputs)) if inputs else Cost(0, 0, 0, 0, 0)
+    reverse = _weigh(pulled, bars, n_out, sum(n.nbytes for n in graph.nodes)) if outputs else Cost(0, 0, 0, 0, 0)
     return forward, reverse
 
 
@@ -79,12 +78,12 @@ def _peak_live(nodes: list[Expr], outputs: list) -> int:
     return peak
 
 
-def cheaper(opened: Trace, outputs: list) -> str:
+def cheaper(graph: Graph, inputs: list, outputs: list) -> str:
     """The mode whose predicted time for the whole Jacobian is the smaller."""
-    n_in, n_out = sum(x.size for x in opened.inputs), sum(y.size for y in outputs)
+    n_in, n_out = sum(x.size for x in inputs), sum(y.size for y in outputs)
     if min(n_in, n_out) * 8 < max(n_in, n_out):  # clear without building both linear trees
         return "forward" if n_in < n_out else "reverse"
-    forward, reverse = costs(opened, outputs)
+    forward, reverse = costs(graph, inputs, outputs)
     return "forward" if forward.seconds() <= reverse.seconds() else "reverse"
 
 
@@ -197,7 +196,7 @@ def compare_modes(f: Callable, *args: Any, repeats: int = 5) -> ModeReport:
 
     inner, _ = _open_positions(opened, args, everything)
     outputs = [y if isinstance(y, Expr) else Const(y) for y in tree.leaves(f(*inner))]
-    forward, reverse = costs(opened, outputs)
+    forward, reverse = costs(opened.graph(outputs), opened.inputs, outputs)
     n_in, n_out = sum(x.size for x in opened.inputs), sum(y.size for y in outputs)
     a, forward_seconds = _timed(jacfwd(f, everything), args, repeats)
     b, reverse_seconds = _timed(jacrev(f, everything), args, repeats)

@@ -7,8 +7,8 @@ A key is uint32 of shape (2,). Use a key for one draw, and make fresh ones with 
 >>> random.normal(noise_key, (2, 3), np.float32).shape
 (2, 3)
 
-The bits are those of Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy
-as 1, 2, 3", SC 2011), counted from 0 under the key. Everything here works on expression nodes too.
+The bits are those of Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as
+easy as 1, 2, 3", SC 2011), counted from 0 under the key. Everything here works on expression nodes too.
 """
 
 from __future__ import annotations
@@ -61,9 +61,10 @@ def split(key: Any, num: int = 2) -> Any:
 
 
 def fold_in(key: Any, data: Any) -> Any:
-    """The key number `data` (an integer, 0 <= data < 2**32) of the family that `key` opens: one per step, say.
+    """Key number `data` (an integer, 0 <= data < 2**32) of the family that `key` opens: one per step, say.
 
-    Raises KeyMissingError, DtypeError or ShapeError unless `key` is one, and for data that is not such an integer.
+    Raises KeyMissingError, DtypeError or ShapeError unless `key` is one; DtypeError or OutOfRangeError for
+    data that is not such an integer.
 
     >>> bool(np.all(fold_in(key(0), 1) == fold_in(key(0), 2)))
     False
@@ -90,7 +91,7 @@ def bits(key: Any, shape: int | tuple = ()) -> Any:
     array([1797259609, 2579123966], dtype=uint32)
     """
     shape = _shape(shape)
-    return random_bits(_checked(key, "bits"), n=math.prod(shape)).reshape(shape)
+    return _shaped(random_bits(_checked(key, "bits"), n=math.prod(shape)), shape)
 
 
 def uniform(
@@ -98,33 +99,35 @@ def uniform(
 ) -> Any:
     """Uniform on [low, high): never equal to high. Multiples of 2**-24 (float32) or 2**-53 (float64), scaled.
 
-    low and high are numbers, or arrays that broadcast to `shape`. Raises as `bits` does; also DtypeError for other
-    dtypes, OutOfRangeError unless low < high with a finite difference.
+    low and high are numbers, or arrays that broadcast to `shape`. Raises as `bits` does; also DtypeError for
+    other dtypes, OutOfRangeError unless low < high with a finite difference.
 
     >>> x = uniform(key(0), (1000,), np.float32, low=2.0, high=3.0)
     >>> x.dtype, bool(x.min() >= 2), bool(x.max() < 3)
     (dtype('float32'), True, True)
     """
     shape, dtype = _shape(shape), _float(dtype)
-    u = _unit(_checked(key, "uniform"), math.prod(shape), dtype).reshape(shape)
+    u = _shaped(_unit(_checked(key, "uniform"), math.prod(shape), dtype), shape)
     if isinstance(low, float | int) and isinstance(high, float | int) and (low, high) == (0, 1):
         return u
     low, high = _cast(low, dtype), _cast(high, dtype)
-    span = high - low
+    with np.errstate(over="ignore"):
+        span = high - low
     if isinstance(span, np.ndarray | np.generic) and not np.all((span > 0) & np.isfinite(span)):
         raise OutOfRangeError(
             "uniform needs low < high, a finite distance apart", got=f"low={low}, high={high}"
         )
     _check_broadcast(span, shape, "low and high")
     x = low + u * span
-    return np.where(x < high, x, low)  # rounding may reach high
+    x = np.where(x < high, x, low)  # rounding may reach high
+    return x if shape else x[()]
 
 
 def normal(key: Any, shape: int | tuple = (), dtype: Any = np.float64) -> Any:
     """Independent standard normal numbers, always finite, in float32 or float64.
 
-    Box and Muller's transform: sqrt(-2 log u) times cos and sin of 2 pi v, for uniform u in (0, 1] and v in [0, 1)
-    ("A note on the generation of random normal deviates", 1958). Raises as `uniform` does.
+    sqrt(-2 log u) times cos and sin of 2 pi v, for uniform u in (0, 1] and v in [0, 1): Box and Muller, "A
+    note on the generation of random normal deviates", 1958. Raises as `uniform` does.
 
     >>> x = normal(key(0), (10_000,))
     >>> bool(abs(x.mean()) < 0.05), bool(abs(x.std() - 1) < 0.05)
@@ -136,16 +139,14 @@ def normal(key: Any, shape: int | tuple = (), dtype: Any = np.float64) -> Any:
     key = _checked(key, "normal")
     if dtype == np.float32:
         words = random_bits(key, n=2 * pairs)
-        u = (
-            words[:pairs].astype(dtype) + 1
-        ) * 2.0**-32  # all 32 bits: floats are dense near 0, where the tails are
+        u = (words[:pairs].astype(dtype) + 1) * 2.0**-32  # all 32 bits: small u make the tails
         v = _fraction(words[pairs:])
     else:
         both = _unit(key, 2 * pairs, dtype)
         u, v = 1 - both[:pairs], both[pairs:]
     radius = np.sqrt(-2 * np.log(u))
     angle = (2 * math.pi) * v
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:n].reshape(shape)
+    return _shaped(np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:n], shape)
 
 
 def bernoulli(key: Any, p: Any = 0.5, shape: int | tuple | None = None) -> Any:
@@ -157,16 +158,14 @@ def bernoulli(key: Any, p: Any = 0.5, shape: int | tuple | None = None) -> Any:
     True
     """
     shape = np.shape(p) if shape is None else _shape(shape)
-    if isinstance(p, float | int | np.ndarray | np.generic) and not np.all(
-        (np.asarray(p) >= 0) & (np.asarray(p) <= 1)
-    ):
+    if isinstance(p, float | int | np.ndarray | np.generic) and not np.all((p >= 0) & (p <= 1)):
         raise OutOfRangeError("a probability is out of range", got=p, rule="0 <= p <= 1")
     _check_broadcast(p, shape, "p")
     return bits(_checked(key, "bernoulli"), shape) * 2.0**-32 < p
 
 
 def randint(key: Any, low: int, high: int, shape: int | tuple = ()) -> Any:
-    """Integers uniform on low, ..., high - 1, int64; of the 2**64 words per number, no value has one more than another.
+    """Integers uniform on low, ..., high - 1, int64; made from 64 bits, so equally likely to within 2**-32.
 
     Raises as `bits` does; OutOfRangeError unless low < high <= low + 2**32, within int64.
 
@@ -183,7 +182,7 @@ def randint(key: Any, low: int, high: int, shape: int | tuple = ()) -> Any:
     span = np.uint64(span)
     # floor(word * span / 2**64) for the 64-bit word, in two halves so that nothing overflows
     offset = (words[:, 0] * span + (words[:, 1] * span >> np.uint64(32))) >> np.uint64(32)
-    return (offset.astype(np.int64) + low).reshape(shape)
+    return _shaped(offset.astype(np.int64) + low, shape)
 
 
 def permutation(key: Any, x: Any) -> Any:
@@ -202,8 +201,8 @@ def permutation(key: Any, x: Any) -> Any:
 def choice(key: Any, x: Any, shape: int | tuple = (), replace: bool = True) -> Any:
     """Entries of 0, ..., x - 1 for an integer x, or of x along axis 0, each as likely as any other.
 
-    With replace=False all come from different positions. Raises as `bits` does; OutOfRangeError for more draws than
-    there are entries.
+    With replace=False all come from different positions. Raises as `bits` does; OutOfRangeError for more
+    draws than there are entries.
 
     >>> choice(key(0), np.array([10, 20]), (3,)).shape
     (3,)
@@ -211,12 +210,12 @@ def choice(key: Any, x: Any, shape: int | tuple = (), replace: bool = True) -> A
     n, population = _population(x, "choice")
     shape = _shape(shape)
     count = math.prod(shape)
-    if count > n and not replace or count and not n:
+    if count > n and (n == 0 or not replace):
         raise OutOfRangeError(
             "choice: too few entries", got=f"{count} draws from {n}", fix="replace=True" if n else ""
         )
     if not n or not replace:
-        index = permutation(key, n)[:count].reshape(shape)
+        index = _shaped(permutation(key, n)[:count], shape)
     else:
         index = randint(key, 0, n, shape)
     return index if population is None else np.take(population, index, axis=0)
@@ -234,6 +233,11 @@ def _unit(key: Any, n: int, dtype: np.dtype) -> Any:
 def _fraction(words: Any) -> Any:
     """The upper 24 bits of each word, as float32 in [0, 1)."""
     return (words >> np.uint32(8)).astype(np.float32) * 2.0**-24
+
+
+def _shaped(flat: Any, shape: tuple[int, ...]) -> Any:
+    """`flat` in the given shape; a NumPy scalar where that is ()."""
+    return flat.reshape(shape) if shape else flat[0]
 
 
 def _cast(value: Any, dtype: np.dtype) -> Any:
@@ -272,17 +276,15 @@ def _checked(key: Any, name: str) -> Any:
             f"{name}: not a key", got=got, rule="a key is uint32 of shape (2,)", fix="fad.random.key(0)"
         )
     if key.shape != (2,):
-        raise ShapeError(f"{name}: not one key", got=f"shape {key.shape}", rule="a key is uint32 of shape (2,)",
+        raise ShapeError(f"{name}: not one key", got=key.shape, rule="a key is uint32 of shape (2,)",
                          fix="take one key of an array of keys, or fad.vmap over them")  # fmt: skip
     return key
 
 
 def _shape(shape: int | tuple) -> tuple[int, ...]:
     try:
-        sizes = (
-            tuple(operator.index(size) for size in shape)
-            if isinstance(shape, list | tuple)
-            else (operator.index(shape),)
+        sizes = tuple(
+            operator.index(size) for size in (shape if isinstance(shape, list | tuple) else (shape,))
         )
     except TypeError:
         raise ShapeError("not a shape", got=repr(shape), rule="an integer or a tuple of integers") from None

@@ -15,25 +15,23 @@ from fad.primitive import Joint, Jvp, Linear, Partials, Primitive
 from fad.primitives.elementwise import cast
 from fad.primitives.reduce import expand
 from fad.primitives.shape import getitem
-from fad.trace import Trace
+from fad.trace import Graph, Trace
 
 __all__ = ["pull", "cotangents_of"]
 
 
-def cotangents_of(trace: Trace, outputs: list, cotangents: list) -> list:
-    """Cotangents of the trace's inputs for these cotangents of the outputs; None where nothing flows.
+def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list) -> list:
+    """Cotangents of the inputs for these cotangents of the outputs; None where nothing flows.
 
-    Empties ``outputs``: the tree is freed while it is swept, unless the caller holds it elsewhere.
+    Empties the graph and ``outputs``: the tree is freed while it is swept, unless the caller holds it elsewhere.
     """
-    nodes, plain = trace.dependents(outputs)
-    inputs = {var.id for var in trace.inputs}
-    active = inputs.union(node.id for node in nodes)
+    nodes, active, plain = graph.nodes, graph.active, graph.plain
     bars = Accumulator()
     for y, ct in zip(outputs, cotangents, strict=True):
         if ct is not None and isinstance(y, Expr) and y.id in active:
             bars.add(y, ct, False)
     outputs.clear()
-    del y
+    y = None
     with np.errstate(all="ignore"):
         while nodes:
             node = nodes.pop()
@@ -51,7 +49,7 @@ def cotangents_of(trace: Trace, outputs: list, cotangents: list) -> list:
                 if ct is not None:
                     bars.add(node.args[i], ct, masked)
             del bar, args, found
-    return [bars.take(var)[0] for var in trace.inputs]
+    return [bars.take(var)[0] for var in inputs]
 
 
 class Accumulator:
@@ -126,5 +124,5 @@ def _transposed(fact: Jvp, ct: Any, active: list, out: Any, args: tuple, params:
     """Run the tangent rule on symbols, which gives a linear tree, and sweep that tree backwards."""
     trace = Trace("transpose")
     tangents = {i: trace.symbol(args[i].shape, args[i].dtype, "t") for i in active}
-    t_out = fact.rule(tangents, out, *args, **params)
-    return cotangents_of(trace, [t_out], [ct])
+    outputs = [fact.rule(tangents, out, *args, **params)]
+    return cotangents_of(trace.graph(outputs), trace.inputs, outputs, [ct])

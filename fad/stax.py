@@ -249,13 +249,14 @@ def ConvTranspose(
     channels: int,
     window: Sequence[int] = (3, 3),
     strides: int | Sequence[int] = 1,
-    padding: str = "SAME",
+    padding: Padding = "SAME",
     w_init: Initializer = _GLOROT,
     b_init: Initializer = zeros,
 ) -> Layer:
-    """Transposed convolution with bias, which enlarges: (N, *spatial, C) -> (N, *spatial', channels).
+    """The transpose of a convolution, plus bias; enlarges (N, *spatial, C) -> (N, *spatial', channels).
 
-    Params w (*window, C, channels) and b (channels,). spatial' is spatial * stride for "SAME".
+    Params w (*window, channels, C), the weights of the convolution that is transposed, and b (channels,).
+    spatial' is n * stride for padding "SAME" and (n - 1) * stride + window, less the padding, otherwise.
 
     >>> ConvTranspose(8, (2, 2), strides=2).out_shape((-1, 7, 7, 16))
     (-1, 14, 14, 8)
@@ -266,19 +267,21 @@ def ConvTranspose(
 
     def out_shape(shape: Shape) -> Shape:
         _check_rank(shape, rank)
-        extra = (max(k - s, 0) if padding == "VALID" else 0 for k, s in zip(window, strides))
-        return (shape[0], *(n * s + e for n, s, e in zip(shape[1:-1], strides, extra)), channels)
+        if padding == "SAME":
+            return (shape[0], *(n * s for n, s in zip(shape[1:-1], strides)), channels)
+        spatial = zip(shape[1:-1], strides, window, _pads(padding, rank))
+        return (shape[0], *((n - 1) * s + k - sum(pads) for n, s, k, pads in spatial), channels)
 
     def init(key: Any, shape: Shape, dtype: Any) -> tuple[Params, State]:
         out_shape(shape)
         w_key, b_key = random.split(key, 2)
-        w = w_init(w_key, (*window, shape[-1], channels), dtype)
-        return {"w": w, "b": b_init(b_key, (channels,), dtype)}, {}
+        w = w_init(w_key, (*window, shape[-1], channels), dtype)  # so that the fans are those of this layer
+        return {"w": np.swapaxes(w, -1, -2).copy(), "b": b_init(b_key, (channels,), dtype)}, {}
 
     def apply(params: Params, state: State, x: Any, key: Any, train: bool) -> tuple[Any, State]:
         w, b = _param(params, "w"), _param(params, "b")
         _check_rank(x.shape, rank)
-        _check_channels(x, w.shape[-2])
+        _check_channels(x, w.shape[-1])
         return nn.conv_transpose(x, w, strides, padding) + b, state
 
     return Layer("ConvTranspose", apply, init, out_shape, text=f"ConvTranspose({channels}, {window})")
@@ -398,7 +401,7 @@ def _slide(
     """Number of window positions along each dimension."""
     if padding == "SAME":
         return tuple(-(-n // s) for n, s in zip(spatial, strides))
-    pads = ((0, 0),) * len(window) if padding == "VALID" else padding
+    pads = _pads(padding, len(window))
     spans = [(k - 1) * d + 1 for k, d in zip(window, dilation)]
     room = [n + before + after - span for n, (before, after), span in zip(spatial, pads, spans)]
     if min(room) < 0:
@@ -408,6 +411,19 @@ def _slide(
             fix='padding="SAME", a smaller window, or fewer layers that shrink the input',
         )
     return tuple(r // s + 1 for r, s in zip(room, strides))
+
+
+def _pads(padding: Padding, rank: int) -> Sequence[tuple[int, int]]:
+    """Explicit padding as pairs (before, after)."""
+    if padding == "VALID":
+        return ((0, 0),) * rank
+    if isinstance(padding, str) or len(padding) != rank or any(np.shape(pair) != (2,) for pair in padding):
+        raise ShapeError(
+            "padding",
+            got=repr(padding),
+            rule=f'it is "SAME", "VALID" or {rank} pairs (before, after), one for each axis of the window',
+        )
+    return padding
 
 
 def _per_axis(name: str, value: int | Sequence[int], rank: int) -> tuple[int, ...]:

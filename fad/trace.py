@@ -87,20 +87,15 @@ class Trace:
         self.inputs.append(var)
         return var
 
-    def dependents(self, outputs: list) -> tuple[list[Expr], bool]:
-        """The nodes between inputs and outputs in creation order, and whether rules may run on plain arrays.
-
-        They may not where the trace touches nodes of an enclosing trace, through an argument or a closure:
-        then the derivative is itself part of that trace.
-        """
+    def graph(self, outputs: list) -> Graph:
+        """What lies between the inputs and these outputs."""
         if not self.inputs:
-            return [], True
-        ids = {var.id for var in self.inputs}
-        nodes, outer = reachable(outputs, self.start, stop=ids)
-        active = ids
+            return Graph([], set(), True)
+        active = {var.id for var in self.inputs}
+        nodes, outer = reachable(outputs, self.start, stop=active)
         found = []
         for node in nodes:
-            if node.id in ids:
+            if node.id in active:
                 continue
             for a in node.args:
                 if isinstance(a, Expr) and a.id in active:
@@ -110,7 +105,23 @@ class Trace:
                     break
         if outer:
             check_alive(outer, self)
-        return found, not outer and not any(var.args for var in self.inputs)
+        return Graph(found, active, not outer and not any([var.args for var in self.inputs]))
+
+
+class Graph:
+    """The float nodes between a trace's inputs and outputs in creation order, the ids of these and the inputs, and
+    whether the derivative is ``plain``: then rules run on the nodes' values, as arrays. It is not where the trace
+    touches nodes of an enclosing trace, through an argument or a closure: then the derivative belongs to that trace.
+    """
+
+    __slots__ = ("nodes", "active", "plain")
+
+    def __init__(self, nodes: list[Expr], active: set[int], plain: bool):
+        self.nodes, self.active, self.plain = nodes, active, plain
+
+    def copy(self) -> Graph:
+        """A graph that a sweep may consume."""
+        return Graph(list(self.nodes), self.active, self.plain)
 
 
 def check_alive(outer: list[Expr], trace: Trace) -> None:

@@ -180,12 +180,12 @@ def fit(
     >>> x = np.linspace(-1, 1, 64)[:, None]
     >>> result = fit(stax.Dense(1), losses.mean_squared_error, optim.adam(0.1), (x, 3 * x + 1),
     ...              key=random.key(0), epochs=100, progress=False)
-    >>> float(np.round(result.params["w"][0, 0], 2)), float(np.round(result.params["b"][0], 2))
+    >>> round(float(result.params["w"][0, 0]), 1), round(float(result.params["b"][0]), 1)
     (3.0, 1.0)
     """
     init_key, epoch_key = random.split(key, 2)
     x, y = (np.asarray(a) for a in data)
-    steps = -(-_common_length((x, y)) // _at_least_one("batch_size", batch_size))
+    steps, _ = _plan(_common_length((x, y)), _at_least_one("batch_size", batch_size))
     metrics = _default_metrics(y) if metrics is None else metrics
 
     params, state = layer.init(init_key, (-1, *x.shape[1:]), dtype)
@@ -210,13 +210,20 @@ def fit(
 
 
 def _train_epoch(
-    step: Callable, result: FitResult, data: tuple, key: Any, batch_size: int, metrics: Sequence[Metric], bar: Any
+    step: Callable,
+    result: FitResult,
+    data: tuple,
+    key: Any,
+    batch_size: int,
+    metrics: Sequence[Metric],
+    bar: Any,
 ) -> dict[str, float]:
-    """One pass over the data, which moves `result` on; the mean scores of the epoch, as seen while training."""
+    """One pass over the data, which moves `result` on; returns the mean scores as seen while training."""
     start, seen, totals = time.perf_counter(), 0, defaultdict(float)
     shuffle_key, step_key = random.split(key, 2)
-    batches = list(minibatches(shuffle_key, data, batch_size))
-    for batch, ((x, y), key) in enumerate(zip(batches, random.split(step_key, len(batches))), start=1):
+    steps, drop_last = _plan(len(data[0]), batch_size)
+    batches = minibatches(shuffle_key, data, batch_size, drop_last)
+    for batch, ((x, y), key) in enumerate(zip(batches, random.split(step_key, steps)), start=1):
         *after, value, outputs = step(result.params, result.state, result.opt_state, x, y, key)
         if not np.isfinite(value):
             raise _not_finite(value, f"{bar.epoch}, batch {batch}", x, y)
@@ -230,21 +237,26 @@ def _train_epoch(
     return {name: total / seen for name, total in totals.items()} | {"seconds": time.perf_counter() - start}
 
 
+def _plan(rows: int, batch_size: int) -> tuple[int, bool]:
+    """(steps in an epoch, drop_last): a single row left over is left out, for batch norm's sake."""
+    drop_last = rows > batch_size and rows % batch_size == 1
+    return rows // batch_size if drop_last else -(-rows // batch_size), drop_last
+
+
 def _not_finite(value: Any, where: str, x: np.ndarray, y: np.ndarray) -> NonFiniteError:
     clean = all(np.all(np.isfinite(a)) for a in (x, y) if a.dtype.kind == "f")
     return NonFiniteError(
         f"fit: the loss in {where}",
         got=value,
         rule="training cannot go on from there" if clean else "this batch itself holds NaN or infinity",
-        fix="a smaller learning rate, optim.chain(optim.clip_norm(1.0), ...), standardised inputs, or a loss that "
-        "works on logits"
+        fix="a smaller learning rate, optim.chain(optim.clip_norm(1.0), ...), standardised inputs"
         if clean
-        else "np.isfinite(x).all(axis=...) finds the rows to clean",
+        else "clean the data; np.isfinite(x) finds the rows",
     )
 
 
 class _Progress:
-    """A tqdm bar over all steps with the latest scores; without tqdm a line for each epoch; silent if not enabled."""
+    """A tqdm bar over all steps with scores, or a line for each epoch; silent if not enabled."""
 
     def __init__(self, steps: int, enabled: bool):
         self.epoch, self.enabled, self.bar, self.held_out = "", enabled, None, {}
@@ -271,7 +283,9 @@ class _Progress:
     def end_epoch(self, scores: dict[str, float]) -> None:
         self.held_out = _rounded({k: v for k, v in scores.items() if k.startswith("validation_")})
         if self.bar is not None:
-            self.bar.set_postfix(self.held_out | _rounded({k: v for k, v in scores.items() if k != "seconds"}))
+            self.bar.set_postfix(
+                self.held_out | _rounded({k: v for k, v in scores.items() if k != "seconds"})
+            )
         if self.enabled and self.bar is None:
             line = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in _rounded(scores).items())
             sys.stdout.write(f"{self.epoch}: {line}\n")

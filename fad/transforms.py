@@ -19,7 +19,7 @@ from fad.forward import tangents_of
 from fad.function import Function, own
 from fad.primitives.families import elementwise, shape_of
 from fad.reverse import cotangents_of
-from fad.trace import Trace, differentiable, is_float
+from fad.trace import Graph, Trace, differentiable, is_float
 
 __all__ = ["trace", "var", "jvp", "vjp", "linearize", "grad", "value_and_grad", "jacfwd", "jacrev", "jacobian", "hessian",
            "hvp", "stop_gradient"]
@@ -105,12 +105,15 @@ def _lifts(transform: Callable) -> Callable:
 # -- opening arguments -----------------------------------------------------------------------------------
 
 
+_LEAVES = (np.ndarray, float, Expr, int, np.generic, complex)
+
+
 def _open(opened: Trace, arg: Any, what: str, name: str = "x") -> tuple[Any, Callable]:
     """The argument with Vars in place of its float leaves, and a function from their cotangents to its structure.
 
     Python numbers become float64; integer arrays and booleans inside a container pass through and get None.
     """
-    if isinstance(arg, Expr | np.ndarray | float | int | np.generic | complex) or not _is_container(arg):
+    if isinstance(arg, _LEAVES) or not _is_container(arg):
         leaf = differentiable(arg, what)
         return opened.var(leaf, name), lambda bars: bars[0]
     leaves, treedef = tree.flatten(arg)
@@ -169,11 +172,11 @@ def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple:
     args, _ = _open(opened, primals, "jvp")
     dots = _tangents(opened, primals, tangents)
     outputs, out_tree = tree.flatten(f(*args))
-    y_dots = tangents_of(opened, dots, outputs)
+    graph = opened.graph(outputs)
+    y_dots = tangents_of(graph, opened.inputs, dots, outputs)
     opened.live = False
-    plain = opened.dependents(outputs)[1]
     y_dots = [t if t is not None else _zeros(y) if is_float(y) else None for t, y in zip(y_dots, outputs, strict=True)]
-    results = _finish(outputs + [t for t in y_dots if t is not None], plain, tree.leaves((primals, tangents)))
+    results = _finish(outputs + [t for t in y_dots if t is not None], graph.plain, tree.leaves((primals, tangents)))
     rest = iter(results[len(outputs) :])
     return (tree.unflatten(out_tree, results[: len(outputs)]),
             tree.unflatten(out_tree, [None if t is None else next(rest) for t in y_dots]))
@@ -227,11 +230,12 @@ def vjp(f: Callable, *primals: Any, has_aux: bool = False) -> tuple:
     args, close = _open(opened, primals, "vjp")
     y, aux = _split_aux(f(*args), has_aux)
     outputs, out_tree = tree.flatten(y)
-    plain = opened.dependents(outputs)[1]
+    graph = opened.graph(outputs)
+    plain = graph.plain
 
     def pullback(ct: Any) -> Any:
         cts = _cotangents(ct, outputs, out_tree)
-        bars = cotangents_of(opened, list(outputs), cts)
+        bars = cotangents_of(graph.copy(), opened.inputs, list(outputs), cts)
         bars = [_zeros(x) if bar is None else bar for x, bar in zip(opened.inputs, bars, strict=True)]
         return close(_finish(bars, plain, cts))
 
@@ -251,7 +255,7 @@ def _split_aux(result: Any, has_aux: bool) -> tuple:
 def _released(opened: Trace, aux: Any, plain: bool) -> Any:
     leaves, treedef = tree.flatten(aux)
     nodes = [x for x in leaves if isinstance(x, Expr)]
-    results = iter(_finish(nodes, plain and opened.dependents(nodes)[1]))
+    results = iter(_finish(nodes, plain and opened.graph(nodes).plain))
     return tree.unflatten(treedef, [next(results) if isinstance(x, Expr) else x for x in leaves])
 
 
@@ -282,8 +286,9 @@ def linearize(f: Callable, *primals: Any) -> tuple:
     args, close = _open(opened, primals, "linearize")
     outputs, out_tree = tree.flatten(f(*args))
     tangents = [var(f"{x.name}_dot", x.shape, x.dtype) for x in opened.inputs]
-    dots = tangents_of(opened, tangents, outputs)
-    plain = opened.dependents(outputs)[1]
+    graph = opened.graph(outputs)
+    plain = graph.plain
+    dots = tangents_of(graph, opened.inputs, tangents, outputs)
     dots = [t if t is not None else _zeros(y) if is_float(y) else None for t, y in zip(dots, outputs, strict=True)]
     value = tree.unflatten(out_tree, _finish(outputs, plain, tree.leaves(primals)))
     in_tree = tree.structure(close(tangents))
@@ -347,13 +352,13 @@ def value_and_grad(f: Callable, argnums: int | tuple = 0, has_aux: bool = False)
         value = y
         if isinstance(y, Expr):
             outputs = [y]
-            aux_nodes = [x for x in tree.leaves(aux) if isinstance(x, Expr)] if has_aux else []
-            plain = opened.dependents([y, *aux_nodes])[1]
+            graph = opened.graph(outputs)
+            plain = graph.plain
             aux = _released(opened, aux, plain) if has_aux else None
             value = y.value if plain and y.value is not None else y
-            one = np.ones((), y.dtype)[()]
-            del y, aux_nodes
-            bars = cotangents_of(opened, outputs, [one])
+            one = y.dtype.type(1)
+            del y
+            bars = cotangents_of(graph, opened.inputs, outputs, [one])
         else:
             bars = [None] * len(opened.inputs)
         opened.live = False
@@ -397,6 +402,8 @@ def _open_positions(opened: Trace, args: tuple, positions: tuple) -> tuple[list,
 
 
 def _check_scalar(y: Any, f: Callable) -> None:
+    if isinstance(y, Expr) and y.shape == () and y.dtype.kind == "f":
+        return
     name = getattr(f, "__name__", "f")
     if not isinstance(y, Expr | np.ndarray | np.generic | float | int):
         raise ShapeError(f"grad({name}): the result is not a scalar", got=short(y), rule="grad needs one real number",
@@ -462,10 +469,10 @@ def _jacobian(f: Callable, argnums: int | tuple, blocks: Callable) -> Callable:
             if not is_float(y):
                 raise DtypeError("jacobian: a result has no derivative", got=short(y), rule="results must be floats",
                                  fix="x.astype(float), or leave it out of the result")
-        rows = blocks(opened, outputs)
-        plain = opened.dependents(outputs)[1]
+        graph = opened.graph(outputs)
+        rows = blocks(graph, opened.inputs, outputs)
         opened.live = False
-        found = [close(_finish(row, plain)) for row in rows]
+        found = [close(_finish(row, graph.plain)) for row in rows]
         found = [row[0] if isinstance(argnums, int) else row for row in found]
         return tree.unflatten(out_tree, found)
 
@@ -476,36 +483,36 @@ def _basis(x: Any) -> np.ndarray:
     return np.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape)
 
 
-def _forward_blocks(opened: Trace, outputs: list) -> list[list]:
+def _forward_blocks(graph: Graph, inputs: list, outputs: list) -> list[list]:
     """J[i][j] for output i and input j: every direction of input j pushed forward as one batch."""
     columns = []
-    for j, x in enumerate(opened.inputs):
+    for j, x in enumerate(inputs):
         pushed = Trace("jacfwd")
         t = pushed.symbol(x.shape, x.dtype, "t")
-        dots = tangents_of(opened, [t if k == j else None for k in range(len(opened.inputs))], outputs)
+        dots = tangents_of(graph, inputs, [t if k == j else None for k in range(len(inputs))], outputs)
         dots = [_zeros(y) if dot is None else dot for dot, y in zip(dots, outputs, strict=True)]
         stacked = batched(pushed, dots, {t.id: _basis(x)}, x.size)
         columns.append([np.reshape(np.moveaxis(s, 0, -1), (*y.shape, *x.shape)) for s, y in zip(stacked, outputs, strict=True)])
     return [[column[i] for column in columns] for i in range(len(outputs))]
 
 
-def _reverse_blocks(opened: Trace, outputs: list) -> list[list]:
+def _reverse_blocks(graph: Graph, inputs: list, outputs: list) -> list[list]:
     """J[i][j] for output i and input j: every direction of output i pulled back as one batch."""
     rows = []
     for y in outputs:
         pulled = Trace("jacrev")
         ct = pulled.symbol(y.shape, y.dtype, "ct")
-        bars = cotangents_of(opened, [y], [ct])
-        bars = [_zeros(x) if bar is None else bar for bar, x in zip(bars, opened.inputs, strict=True)]
+        bars = cotangents_of(graph.copy(), inputs, [y], [ct])
+        bars = [_zeros(x) if bar is None else bar for bar, x in zip(bars, inputs, strict=True)]
         stacked = batched(pulled, bars, {ct.id: _basis(y)}, y.size)
-        rows.append([np.reshape(s, (*y.shape, *x.shape)) for s, x in zip(stacked, opened.inputs, strict=True)])
+        rows.append([np.reshape(s, (*y.shape, *x.shape)) for s, x in zip(stacked, inputs, strict=True)])
     return rows
 
 
-def _auto_blocks(opened: Trace, outputs: list) -> list[list]:
+def _auto_blocks(graph: Graph, inputs: list, outputs: list) -> list[list]:
     from fad.modes import cheaper
 
-    return (_forward_blocks if cheaper(opened, outputs) == "forward" else _reverse_blocks)(opened, outputs)
+    return (_forward_blocks if cheaper(graph, inputs, outputs) == "forward" else _reverse_blocks)(graph, inputs, outputs)
 
 
 @_lifts

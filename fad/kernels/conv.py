@@ -2,11 +2,11 @@
 
     y[n, o, f] = sum over taps k and channels c of  x[n, o * stride + k * dilation - pad_low, c] * w[k, c, f]
 
-as in the deep-learning literature (a cross-correlation), x being 0 outside its bounds. Data is (N, *spatial, C)
-and weights are (*window, C // groups, O). With groups, the g-th block of O // groups output channels sees only
-the g-th block of C // groups input channels. Nothing is padded or unrolled in memory: for each tap the
-positions that meet the input are a range, known in closed form. Every output element is summed by one thread
-in a fixed order, so results do not depend on the number of threads.
+as in the deep-learning literature (a cross-correlation), x being 0 outside its bounds. Data is
+(N, *spatial, C), weights are (*window, C // groups, O). With groups, the g-th block of O // groups output
+channels sees only the g-th block of C // groups input channels. Nothing is padded or unrolled in memory: for
+each tap the positions that meet the input are a range, known in closed form. Every output element is summed
+by one thread in a fixed order, so results do not depend on the number of threads.
 """
 
 from __future__ import annotations

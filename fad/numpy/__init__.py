@@ -1,0 +1,62 @@
+"""NumPy's names for arrays and nodes alike.
+
+``np.sin(node)`` works by itself; this module adds what NumPy cannot dispatch (constructors, lists of nodes) under the
+same names, and is NumPy itself where no node is involved. Importing it registers every rule.
+
+>>> from fad import numpy as fnp
+>>> fnp.sum([1.0, 2.0])
+np.float64(3.0)
+"""
+
+from __future__ import annotations
+
+from numpy import (
+    arange, bool_, complex64, complex128, dtype, e, empty, euler_gamma, eye, finfo, float16, float32, float64,
+    floating, identity, iinfo, indices, inf, int8, int16, int32, int64, integer, intp, nan, ndarray, newaxis,
+    number, ones, pi, tri, uint8, uint16, uint32, uint64, zeros,
+)
+
+from fad.numpy import elementwise as _elementwise
+from fad.numpy import linalg
+from fad.numpy.at import at
+from fad.numpy.calculus import (
+    diff, ediff1d, gradient, interp, polyval, trapezoid, unwrap,
+)
+from fad.numpy.create import (
+    array, asarray, astype, copy, empty_like, full, full_like, linspace, meshgrid, ones_like, vander,
+    zeros_like,
+)
+from fad.numpy.einsum import (
+    einsum,
+)
+from fad.numpy.elementwise import (
+    allclose, angle, around, array_equal, array_equiv, clip, divmod, fix, imag, isclose, iscomplex,
+    iscomplexobj, isneginf, isposinf, isreal, isrealobj, modf, nan_to_num, piecewise, real, result_type,
+    round, select, sinc, where,
+)
+from fad.numpy.index import (
+    argwhere, compress, extract, flatnonzero, getitem, ix_, nonzero, take, take_along_axis,
+)
+from fad.numpy.join import (
+    append, array_split, block, column_stack, concat, concatenate, delete, dsplit, dstack, hsplit, hstack,
+    insert, pad, repeat, roll, split, stack, tile, unstack, vsplit, vstack,
+)
+from fad.numpy.order import (
+    argpartition, argsort, bincount, digitize, median, nanmedian, partition, percentile, quantile,
+    searchsorted, sort,
+)
+from fad.numpy.products import (
+    convolve, correlate, cross, dot, inner, kron, matmul, matvec, outer, tensordot, vdot, vecdot, vecmat,
+)
+from fad.numpy.reduce import (
+    all, amax, amin, any, argmax, argmin, average, count_nonzero, cumprod, cumsum, cumulative_prod,
+    cumulative_sum, logsumexp, max, mean, min, nanmax, nanmean, nanmin, nanprod, nanstd, nansum, nanvar, prod,
+    ptp, std, sum, var,
+)
+from fad.numpy.shape import (
+    atleast_1d, atleast_2d, atleast_3d, broadcast_arrays, broadcast_to, diag, diagflat, diagonal, expand_dims,
+    flip, fliplr, flipud, matrix_transpose, moveaxis, ndim, permute_dims, ravel, reshape, rollaxis, rot90,
+    shape, size, squeeze, swapaxes, trace, transpose, tril, triu,
+)
+
+globals().update({_name: getattr(_elementwise, _name) for _name in _elementwise.UFUNC_NAMES})  # sin, add, maximum, ...

@@ -1,0 +1,155 @@
+"""Sorting, searching, and the statistics of order. Values flow through the permutation; positions have no derivative."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fad.expr import Expr, concrete
+from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out, unsupported
+from fad.numpy.index import getitem, take_along_axis
+from fad.numpy.shape import permuted, ravel, reshaped
+from fad.primitives import reduce as primitives
+from fad.primitives.families import reduced_shape
+
+__all__ = ["sort", "argsort", "partition", "argpartition", "median", "nanmedian", "quantile", "percentile", "searchsorted",
+           "digitize", "bincount"]
+
+
+def _flat_or(a: Any, axis: Any) -> tuple:
+    x = as_array(a)
+    return (ravel(x), 0) if axis is None else (x, axis_of(axis, x.ndim))
+
+
+@implements(np.argsort)
+def argsort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+    """The order that sorts, equal elements staying in theirs."""
+    if order is not None:
+        raise unsupported("argsort", f"order={order!r}", "leave order= away: nodes have no fields")
+    x, axis = _flat_or(a, axis)
+    return primitives.argsort(x, axis=axis)
+
+
+@implements(np.sort)
+def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+    """The elements in increasing order."""
+    x, axis = _flat_or(a, axis)
+    return take_along_axis(x, argsort(x, axis, order=order), axis)
+
+
+@implements(np.partition)
+def partition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any = None) -> Any:
+    """The elements sorted, which is one of the partitions."""
+    return sort(a, axis, order=order)
+
+
+@implements(np.argpartition)
+def argpartition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any = None) -> Any:
+    """The order that sorts, which is one of those that partition."""
+    return argsort(a, axis, order=order)
+
+
+# -- quantiles ------------------------------------------------------------------------------------------------------
+
+
+def _rows_sorted(a: Any, axis: Any) -> tuple:
+    """The elements over the axes as a sorted last axis, and the shape that keepdims gives."""
+    x = as_array(a)
+    x = x if x.dtype.kind == "f" else x.astype(np.float64)
+    axes = axes_of(axis, x.ndim)
+    others = tuple(i for i in range(x.ndim) if i not in axes)
+    rows = permuted(x, (*others, *axes))
+    return sort(reshaped(rows, (*(x.shape[i] for i in others), -1 if 0 in x.shape else x.size // max(1, _size(x.shape, others)))),
+                -1), reduced_shape(x.shape, axes, True)
+
+
+def _size(shape: tuple, axes: tuple) -> int:
+    return int(np.prod([shape[i] for i in axes], dtype=int))
+
+
+@implements(np.quantile)
+def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear",
+             keepdims: bool = False, *, weights: Any = None) -> Any:
+    """The value below which a part ``q`` of the elements lies, interpolated linearly; NaN where there is one among them."""
+    no_out(out)
+    if method != "linear" or weights is not None:
+        raise unsupported("quantile", f"method={method!r}, weights={weights}", "method='linear' without weights")
+    rows, kept = _rows_sorted(a, axis)
+    q = as_array(q)
+    n = rows.shape[-1]
+    place = (q * (n - 1)).astype(rows.dtype)
+    below = np.clip(np.floor(place), 0, n - 1)
+    t = place - below
+    below = below.astype(np.intp)
+    above = np.minimum(below + 1, n - 1)
+    low, high = (np.moveaxis(getitem(rows, (Ellipsis, i)), -1, 0) if q.ndim else getitem(rows, (Ellipsis, i)) for i in (below, above))
+    t = reshaped(t, (*t.shape, *(1,) * (low.ndim - t.ndim)))
+    y = np.where(np.isnan(rows[..., -1]), np.nan, np.where(t == 0, low, low + (high - low) * t))
+    return reshaped(y, (*q.shape, *kept)) if keepdims else y
+
+
+@implements(np.percentile)
+def percentile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear",
+               keepdims: bool = False, *, weights: Any = None) -> Any:
+    """`quantile` of ``q / 100``."""
+    return quantile(a, as_array(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
+
+
+@implements(np.median)
+def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
+    """The middle element, or the mean of the two; NaN where there is one among them."""
+    no_out(out)
+    rows, kept = _rows_sorted(a, axis)
+    n = rows.shape[-1]
+    y = np.mean(rows[..., (n - 1) // 2 : n // 2 + 1], axis=-1)
+    y = np.where(np.isnan(rows[..., -1]), np.nan, y) if n else y
+    return reshaped(y, kept) if keepdims else y
+
+
+@implements(np.nanmedian)
+def nanmedian(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
+    """`median` of what is not NaN."""
+    no_out(out)
+    rows, kept = _rows_sorted(a, axis)
+    n = np.sum(np.logical_not(np.isnan(rows)), axis=-1, keepdims=True)
+    low, high = (take_along_axis(rows, np.maximum(i, 0), -1) for i in ((n - 1) // 2, n // 2))
+    y = np.where(n == 0, np.nan, (low + high) / 2)
+    return reshaped(y, kept if keepdims else y.shape[:-1])
+
+
+# -- searching ----------------------------------------------------------------------------------------------------------
+
+
+@implements(np.searchsorted)
+def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
+    """Where to insert ``v`` in the sorted ``a``. Symbolic nodes are compared with every element."""
+    a, v = as_array(a), as_array(v)
+    if sorter is not None:
+        a = getitem(a, sorter)
+    if any(isinstance(x, Expr) and x.value is None for x in (a, v)):
+        v = np.expand_dims(v, -1)
+        return np.sum(a < v if side == "left" else a <= v, axis=-1)
+    return np.searchsorted(concrete(a, "a"), concrete(v, "v"), side)
+
+
+@implements(np.digitize)
+def digitize(x: Any, bins: Any, right: bool = False) -> Any:
+    """The number of the bin that holds each element; bins increase, or decrease if their values are known."""
+    bins = as_array(bins)
+    known = bins.value if isinstance(bins, Expr) else bins
+    if known is not None and known.size > 1 and known[0] > known[-1]:
+        return known.size - searchsorted(bins[::-1], x, "right" if right else "left")
+    return searchsorted(bins, x, "left" if right else "right")
+
+
+@implements(np.bincount)
+def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
+    """The number, or the sum of weights, of each integer from 0; needs the integers' values."""
+    from fad.primitives.index import scatter_add
+
+    x = concrete(as_array(x), "np.bincount")
+    if weights is None:
+        return np.bincount(x, minlength=minlength)
+    size = max(int(x.max(initial=-1)) + 1, minlength)
+    return scatter_add(as_array(weights).astype(np.float64), x, shape=(size,))

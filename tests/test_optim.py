@@ -1,0 +1,163 @@
+"""Optimizers against the papers' recurrences, on pytrees, in both dtypes, with missing gradients."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import fad
+from fad import optim, tree
+from fad.errors import TreeError
+
+gradients = arrays(float, (5, 3), elements=st.floats(-10, 10))  # five steps of a vector of three
+
+OPTIMIZERS = {
+    "sgd": optim.sgd(0.1),
+    "momentum": optim.momentum(0.1),
+    "nesterov": optim.nesterov(0.1),
+    "adam": optim.adam(0.1),
+    "clipped": optim.chain(optim.clip_norm(1.0), optim.clip(0.5), optim.adam(0.1)),
+    "adamw": optim.chain(optim.scale_by_adam(), optim.decay_weights(0.01), optim.descend(0.1)),
+    "scheduled": optim.sgd(lambda step: 0.1 / (1.0 + step)),
+}
+
+
+def run(optimizer, grads, params):
+    """The parameters after each step."""
+    state, path = optimizer.init(params), []
+    for g in grads:
+        updates, state = optimizer.update(g, state, params)
+        params = optim.apply_updates(params, updates)
+        path.append(params)
+    return np.array(path)
+
+
+@given(gradients)
+def test_sgd(grads):
+    np.testing.assert_allclose(run(optim.sgd(0.1), grads, np.ones(3)), 1 - 0.1 * np.cumsum(grads, axis=0))
+
+
+@given(gradients, st.floats(0, 0.99))
+def test_momentum_and_nesterov(grads, mass):
+    p, q, v, heavy, ahead = np.ones(3), np.ones(3), np.zeros(3), [], []
+    for g in grads:
+        v = mass * v + g
+        p, q = p - 0.1 * v, q - 0.1 * (g + mass * v)
+        heavy.append(p)
+        ahead.append(q)
+    np.testing.assert_allclose(run(optim.momentum(0.1, mass), grads, np.ones(3)), heavy, atol=1e-12)
+    np.testing.assert_allclose(run(optim.nesterov(0.1, mass), grads, np.ones(3)), ahead, atol=1e-12)
+
+
+@pytest.mark.smoke
+@given(gradients)
+def test_adam_is_algorithm_1(grads):
+    p, m, v, path = np.ones(3), np.zeros(3), np.zeros(3), []
+    for t, g in enumerate(grads, start=1):
+        m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g**2
+        p = p - 0.1 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-6)
+        path.append(p)
+    np.testing.assert_allclose(
+        run(optim.adam(0.1, 0.8, 0.95, 1e-6), grads, np.ones(3)), path, rtol=1e-9, atol=1e-12
+    )
+
+
+def test_nesterov_converges_faster_than_gradient_descent():
+    scales = np.array([1.0, 0.01])  # a narrow valley
+    grad = fad.grad(lambda p: 0.5 * np.sum(scales * p**2))
+
+    def distance(optimizer):
+        params = np.ones(2)
+        state = optimizer.init(params)
+        for _ in range(100):
+            updates, state = optimizer.update(grad(params), state, params)
+            params = optim.apply_updates(params, updates)
+        return np.linalg.norm(params)
+
+    assert distance(optim.nesterov(0.5)) < 0.2 * distance(optim.sgd(0.5))
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dtype_structure_and_inputs_are_kept(name, dtype):
+    optimizer = OPTIMIZERS[name]
+    params = {"w": np.ones((2, 3), dtype), "deep": [np.ones(2, dtype), (np.ones((), dtype),)]}
+    grads = tree.map(lambda p: np.full_like(p, 0.3), params)
+    before = tree.map(np.copy, (params, grads))
+    state = optimizer.init(params)
+    for _ in range(3):
+        updates, state = optimizer.update(grads, state, params)
+        new = optim.apply_updates(params, updates)
+        assert tree.structure(new) == tree.structure(params)
+        assert {np.asarray(leaf).dtype for leaf in tree.leaves(new)} == {np.dtype(dtype)}
+        assert all((a < b).all() for a, b in zip(tree.leaves(new), tree.leaves(params)))
+    for a, b in zip(tree.leaves((params, grads)), tree.leaves(before)):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_missing_gradients_leave_their_parameter_alone(name):
+    optimizer = OPTIMIZERS[name]
+    params = {"a": np.array([1, 2]), "w": np.ones(2), "z": (3, np.ones(1))}
+    grads = fad.grad(lambda p: np.sum(p["w"] ** 2) + np.sum(p["z"][1] ** 3))(params)
+    grads["z"] = (None, grads["z"][1])
+    state = optimizer.init(params)
+    for _ in range(2):
+        updates, state = optimizer.update(grads, state, params)
+        new = optim.apply_updates(params, updates)
+        np.testing.assert_array_equal(new["a"], [1, 2])
+        assert new["a"].dtype == params["a"].dtype
+        assert new["z"][0] == 3
+        assert (new["w"] < 1).all()
+        assert (new["z"][1] < 1).all()
+
+
+def test_schedule_sees_the_steps_0_1_2():
+    steps = []
+    optimizer = optim.sgd(lambda step: steps.append(int(step)) or 0.1)
+    run(optimizer, np.ones((3, 2)), np.zeros(2))
+    assert steps == [0, 1, 2]
+
+
+@given(arrays(float, 4, elements=st.floats(-100, 100)), st.floats(0.1, 10))
+def test_clip_norm_bounds_the_joint_norm_and_keeps_direction(g, limit):
+    clipped, _ = optim.clip_norm(limit).update({"a": g[:1], "b": g[1:]}, (), None)
+    clipped = np.concatenate([clipped["a"], clipped["b"]])
+    assert np.linalg.norm(clipped) <= limit * (1 + 1e-12)
+    np.testing.assert_allclose(clipped * max(1, np.linalg.norm(g) / limit), g, rtol=1e-10, atol=1e-12)
+
+
+def test_decay_first_is_a_penalty_and_decay_late_is_decoupled():
+    params, zero = np.array([2.0]), np.zeros(1)
+    ridge = optim.chain(optim.decay_weights(0.1), optim.sgd(0.5))
+    np.testing.assert_allclose(ridge.update(zero, ridge.init(params), params)[0], [-0.1])
+    adamw = OPTIMIZERS["adamw"]
+    np.testing.assert_allclose(adamw.update(zero, adamw.init(params), params)[0], [-0.1 * 0.01 * 2])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_update_can_be_differentiated(name):
+    """An unrolled step as a function of the gradient: forward and reverse agree with central differences."""
+    optimizer = OPTIMIZERS[name]
+    params = np.array([0.7, -0.4])
+
+    def after_two(g):
+        state, p = optimizer.init(params), params
+        for scale in (1.0, 0.5):
+            updates, state = optimizer.update(scale * g, state, p)
+            p = optim.apply_updates(p, updates)
+        return np.sum(p * np.array([1.0, 2.0]))
+
+    g, h = np.array([0.2, -0.3]), 1e-6
+    numeric = [(after_two(g + h * e) - after_two(g - h * e)) / (2 * h) for e in np.eye(2)]
+    np.testing.assert_allclose(fad.grad(after_two)(g), numeric, atol=1e-7)
+
+
+def test_wrong_trees_are_named():
+    optimizer = optim.momentum(0.1)
+    with pytest.raises(TreeError, match="one structure"):
+        optimizer.update({"v": np.ones(2)}, optimizer.init({"w": np.ones(2)}), {"w": np.ones(2)})
+    with pytest.raises(TreeError, match="3 parts for 2 links"):
+        optimizer.update(np.ones(2), ((), (), ()), np.ones(2))
