@@ -24,7 +24,7 @@ class Peer:
 
     @property
     def version(self) -> str:
-        return version(self.name)
+        return getattr(self.more, "__version__", None) or version(self.name)
 
 
 def _fad() -> Peer:

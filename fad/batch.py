@@ -61,20 +61,20 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
         axes = _spread(in_axes, args, "in_axes")
         arrays = [x if isinstance(x, Expr) else np.asarray(x) for x in leaves]
         size = _batch_size(arrays, axes)
-        trace = Trace("vmap", f)
+        opened = Trace("vmap", f)
         columns, inner = {}, []
         for x, axis in zip(arrays, axes, strict=True):
             if axis is None:
                 inner.append(x)
                 continue
             x = np.moveaxis(x, axis, 0)
-            var = trace.symbol(x.shape[1:], x.dtype)
+            var = opened.symbol(x.shape[1:], x.dtype)
             columns[var.id] = x
             inner.append(var)
-        out = f(*tree.unflatten(in_tree, inner))
+        out = opened.call(*tree.unflatten(in_tree, inner))
         outputs, out_tree = tree.flatten(out)
-        results = batched(trace, outputs, columns, size)
-        trace.live = False
+        results = batched(opened, outputs, columns, size)
+        opened.live = False
         places = _spread(out_axes, out, "out_axes")
         results = [y if axis == 0 else np.moveaxis(y, 0, axis) for y, axis in zip(results, places, strict=True)]
         return tree.unflatten(out_tree, own(results, leaves))

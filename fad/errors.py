@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import FrameType, TracebackType
 
 __all__ = [
     "FadError",
@@ -28,15 +29,25 @@ _OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _NOT_USERS = (_OWN, os.sep + "numpy" + os.sep, os.sep + "optree" + os.sep, "<frozen", "<__array_function__")
 
 
-def user_line() -> str:
-    """The innermost line of the stack outside fad and NumPy, as ``file:line in function``."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        path = frame.f_code.co_filename
-        if not any(part in path for part in _NOT_USERS):
-            return f"{os.path.relpath(path) if os.path.isabs(path) else path}:{frame.f_lineno} in {frame.f_code.co_name}"
+def user_line(traceback: TracebackType | None = None) -> str:
+    """The innermost line outside fad and NumPy, as ``file:line in function``: of the stack, or of a traceback."""
+    frame, line = sys._getframe(1), None
+    while traceback is not None:
+        if _is_users(traceback.tb_frame):
+            frame, line = traceback.tb_frame, traceback.tb_lineno
+        traceback = traceback.tb_next
+    while frame is not None and not _is_users(frame):
         frame = frame.f_back
-    return "an unknown line"
+    if frame is None:
+        return "an unknown line"
+    path = frame.f_code.co_filename
+    path = os.path.relpath(path) if os.path.isabs(path) else path
+    return f"{path}:{line or frame.f_lineno} in {frame.f_code.co_name}"
+
+
+def _is_users(frame: FrameType) -> bool:
+    path = frame.f_code.co_filename
+    return not any(part in path for part in _NOT_USERS)
 
 
 class FadError(Exception):

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from fad.errors import AssignmentError, DtypeError, FadError, TraceError
+from fad.errors import AssignmentError, DtypeError, FadError, OutOfRangeError, ShapeError, TraceError
 
 __all__ = ["Expr", "Var", "Const", "bind", "constant", "reachable", "short"]
 
@@ -128,6 +129,9 @@ class Expr:
         return convert(concrete(self, what))
 
     def __bool__(self) -> bool:
+        if self.size != 1:
+            raise TraceError("bool(x) of an array", got=short(self), rule="it has one truth value for each element",
+                             fix="x.any() or x.all(), or np.where(x, a, b) to choose element by element")
         return bool(concrete(self, "bool(x)"))
 
     def __len__(self) -> int:
@@ -163,7 +167,11 @@ class Expr:
         return short(self)
 
     def __str__(self) -> str:
-        return FUNCTIONS["show"](self) if self.value is None else str(self.value)
+        if self.value is not None:
+            return str(self.value)
+        from fad.show import tree_text
+
+        return tree_text(self)
 
     def __format__(self, spec: str) -> str:
         return format(self.value, spec) if spec and self.value is not None else str(self)
@@ -378,11 +386,10 @@ def bind(op: Any, args: tuple, params: dict) -> Expr:
 
 def explained(error: Exception, what: str, args: tuple) -> FadError:
     """NumPy's own error as one that shows the arguments and the user's line."""
-    from fad.errors import OutOfRangeError, ShapeError
-
     kind = {IndexError: OutOfRangeError, ValueError: ShapeError}.get(type(error), DtypeError)
-    return kind(what.rstrip(".") if what else "error", got=", ".join(map(short, args)),
-                fix="check the arguments against NumPy's documentation of this function")
+    fix = ("make the shapes equal, or 1 along the axes to stretch; x[:, None] adds an axis" if "broadcast" in what
+           else "check the arguments against NumPy's documentation of this function")
+    return kind(what.strip(" .:"), got=", ".join(map(short, args)), fix=fix)
 
 
 def concrete(x: Any, what: str) -> Any:
@@ -424,6 +431,7 @@ def reachable(outputs: list, start: int = 0, stop: Any = ()) -> tuple[list[Expr]
 _LETTERS = {"f": "f", "i": "i", "u": "u", "c": "c", "b": "bool"}
 
 
+@lru_cache(maxsize=1024)
 def aval_text(shape: tuple, dtype: Any) -> str:
     """``f64[3,4]``."""
     dtype = np.dtype(dtype)

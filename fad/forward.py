@@ -26,7 +26,7 @@ def tangents_of(graph: Graph, inputs: list, tangents: list, outputs: list) -> li
             if not found or node.op.derivative is None:
                 continue
             mask = any(isinstance(a, Expr) and a.id in masked for a in node.args) if masked else False
-            args = tuple(primal(a, plain) for a in node.args)
+            args = tuple([primal(a, plain) for a in node.args])
             dot = push(node.op, found, mask, primal(node, plain), args, node.params)
             if dot is None:
                 continue

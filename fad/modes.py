@@ -16,7 +16,7 @@ from fad.forward import tangents_of
 from fad.primitives.families import is_node
 from fad.reverse import cotangents_of
 from fad.trace import Graph, Trace
-from fad.transforms import jacfwd, jacrev
+from fad.transforms import jacfwd, jacrev, open_positions
 
 __all__ = ["compare_modes", "ModeReport", "Cost", "cheaper"]
 
@@ -192,10 +192,8 @@ def compare_modes(f: Callable, *args: Any, repeats: int = 5) -> ModeReport:
     """
     everything = tuple(range(len(args)))
     opened = Trace("compare_modes", f)
-    from fad.transforms import _open_positions
-
-    inner, _ = _open_positions(opened, args, everything)
-    outputs = [y if isinstance(y, Expr) else Const(y) for y in tree.leaves(f(*inner))]
+    inner, _ = open_positions(opened, args, everything)
+    outputs = [y if isinstance(y, Expr) else Const(y) for y in tree.leaves(opened.call(*inner))]
     forward, reverse = costs(opened.graph(outputs), opened.inputs, outputs)
     n_in, n_out = sum(x.size for x in opened.inputs), sum(y.size for y in outputs)
     a, forward_seconds = _timed(jacfwd(f, everything), args, repeats)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fad.errors import DtypeError, KeyMissingError, OutOfRangeError, ShapeError
+from fad.primitives.index import gather
 from fad.primitives.random import random_bits
 
 __all__ = [
@@ -39,10 +40,7 @@ def key(seed: int) -> np.ndarray:
     >>> key(7)
     array([0, 7], dtype=uint32)
     """
-    try:
-        number = operator.index(seed)
-    except TypeError:
-        raise DtypeError("a seed is an integer", got=repr(seed), fix="fad.random.key(0)") from None
+    number = _integer(seed, "a seed is an integer")
     if not 0 <= number < 2**64:
         raise OutOfRangeError("seed out of range", got=number, rule="0 <= seed < 2**64")
     return np.array([number >> 32, number & 0xFFFFFFFF], np.uint32)
@@ -51,12 +49,12 @@ def key(seed: int) -> np.ndarray:
 def split(key: Any, num: int = 2) -> Any:
     """num new keys, uint32 of shape (num, 2), independent of each other and of numbers drawn with `key`.
 
-    Raises KeyMissingError, DtypeError or ShapeError unless `key` is one, ShapeError for a negative num.
+    Raises KeyMissingError, DtypeError or ShapeError unless `key` is one, and for a num that is no count.
 
     >>> [k.shape for k in split(key(0), 3)]
     [(2,), (2,), (2,)]
     """
-    (num,) = _shape(num)
+    (num,) = _shape(_integer(num, "num counts the keys"))
     return random_bits(_checked(key, "split") ^ _SPLIT, n=2 * num).reshape(num, 2)
 
 
@@ -173,7 +171,8 @@ def randint(key: Any, low: int, high: int, shape: int | tuple = ()) -> Any:
     >>> x.dtype, int(x.min()), int(x.max())
     (dtype('int64'), 1, 6)
     """
-    shape, low, high = _shape(shape), operator.index(low), operator.index(high)
+    shape = _shape(shape)
+    low, high = (_integer(bound, "the bounds of randint are integers") for bound in (low, high))
     span = high - low
     if not 0 < span <= 2**32 or low < -(2**63) or high > 2**63:
         raise OutOfRangeError("randint: range out of range", got=f"low={low}, high={high}",
@@ -188,14 +187,14 @@ def randint(key: Any, low: int, high: int, shape: int | tuple = ()) -> Any:
 def permutation(key: Any, x: Any) -> Any:
     """A uniformly random order of 0, ..., x - 1 for an integer x, or of x along axis 0 for an array.
 
-    Raises as `bits` does; ShapeError for an array of no dimensions.
+    Raises as `bits` does; DtypeError for a number that is not an integer.
 
     >>> np.sort(permutation(key(0), 5))
     array([0, 1, 2, 3, 4])
     """
     n, population = _population(x, "permutation")
     order = np.argsort(uniform(_checked(key, "permutation"), (n,)), kind="stable")
-    return order if population is None else np.take(population, order, axis=0)
+    return order if population is None else gather(population, order)
 
 
 def choice(key: Any, x: Any, shape: int | tuple = (), replace: bool = True) -> Any:
@@ -218,7 +217,7 @@ def choice(key: Any, x: Any, shape: int | tuple = (), replace: bool = True) -> A
         index = _shaped(permutation(key, n)[:count], shape)
     else:
         index = randint(key, 0, n, shape)
-    return index if population is None else np.take(population, index, axis=0)
+    return index if population is None else gather(population, index)
 
 
 def _unit(key: Any, n: int, dtype: np.dtype) -> Any:
@@ -246,22 +245,17 @@ def _cast(value: Any, dtype: np.dtype) -> Any:
 
 def _population(x: Any, name: str) -> tuple[int, Any]:
     """(number of entries, the entries or None for 0, ..., n - 1)."""
-    if not hasattr(x, "shape") and not isinstance(x, list | tuple):
-        try:
-            n = operator.index(x)
-        except TypeError:
-            raise DtypeError(f"{name} takes an integer or an array", got=repr(x)) from None
-        return _shape(n)[0], None
+    if np.shape(x) == ():
+        return _shape(_integer(x, f"{name} takes an integer or an array"))[0], None
     x = x if hasattr(x, "shape") else np.asarray(x)
-    if x.shape == ():
-        return _population(operator.index(x), name) if x.dtype.kind in "iu" else _no_axis(name)
     return x.shape[0], x
 
 
-def _no_axis(name: str) -> Any:
-    raise ShapeError(
-        f"{name} needs an array with an axis 0, or an integer", got="a number that is not an integer"
-    )
+def _integer(value: Any, rule: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise DtypeError("not an integer", got=repr(value), rule=rule) from None
 
 
 def _checked(key: Any, name: str) -> Any:

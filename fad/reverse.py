@@ -42,7 +42,7 @@ def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list) -
             if plain and node.op is getitem:
                 bars.add_at(node.args[0], node.params["index"], bar)
                 continue
-            args = tuple(primal(a, plain) for a in node.args)
+            args = tuple([primal(a, plain) for a in node.args])
             found = pull(node.op, bar, positions, masked, primal(node, plain), args, node.params)
             masked = masked or node.op.selects
             for i, ct in zip(positions, found, strict=True):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.expr import FUNCTIONS, Expr, Var, aval_text, reachable
+from fad.expr import Expr, Var, aval_text, reachable
 
 __all__ = ["equations", "dot", "svg"]
 
@@ -30,9 +30,6 @@ def tree_text(node: Expr) -> str:
     free = [n for n in reachable([node])[0] if isinstance(n, Var) and not n.args]
     header = ", ".join(f"{names[x.id]}:{aval_text(x.shape, x.dtype)}" for x in free)
     return "\n".join([f"tree of {header}", *_lines((node,), names, free), f"  in {names[node.id]}"])
-
-
-FUNCTIONS["show"] = tree_text
 
 
 def _lines(outputs: tuple, names: dict[int, str], inputs: Any) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""Checks of derivatives against oracles that know nothing of fad's rules, and hypothesis strategies for tests.
+"""Checks of derivatives against oracles that know nothing of fad's rules, and hypothesis strategies.
 
-`check_grads` compares both modes, up to any order, with the complex step where a function is analytic (Squire and
-Trapp 1998; exact to rounding) and with Richardson-extrapolated central differences elsewhere (Ridders 1982; with an
-error estimate). `arrays`, `shapes` and `programs` are hypothesis strategies; hypothesis is imported when they are called.
+`check_grads` compares both modes, up to any order, with the complex step where a function is analytic (Squire
+and Trapp 1998; exact to rounding) and with Richardson-extrapolated central differences elsewhere (Ridders 1982;
+with an error estimate). `arrays`, `shapes` and `programs` are strategies; hypothesis is imported when called.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from fad.errors import DtypeError, FadError
 from fad.trace import is_float
 from fad.transforms import jvp, vjp
 
-__all__ = ["check_grads", "assert_close", "ulps", "GradientError", "OracleError", "VacuousCheck", "layouts", "shapes", "arrays",
-           "programs", "Program"]
+__all__ = ["check_grads", "assert_close", "ulps", "GradientError", "OracleError", "VacuousCheck", "layouts",
+           "shapes", "arrays", "programs", "Program", "Step", "OPERATIONS"]
 
 
 class GradientError(FadError, AssertionError):
@@ -29,7 +29,7 @@ class GradientError(FadError, AssertionError):
 
 
 class OracleError(GradientError):
-    """The differences do not settle: the function has a kink, a jump or a pole here, so nothing can be checked."""
+    """Differences that do not settle: the function has a kink, a jump or a pole here, or is NaN."""
 
 
 class VacuousCheck(UserWarning):
@@ -40,7 +40,7 @@ class VacuousCheck(UserWarning):
 
 
 def ulps(a: Any, b: Any) -> np.ndarray:
-    """|a - b| in units in the last place of the larger one, elementwise; 0 for equal infinities and for NaN with NaN.
+    """|a - b| in units in the last place of the larger one, elementwise; 0 for equal infinities and two NaNs.
 
     >>> float(ulps(1.0, np.nextafter(1.0, 2.0)))
     1.0
@@ -57,7 +57,7 @@ def ulps(a: Any, b: Any) -> np.ndarray:
 
 
 def assert_close(a: Any, b: Any, ulp: float = 4, rtol: float = 0.0, atol: float = 0.0) -> None:
-    """Assert that two pytrees have one structure, the same shapes and dtypes, and leaves equal up to rounding.
+    """Assert that two pytrees have one structure, shapes and dtypes, and leaves equal up to rounding.
 
     Args:
         ulp: allowed distance of each element in units in the last place.
@@ -69,14 +69,16 @@ def assert_close(a: Any, b: Any, ulp: float = 4, rtol: float = 0.0, atol: float 
     if tree.structure(a) != tree.structure(b):
         raise AssertionError(f"structures differ: {tree.structure(a)} and {tree.structure(b)}")
     for path, x, y in zip(tree.paths(a), tree.leaves(a), tree.leaves(b), strict=True):
-        x, y = np.asarray(x), np.asarray(y)
+        x, y, path = np.asarray(x), np.asarray(y), path or "result"
         if x.shape != y.shape or x.dtype != y.dtype:
-            raise AssertionError(f"{path or 'result'}: {x.dtype}{list(x.shape)} against {y.dtype}{list(y.shape)}")
-        with np.errstate(all="ignore"):
-            distance = np.where(np.abs(x - y) <= atol + rtol * np.abs(y), 0.0, ulps(x, y)) if x.dtype.kind in "fc" else ulps(x, y)
-        if not np.all(distance <= ulp):
-            at = np.unravel_index(int(np.argmax(distance)), distance.shape)
-            raise AssertionError(f"{path or 'result'}{_at(at)}: {x[at]!r} against {y[at]!r}, {distance[at]:.3g} ulp apart")
+            raise AssertionError(f"{path}: {x.dtype}{list(x.shape)} against {y.dtype}{list(y.shape)}")
+        far = ulps(x, y)
+        if x.dtype.kind in "fc":
+            with np.errstate(all="ignore"):
+                far = np.where(np.abs(x - y) <= atol + rtol * np.abs(y), 0.0, far)
+        if not np.all(far <= ulp):
+            at = np.unravel_index(int(np.argmax(far)), far.shape)
+            raise AssertionError(f"{path}{_at(at)}: {x[at]!r} against {y[at]!r}, {far[at]:.3g} ulp apart")
 
 
 def _at(index: tuple) -> str:
@@ -86,12 +88,12 @@ def _at(index: tuple) -> str:
 # -- oracles --------------------------------------------------------------------------------------------
 
 _STEP = 1e-20  # of the complex step: its square vanishes beside 1
-_WIDER = {np.dtype(np.float16): np.float64, np.dtype(np.float32): np.float64, np.dtype(np.complex64): np.complex128}
+_WIDER = {"e": np.float64, "f": np.float64, "F": np.complex128}  # by the character of a dtype
 
 
 @dataclass(frozen=True)
 class Oracle:
-    """A directional derivative from values of the function alone, with an estimate of its error for each element."""
+    """A directional derivative from values of the function alone, and an error estimate for each element."""
 
     name: str
     slopes: list
@@ -100,14 +102,17 @@ class Oracle:
 
 def _oracle(g: Callable, xs: tuple, vs: tuple) -> Oracle:
     """d/dt g(x + t v) at t = 0: in double precision where g allows it."""
-    wide = tuple(x.astype(_WIDER.get(x.dtype, x.dtype)) for x in xs)
-    vs = tuple(v.astype(x.dtype) for v, x in zip(vs, wide, strict=True))
-
-    def along(t: Any) -> list:
-        return [np.asarray(y) for y in g(*(x + t * v for x, v in zip(wide, vs, strict=True)))]
-
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        wide = tuple(x.astype(_WIDER.get(x.dtype.char, x.dtype)) for x in xs)
+        try:
+            g(*wide)
+        except Exception:  # it insists on its own dtypes, as a Function does
+            wide = xs
+
+        def along(t: Any) -> list:
+            return [np.asarray(y) for y in g(*(x + v.astype(x.dtype) * t for x, v in zip(wide, vs, strict=True)))]
+
         return _complex_step(along, wide) or _richardson(along)
 
 
@@ -115,18 +120,17 @@ def _complex_step(along: Callable, xs: tuple) -> Oracle | None:
     """Im g(x + i h v) / h, or None where g is not analytic at x along v."""
     if any(x.dtype.kind == "c" for x in xs):
         return None
-    plain = along(0.0)
     try:
         shifted = along(1j * _STEP)
     except Exception:  # no complex meaning, for whatever reason: the other oracle takes over
         return None
     slopes = []
-    for y, z, rough in zip(plain, shifted, _central(along, 1e-4), strict=True):
-        if y.dtype.kind == "c" or z.shape != y.shape:
+    for y, z, rough in zip(along(0.0), shifted, _central(along, 1e-4), strict=True):
+        if y.dtype.kind == "c" or y.shape != z.shape or not np.allclose(np.real(z), y, 1e-12, 1e-14):
             return None
         slope = np.imag(z) / _STEP
-        scale = np.max(np.abs(slope), initial=0.0)
-        if not np.allclose(np.real(z), y, 1e-12, 1e-14) or not np.all(np.abs(slope - rough) <= 1e-3 * scale + 1e-6 * np.abs(y)):
+        loose = 1e-3 * np.max(np.abs(slope), initial=0.0) + 1e-6 * np.abs(y)
+        if not np.all(np.abs(slope - rough) <= loose):
             return None
         slopes.append(slope)
     return Oracle("complex step", slopes, [np.zeros(s.shape) for s in slopes])
@@ -137,19 +141,19 @@ def _central(along: Callable, h: float) -> list:
 
 
 def _richardson(along: Callable, steps: int = 12) -> Oracle:
-    """Neville's table over central differences with halved steps; of each element the entry with the least error."""
-    at_zero = along(0.0)
-    columns = list(zip(*(_central(along, 2.0**-k) for k in range(4, 4 + steps)), strict=True))
+    """Neville's table over central differences with halved steps; for each element the least uncertain entry."""
+    halvings = range(4, 4 + steps)
+    columns = zip(*(_central(along, 2.0**-k) for k in halvings), strict=True)
     slopes, errors = [], []
-    for y, column in zip(at_zero, columns, strict=True):
+    for y, column in zip(along(0.0), columns, strict=True):
         best, error = column[0], np.full(y.shape, np.inf)
-        eps = np.finfo(y.dtype).eps * np.abs(y)
+        noise = np.finfo(y.dtype).eps * np.abs(y)
         previous: list = []
-        for k, first in enumerate(column):
+        for k, first in zip(halvings, column, strict=True):
             row = [first]
             for j, older in enumerate(previous):
                 row.append(row[j] + (row[j] - older) / (4 ** (j + 1) - 1))
-                gap = np.maximum(np.abs(row[-1] - row[-2]), np.abs(row[-1] - older)) + eps * 2.0 ** (k + 4)
+                gap = np.maximum(np.abs(row[-1] - row[-2]), np.abs(row[-1] - older)) + noise * 2.0**k
                 best, error = np.where(gap < error, row[-1], best), np.fmin(gap, error)
             previous = row
         slopes.append(best)
@@ -163,30 +167,29 @@ DIRECTIONS = 3
 _EXACT, _DIFFERENCES, _SINGLE = 1e-9, 1e-6, 1e-3  # default rtol: complex step, Richardson, float32
 
 
-def check_grads(f: Callable, args: tuple, order: int = 2, modes: tuple = ("forward", "reverse"), rtol: float | None = None,
-                atol: float | None = None, seed: int = 0) -> None:
-    """Check derivatives of f at args, up to ``order``, against differences of f itself along three random directions.
+def check_grads(f: Callable, args: Any, order: int = 2, modes: tuple = ("forward", "reverse"),
+                rtol: float | None = None, atol: float | None = None, seed: int = 0) -> None:
+    """Check derivatives of f at args, up to ``order``, against differences of f along three random directions.
 
-    Forward mode is compared element by element, reverse mode by <w, J v> = <J^T w, v>; the functions jvp(f) and vjp(f)
-    are then checked in the same way, down the orders.
+    Forward mode is compared element by element, reverse mode by <w, J v> = <J^T w, v>; the functions jvp(f) and
+    vjp(f) are then checked in the same way, down the orders.
 
     Args:
         f: function of arrays and pytrees, real or complex, that also runs on plain arrays.
-        args: tuple of its arguments; integer leaves are held fixed. A single array counts as the only argument.
-        rtol: relative to the largest derivative in an array; default 1e-9 against the complex step, 1e-6 against
-            differences (plus their own error estimate), 1e-3 for float32. It does not grow with the size of arrays.
+        args: tuple of its arguments (or the only one); integer leaves are held fixed.
+        modes: "forward", "reverse" or both.
+        rtol: relative to the largest derivative in an array, whatever its size; default 1e-9 against the complex
+            step, 1e-6 against differences (plus ten of their error estimates), 1e-3 for float32.
         atol: absolute; default 1000 units in the last place of the largest value met.
-    Raises: GradientError with both numbers; OracleError where differences do not settle; DtypeError if nothing in args
-        or in the result is a float. Warns VacuousCheck where there are no elements to compare.
+    Raises: GradientError with both numbers; OracleError where differences do not settle; DtypeError if nothing in
+        args or in the result is a float. Warns VacuousCheck where there are no elements to compare.
 
     >>> check_grads(lambda x: np.sin(x) * x, (np.linspace(0.0, 1.0, 5),))
     """
-    args = args if isinstance(args, tuple) else (args,)
-    unknown = set(modes) - {"forward", "reverse"}
-    if unknown or not modes:
+    if not modes or set(modes) - {"forward", "reverse"}:
         raise DtypeError("check_grads: no such mode", got=repr(modes), rule='modes are "forward" and "reverse"',
                          fix='modes=("forward", "reverse")')
-    g, xs = _of_floats(f, args)
+    g, xs = _of_floats(f, args if isinstance(args, tuple) else (args,))
     check = _Check(tuple(modes), rtol, atol, np.random.default_rng(seed), seed)
     check.run(g, xs, getattr(f, "__name__", "f"), 1, order, 0.0)
 
@@ -202,26 +205,72 @@ def _of_floats(f: Callable, args: tuple) -> tuple[Callable, tuple]:
             inner[k] = x
         return tuple(y for y in tree.leaves(f(*tree.unflatten(treedef, inner))) if is_float(y))
 
-    xs = tuple(np.asarray(leaves[k], float) if type(leaves[k]) is int else np.asarray(leaves[k]) for k in places)
+    xs = tuple(np.asarray(leaves[k], float if type(leaves[k]) is int else None) for k in places)
     if not xs or not g(*xs):
         raise DtypeError("check_grads: nothing to differentiate", got=tree.structure(args),
                          rule="an argument and a result must be floats", fix="pass float arrays")
     return g, xs
 
 
-def _directions(rng: np.random.Generator, like: list) -> tuple:
-    """Random arrays of these shapes and dtypes, with no element near zero to hide behind."""
-    def draw(y: Any) -> np.ndarray:
-        v = rng.uniform(0.5, 1.5, np.shape(y)) * rng.choice([-1.0, 1.0], np.shape(y))
-        if y.dtype.kind == "c":
-            v = v + 1j * rng.uniform(-1.0, 1.0, np.shape(y))
-        return np.asarray(v, y.dtype)
+def _directions(rng: np.random.Generator, like: Any) -> tuple:
+    """Random arrays of these shapes and dtypes, with no real part near zero to hide behind."""
+
+    def draw(y: np.ndarray) -> np.ndarray:
+        v = rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1.0, 1.0], y.shape)
+        return np.asarray(v + 1j * rng.uniform(-1.0, 1.0, y.shape) if y.dtype.kind == "c" else v, y.dtype)
 
     return tuple(map(draw, like))
 
 
 @dataclass(frozen=True)
+class _Point:
+    """One function at one input along one direction v (and w), with what the oracle says there."""
+
+    g: Callable
+    name: str
+    xs: tuple
+    ys: list
+    vs: tuple
+    ws: tuple
+    oracle: Oracle
+    scale: float
+    context: str
+
+    @property
+    def eps(self) -> float:
+        """Of the coarsest dtype."""
+        return max(float(np.finfo(x.dtype).eps) for x in (*self.xs, *self.ys))
+
+    def wrong(self, mode: str, what: str, found: Any, expected: Any, allowed: float) -> GradientError:
+        return GradientError(
+            f"{mode} mode of {self.name} is wrong",
+            got=f"{what} = {found!r}, {self.oracle.name}: {expected!r}",
+            rule=f"they differ by {abs(found - expected):.3g}, tolerance {allowed:.3g}; {self.context}",
+            fix="correct the derivative rule; if f has a kink here, move the input away from it")
+
+    def check_settled(self) -> None:
+        """Raise where the oracle is NaN, or too unsure for a comparison to mean anything."""
+        trust = 1e-2 if self.eps > 1e-10 else 1e-4
+        for y, slope, error in zip(self.ys, self.oracle.slopes, self.oracle.errors, strict=True):
+            size = np.maximum(np.max(np.abs(slope), initial=0.0), np.abs(y))
+            sure = (error <= trust * size + 1e-12 * self.scale) & np.isfinite(slope)
+            if not np.all(sure):
+                at = np.unravel_index(int(np.argmin(sure)), sure.shape)
+                raise OracleError(f"{self.name}: its differences do not settle",
+                                  got=f"{slope[at]} +- {error[at]:.2g}{_at(at)}", rule=self.context,
+                                  fix="check it away from kinks, jumps and poles")
+
+    def check_aval(self, found: Any, like: np.ndarray, what: str) -> None:
+        if np.shape(found) != like.shape or found.dtype != like.dtype:
+            raise GradientError(f"{what} of {self.name} has the wrong shape or dtype",
+                                got=f"{found.dtype}{list(np.shape(found))}",
+                                rule=f"it must be {like.dtype}{list(like.shape)}; {self.context}")
+
+
+@dataclass(frozen=True)
 class _Check:
+    """The settings of one call of `check_grads`."""
+
     modes: tuple
     rtol: float | None
     atol: float | None
@@ -229,83 +278,67 @@ class _Check:
     seed: int
 
     def run(self, g: Callable, xs: tuple, name: str, order: int, last: int, scale: float) -> None:
-        """Check the first derivative of g, then g's derivatives as functions; ``scale`` is the largest value so far."""
+        """Check the derivative of g, then that of g's derivatives; ``scale`` is the largest value so far."""
         ys = [np.asarray(y) for y in g(*xs)]
         scale = max([scale, *(float(np.max(np.abs(y), initial=0.0)) for y in ys)])
         if not sum(x.size for x in xs) or not sum(y.size for y in ys):
-            warnings.warn(f"check_grads({name}): nothing to compare in arrays without elements", VacuousCheck, stacklevel=4)
-        for direction in range(DIRECTIONS):
+            warnings.warn(f"check_grads({name}): there are no elements to compare", VacuousCheck, stacklevel=4)
+        for k in range(DIRECTIONS):
             vs, ws = _directions(self.rng, xs), _directions(self.rng, ys)
-            oracle = _oracle(g, xs, vs)
-            context = f"direction {direction + 1} of {DIRECTIONS}, order {order}, seed {self.seed}, input {_brief(xs)}"
-            self.check_settled(oracle, ys, name, context)
+            context = f"direction {k + 1} of {DIRECTIONS}, order {order}, seed {self.seed}, input {_brief(xs)}"
+            point = _Point(g, name, xs, ys, vs, ws, _oracle(g, xs, vs), scale, context)
+            point.check_settled()
             if "forward" in self.modes:
-                self.forward(g, xs, vs, ys, oracle, scale, name, context)
+                self.forward(point)
             if "reverse" in self.modes:
-                self.reverse(g, xs, vs, ws, oracle, scale, name, context)
-        if order < last:
-            if "forward" in self.modes:
-                self.run(lambda *xs: jvp(g, xs, vs)[1], xs, f"jvp({name})", order + 1, last, scale)
-            if "reverse" in self.modes:
-                self.run(lambda *xs: vjp(g, *xs)[1](ws), xs, f"vjp({name})", order + 1, last, scale)
+                self.reverse(point)
+        if order < last and "forward" in self.modes:
+            self.run(lambda *xs: jvp(g, xs, vs)[1], xs, f"jvp({name})", order + 1, last, scale)
+        if order < last and "reverse" in self.modes:
+            self.run(lambda *xs: vjp(g, *xs)[1](ws), xs, f"vjp({name})", order + 1, last, scale)
 
-    def check_settled(self, oracle: Oracle, ys: list, name: str, context: str) -> None:
-        for y, slope, error in zip(ys, oracle.slopes, oracle.errors, strict=True):
-            sure = error <= 1e-4 * np.maximum(np.max(np.abs(slope), initial=0.0), np.abs(y)) + 1e-12
-            if not np.all(sure & np.isfinite(slope)):
-                at = np.unravel_index(int(np.argmin(sure & np.isfinite(slope))), y.shape)
-                raise OracleError(f"{name}: its differences do not settle{_at(at)}", got=f"{slope[at]} +- {error[at]:.2g}",
-                                  rule=context, fix="check it away from kinks, jumps and poles")
-
-    def tolerance(self, oracle: Oracle, dtype: np.dtype, size: float, scale: float) -> float:
+    def tolerance(self, point: _Point, size: float) -> float:
+        """What a number may be off where the derivatives are as large as ``size``."""
         rtol, atol = self.rtol, self.atol
         if rtol is None:
-            exact = oracle.name == "complex step"
-            rtol = _SINGLE if np.finfo(dtype).eps > 1e-10 else _EXACT if exact else _DIFFERENCES
-        if atol is None:
-            atol = 1000 * float(np.finfo(dtype).eps) * scale
-        return atol + rtol * size
+            double = _EXACT if point.oracle.name == "complex step" else _DIFFERENCES
+            rtol = _SINGLE if point.eps > 1e-10 else double
+        return (1000 * point.eps * point.scale if atol is None else atol) + rtol * size
 
-    def forward(self, g: Callable, xs: tuple, vs: tuple, ys: list, oracle: Oracle, scale: float, name: str, context: str) -> None:
+    def forward(self, point: _Point) -> None:
         """J v against the oracle, element by element."""
-        for y, found, slope, error in zip(ys, jvp(g, xs, vs)[1], oracle.slopes, oracle.errors, strict=True):
-            _same_aval(found, y, f"forward mode of {name}: the tangent", context)
-            allowed = self.tolerance(oracle, y.dtype, np.max(np.abs(slope), initial=0.0), scale) + 10 * error
-            wrong = ~(np.abs(found - slope) <= allowed)  # so that NaN is wrong
+        oracle = point.oracle
+        dots = jvp(point.g, point.xs, point.vs)[1]
+        for y, dot, slope, error in zip(point.ys, dots, oracle.slopes, oracle.errors, strict=True):
+            point.check_aval(dot, y, "the tangent")
+            allowed = self.tolerance(point, np.max(np.abs(slope), initial=0.0)) + 10 * error
+            wrong = ~(np.abs(dot - slope) <= allowed)  # so that NaN is wrong
             if np.any(wrong):
                 at = np.unravel_index(int(np.argmax(wrong)), y.shape)
-                self.fail("forward", name, f"J v{_at(at)}", np.asarray(found)[at], slope[at], allowed[at], oracle, context)
+                raise point.wrong("forward", f"(J v){_at(at)}", np.asarray(dot)[at], slope[at], allowed[at])
 
-    def reverse(self, g: Callable, xs: tuple, vs: tuple, ws: tuple, oracle: Oracle, scale: float, name: str, context: str) -> None:
-        """<J^T w, v> against <w, J v>. Only real parts: that is the pairing under which real and imag are linear too."""
-        bars = vjp(g, *xs)[1](ws)
-        found = expected = size = error = 0.0
-        for bar, x, v in zip(bars, xs, vs, strict=True):
-            _same_aval(bar, x, f"reverse mode of {name}: the cotangent", context)
+    def reverse(self, point: _Point) -> None:
+        """<J^T w, v> against <w, J v>, in real parts: that is the pairing under which real and imag are linear."""
+        found = expected = 0.0
+        bars = vjp(point.g, *point.xs)[1](point.ws)
+        for bar, x, v in zip(bars, point.xs, point.vs, strict=True):
+            point.check_aval(bar, x, "the cotangent")
             found += float(np.sum(np.real(bar * v), dtype=float))
-        for w, slope, e in zip(ws, oracle.slopes, oracle.errors, strict=True):
+        for w, slope in zip(point.ws, point.oracle.slopes, strict=True):
             expected += float(np.sum(np.real(w * slope), dtype=float))
-            size = float(np.hypot(size, np.linalg.norm(np.ravel(slope))))
-            error = float(np.hypot(error, np.linalg.norm(np.ravel(e))))
-        dtype = max((x.dtype for x in xs), key=lambda d: np.finfo(d).eps)
-        allowed = self.tolerance(oracle, dtype, size, scale) + 10 * error
+        allowed = self.tolerance(point, _length(point.oracle.slopes)) + 10 * _length(point.oracle.errors)
         if not abs(found - expected) <= allowed:
-            self.fail("reverse", name, "<J^T w, v>", found, expected, allowed, oracle, context)
-
-    def fail(self, mode: str, name: str, what: str, found: Any, expected: Any, allowed: float, oracle: Oracle, context: str) -> None:
-        raise GradientError(f"{mode} mode of {name} is wrong", got=f"{what} = {found!r}, {oracle.name}: {expected!r}",
-                            rule=f"they differ by {abs(found - expected):.3g}, tolerance {allowed:.3g}; {context}",
-                            fix="correct the derivative rule; if f has a kink here, move the input away from it")
+            raise point.wrong("reverse", "<J^T w, v>", found, expected, allowed)
 
 
-def _same_aval(found: Any, like: np.ndarray, what: str, context: str) -> None:
-    if np.shape(found) != like.shape or found.dtype != like.dtype:
-        raise GradientError(f"{what} has the wrong shape or dtype", got=f"{found.dtype}{list(np.shape(found))}",
-                            rule=f"it must be {like.dtype}{list(like.shape)}; {context}")
+def _length(arrays: list) -> float:
+    """The Euclidean norm of all elements: the size that a random inner product with them has."""
+    return float(np.sqrt(sum(float(np.sum(np.abs(x) ** 2)) for x in arrays)))
 
 
 def _brief(xs: tuple) -> str:
-    return ", ".join(np.array2string(x, threshold=6, edgeitems=2, precision=6, separator=",").replace("\n", "") for x in xs)
+    options = {"threshold": 6, "edgeitems": 2, "precision": 6, "separator": ","}
+    return ", ".join(np.array2string(x, **options).replace("\n", "") for x in xs)
 
 
 # -- strategies: arrays -------------------------------------------------------------------------------------
@@ -333,10 +366,11 @@ def shapes(max_dims: int = 3, max_side: int = 3, min_side: int = 0) -> Any:
 
 
 def arrays(dtype: Any = np.float64, shape: Any = None, domain: tuple = (-3.0, 3.0)) -> Any:
-    """Strategy: arrays with elements (for complex ones real and imaginary parts) in ``domain``, in any memory layout.
+    """Strategy: arrays with elements (or their real and imaginary parts) in ``domain``, in any memory layout.
 
     Args:
-        dtype: a float or complex dtype, or a strategy for them. shape: a tuple, or a strategy; default `shapes()`.
+        dtype: a float or complex dtype, or a strategy for them.
+        shape: a tuple, or a strategy for them; default `shapes()`.
         domain: the closed interval of the elements.
     """
     from hypothesis import strategies as st
@@ -360,7 +394,7 @@ def arrays(dtype: Any = np.float64, shape: Any = None, domain: tuple = (-3.0, 3.
     return build()
 
 
-# -- strategies: whole programs --------------------------------------------------------------------------------
+# -- strategies: whole programs ----------------------------------------------------------------------------
 
 
 def _apart(a: np.ndarray, b: Any, gap: float = 0.05) -> bool:
@@ -376,29 +410,37 @@ def _same_shape(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and a.ndim < 3
 
 
+def _same_rows(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.ndim > 0 and b.ndim == a.ndim and a.shape[1:] == b.shape[1:]
+
+
+def _same_inner(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.ndim > 0 and b.ndim > 0 and a.shape[-1] == b.shape[max(b.ndim - 2, 0)]
+
+
 def _has_axes(a: np.ndarray, b: Any) -> bool:
     return a.ndim > 0 and a.size > 0
 
 
 _ALWAYS = lambda a, b: True
-# An operation as Python source over NumPy, and where it may be used; smooth there, whatever its operands.
+# An operation as Python source over NumPy, and where it may be used; it is smooth there.
 OPERATIONS: tuple[tuple[str, Callable], ...] = (
-    ("np.sin({a})", _ALWAYS), ("np.cos({a})", _ALWAYS), ("{a} + {b}", _ALWAYS), ("{a} * {b}", _ALWAYS), ("{a} - {b}", _ALWAYS),
-    ("-{a}", _ALWAYS), ("np.tanh({a})", _ALWAYS), ("np.exp({a})", _ALWAYS), ("np.square({a})", _ALWAYS), ("{a} ** 3", _ALWAYS),
-    ("np.arctan({a})", _ALWAYS), ("np.log(1.5 + np.cos({a}))", _ALWAYS), ("np.sqrt(1.5 + np.sin({a}))", _ALWAYS),
-    ("{a} / (2.0 + np.tanh({b}))", _ALWAYS), ("np.logaddexp({a}, {b})", _ALWAYS), ("np.hypot({a}, 1.0 + np.square({b}))", _ALWAYS),
-    ("np.arctan2({a}, 1.0 + np.square({b}))", _ALWAYS),
+    ("np.sin({a})", _ALWAYS), ("np.cos({a})", _ALWAYS), ("{a} + {b}", _ALWAYS), ("{a} * {b}", _ALWAYS),
+    ("{a} - {b}", _ALWAYS), ("-{a}", _ALWAYS), ("np.tanh({a})", _ALWAYS), ("np.exp({a})", _ALWAYS),
+    ("np.square({a})", _ALWAYS), ("{a} ** 3", _ALWAYS), ("np.arctan({a})", _ALWAYS),
+    ("np.log(1.5 + np.cos({a}))", _ALWAYS), ("np.sqrt(1.5 + np.sin({a}))", _ALWAYS),
+    ("{a} / (2.0 + np.tanh({b}))", _ALWAYS), ("np.logaddexp({a}, {b})", _ALWAYS),
+    ("np.hypot({a}, 1.0 + np.square({b}))", _ALWAYS), ("np.arctan2({a}, 1.0 + np.square({b}))", _ALWAYS),
     ("np.abs({a})", lambda a, b: _apart(a, 0.0)), ("np.maximum({a}, {b})", _apart), ("np.minimum({a}, {b})", _apart),
     ("np.where({a} > {b}, np.sin({a}), {b})", _apart),
     ("np.clip({a}, -0.5, 0.5)", lambda a, b: _apart(np.abs(a), 0.5)),
-    ("np.where({a} > 0.3, np.log(np.where({a} > 0.3, {a}, 1.0)), {a})", lambda a, b: _apart(a, 0.3)),
-    ("np.sum({a})", _ALWAYS), ("np.sum({a}, axis=0, keepdims=True)", _has_axes), ("np.mean({a}, axis=-1)", _has_axes),
-    ("np.prod({a}, axis=-1)", _has_axes), ("np.cumsum({a}, axis=0)", _has_axes), ("np.max({a}, axis=0)", _distinct),
-    ("np.sort({a}, axis=-1)", _distinct), ("np.reshape({a}, -1)", _ALWAYS), ("np.transpose({a})", _has_axes),
-    ("{a}[::-1]", _has_axes), ("{a}[1:]", _has_axes), ("{a}[..., 0]", _has_axes), ("{a}[..., None]", _ALWAYS),
-    ("np.stack([{a}, {b}])", _same_shape),
-    ("np.concatenate([{a}, {b}])", lambda a, b: a.ndim > 0 and b.ndim == a.ndim and a.shape[1:] == b.shape[1:]),
-    ("{a} @ {b}", lambda a, b: a.ndim > 0 and b.ndim > 0 and a.shape[-1] == b.shape[max(b.ndim - 2, 0)]),
+    ("np.where({a} > 0.3, np.log({a}), {a})", lambda a, b: _apart(a, 0.3)),
+    ("np.sum({a})", _ALWAYS), ("np.sum({a}, axis=0, keepdims=True)", _has_axes),
+    ("np.mean({a}, axis=-1)", _has_axes), ("np.prod({a}, axis=-1)", _has_axes), ("np.cumsum({a}, axis=0)", _has_axes),
+    ("np.max({a}, axis=0)", _distinct), ("np.sort({a}, axis=-1)", _distinct), ("np.reshape({a}, -1)", _ALWAYS),
+    ("np.transpose({a})", _has_axes), ("{a}[::-1]", _has_axes), ("{a}[1:]", _has_axes), ("{a}[..., 0]", _has_axes),
+    ("{a}[..., None]", _ALWAYS), ("np.stack([{a}, {b}])", _same_shape), ("np.concatenate([{a}, {b}])", _same_rows),
+    ("{a} @ {b}", _same_inner),
 )
 _LARGEST, _ELEMENTS, _AXES = 30.0, 64, 4  # of the values in a program
 
@@ -410,7 +452,7 @@ def _callable(text: str) -> Callable:
 
 @dataclass(frozen=True)
 class Step:
-    """One line of a program: an operation of `OPERATIONS` on earlier values, counted from the arguments on."""
+    """One line of a program: one of `OPERATIONS` on earlier values, counted from the arguments on."""
 
     text: str
     a: int
@@ -424,7 +466,7 @@ class Step:
 
 @dataclass(frozen=True, repr=False)
 class Program:
-    """A function of arrays as a list of steps; its repr is the Python source of the function and its arguments."""
+    """A function of arrays as a list of steps; its repr is the Python source of function and arguments."""
 
     args: tuple
     steps: tuple
@@ -452,10 +494,11 @@ class Program:
 
 
 def programs(max_steps: int = 10, dtype: Any = np.float64, max_args: int = 2) -> Any:
-    """Strategy: whole random expression trees, as `Program`s that are smooth and of moderate size at their arguments.
+    """Strategy: whole random expression trees, `Program`s that are smooth and of moderate size at their arguments.
 
-    A draw is a list of steps (operation, first operand, second operand) read one after the other; what does not fit the
-    values there is left out. So any part of a list is a program again, and a failing one shrinks to its essential lines.
+    A draw is a list of steps (operation, first operand, second operand) read one after the other; what does not
+    fit the values there is left out. So any part of a list is a program again, and a failing one shrinks to its
+    essential lines.
 
     Args:
         max_steps: the longest list. dtype: of the arguments. max_args: how many arguments at most.
@@ -463,10 +506,11 @@ def programs(max_steps: int = 10, dtype: Any = np.float64, max_args: int = 2) ->
     from hypothesis import strategies as st
     from hypothesis.extra import numpy as hnp
 
-    elements = st.integers(-15, 15).map(lambda k: k / 10 + 0.23)  # tenths shrink well; the shift keeps them off kinks
+    elements = st.integers(-15, 15).map(lambda k: k / 10 + 0.23)  # tenths shrink well; the shift avoids kinks
     one = shapes(2, 3, min_side=1).flatmap(lambda shape: hnp.arrays(dtype, shape, elements=elements))
     step = st.tuples(st.integers(0, len(OPERATIONS) - 1), st.integers(0, 3), st.integers(0, 3))
-    return st.builds(_program, st.lists(one, min_size=1, max_size=max_args).map(tuple), st.lists(step, min_size=1, max_size=max_steps))
+    args = st.lists(one, min_size=1, max_size=max_args).map(tuple)
+    return st.builds(_program, args, st.lists(step, min_size=1, max_size=max_steps))
 
 
 def _program(args: tuple, recipe: list) -> Program:

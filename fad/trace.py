@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fad import tree
-from fad.errors import DtypeError, TraceError
+from fad.errors import AssignmentError, DtypeError, TraceError, user_line
 from fad.expr import Expr, Var, concrete, reachable, short
 from fad.primitive import Linear, Primitive
 
@@ -86,6 +86,18 @@ class Trace:
             self.start = var.id
         self.inputs.append(var)
         return var
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """The function's result. NumPy hides why ``array[i] = node`` fails; that error is told in full here."""
+        try:
+            return self.function(*args, **kwargs)
+        except ValueError as error:
+            if not isinstance(error.__cause__, TraceError):
+                raise
+            raise AssignmentError("a node was assigned into an ndarray", got="array[i] = node",
+                                  rule="that would cut its derivative", where=user_line(error.__traceback__),
+                                  fix="array = fad.at(array)[i].set(node) (also .add, .multiply, .min, .max), or "
+                                      "np.stack([...]) of the parts") from None
 
     def graph(self, outputs: list) -> Graph:
         """What lies between the inputs and these outputs."""

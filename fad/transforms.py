@@ -58,7 +58,7 @@ def trace(f: Callable, concrete: bool = False) -> Callable:
         leaves, in_tree = tree.flatten(args)
         opened = Trace("trace", f)
         inputs = [_input(opened, x, name, concrete) for x, name in zip(leaves, _names(f, args), strict=True)]
-        outputs, out_tree = tree.flatten(f(*tree.unflatten(in_tree, inputs)))
+        outputs, out_tree = tree.flatten(opened.call(*tree.unflatten(in_tree, inputs)))
         opened.live = False
         return Function(inputs, outputs, in_tree, out_tree, getattr(f, "__name__", "f"))
 
@@ -171,7 +171,7 @@ def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple:
     opened = Trace("jvp", f)
     args, _ = _open(opened, primals, "jvp")
     dots = _tangents(opened, primals, tangents)
-    outputs, out_tree = tree.flatten(f(*args))
+    outputs, out_tree = tree.flatten(opened.call(*args))
     graph = opened.graph(outputs)
     y_dots = tangents_of(graph, opened.inputs, dots, outputs)
     opened.live = False
@@ -228,7 +228,7 @@ def vjp(f: Callable, *primals: Any, has_aux: bool = False) -> tuple:
     opened = Trace("vjp", f)
     primals = tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, primals)
     args, close = _open(opened, primals, "vjp")
-    y, aux = _split_aux(f(*args), has_aux)
+    y, aux = _split_aux(opened.call(*args), has_aux)
     outputs, out_tree = tree.flatten(y)
     graph = opened.graph(outputs)
     plain = graph.plain
@@ -284,7 +284,7 @@ def linearize(f: Callable, *primals: Any) -> tuple:
     """
     opened = Trace("linearize", f)
     args, close = _open(opened, primals, "linearize")
-    outputs, out_tree = tree.flatten(f(*args))
+    outputs, out_tree = tree.flatten(opened.call(*args))
     tangents = [var(f"{x.name}_dot", x.shape, x.dtype) for x in opened.inputs]
     graph = opened.graph(outputs)
     plain = graph.plain
@@ -345,8 +345,8 @@ def value_and_grad(f: Callable, argnums: int | tuple = 0, has_aux: bool = False)
     @functools.wraps(f, assigned=("__doc__", "__module__"))
     def differentiated(*args: Any, **kwargs: Any) -> tuple:
         opened = Trace("grad", f)
-        inner, close = _open_positions(opened, args, positions)
-        y, aux = _split_aux(f(*inner, **kwargs), has_aux)
+        inner, close = open_positions(opened, args, positions)
+        y, aux = _split_aux(opened.call(*inner, **kwargs), has_aux)
         _check_scalar(y, f)
         plain = True
         value = y
@@ -389,7 +389,8 @@ def grad(f: Callable, argnums: int | tuple = 0, has_aux: bool = False) -> Callab
     return gradient
 
 
-def _open_positions(opened: Trace, args: tuple, positions: tuple) -> tuple[list, Callable]:
+def open_positions(opened: Trace, args: tuple, positions: tuple) -> tuple[list, Callable]:
+    """The arguments with Vars at these positions, and a function from all their cotangents to one tree a position."""
     inner, closers = list(args), []
     for p in positions:
         if not -len(args) <= p < len(args):
@@ -462,8 +463,8 @@ def _jacobian(f: Callable, argnums: int | tuple, blocks: Callable) -> Callable:
     @functools.wraps(f, assigned=("__doc__", "__module__"))
     def differentiated(*args: Any) -> Any:
         opened = Trace("jacobian", f)
-        inner, close = _open_positions(opened, args, positions)
-        outputs, out_tree = tree.flatten(f(*inner))
+        inner, close = open_positions(opened, args, positions)
+        outputs, out_tree = tree.flatten(opened.call(*inner))
         outputs = [y if isinstance(y, Expr) else Const(y) for y in outputs]
         for y in outputs:
             if not is_float(y):

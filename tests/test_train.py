@@ -1,4 +1,4 @@
-"""Training: batches cover the data once, a fit is reproducible and converges, failures say where and what to try."""
+"""Training: batches cover the data once, a fit is reproducible and converges, failures name place and cure."""
 
 import builtins
 import re
@@ -69,15 +69,16 @@ def test_wrong_batches():
 @pytest.mark.smoke
 def test_fit_learns_and_keeps_a_history():
     (x, y), held_out = two_moons(), two_moons(seed=1)
-    result = fit(x, y, epochs=20, validation=held_out)
+    result = fit(x, y, epochs=40, validation=held_out)
     assert result.history["validation_accuracy"][-1] > 0.97
     assert result.history["loss"][-1] < 0.3 * result.history["loss"][0]
     assert {name: len(values) for name, values in result.history.items()} == {
-        "batch_loss": 20 * 7, "loss": 20, "accuracy": 20, "seconds": 20, "validation_loss": 20, "validation_accuracy": 20,
+        "batch_loss": 40 * 7, "loss": 40, "accuracy": 40, "seconds": 40,
+        "validation_loss": 40, "validation_accuracy": 40,
     }  # fmt: skip
     assert {leaf.dtype for leaf in tree.leaves(result.params)} == {np.dtype(np.float32)}
     assert re.fullmatch(
-        r"FitResult\(20 epochs in [\d.]+ s, loss [\d.e-]+, accuracy [\d.]+, validation loss [\d.e-]+, "
+        r"FitResult\(40 epochs in [\d.]+ s, loss [\d.e-]+, accuracy [\d.]+, validation loss [\d.e-]+, "
         r"validation accuracy [\d.]+, 82 parameters\)",
         repr(result),
     )
@@ -105,7 +106,7 @@ def test_fit_reaches_the_least_squares_solution():
     x = rng.normal(size=(100, 3))
     y = x @ [[1.0], [-2.0], [0.5]] + 3 + 0.1 * rng.normal(size=(100, 1))
     result = fit(x, y, stax.Dense(1), losses.mean_squared_error, optim.momentum(0.05),
-                 epochs=200, batch_size=100, dtype=np.float64)  # fmt: skip
+                 epochs=400, batch_size=100, dtype=np.float64)  # fmt: skip
     exact = np.linalg.lstsq(np.column_stack([x, np.ones(100)]), y, rcond=None)[0]
     np.testing.assert_allclose(np.vstack([result.params["w"], result.params["b"]]), exact, atol=1e-6)
     assert "accuracy" not in result.history
@@ -192,7 +193,7 @@ def test_a_diverging_loss_is_named():
 def test_bad_data_is_named():
     x, y = two_moons()
     x[7, 1] = np.nan
-    with pytest.raises(NonFiniteError, match=r"epoch 1/3, batch \d+[\s\S]*NaN or infinity[\s\S]*clean the data"):
+    with pytest.raises(NonFiniteError, match=r"epoch 1/3, batch \d+[\s\S]*NaN[\s\S]*clean the data"):
         fit(x, y)
 
 

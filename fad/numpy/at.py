@@ -132,6 +132,7 @@ class _Part:
     def _rows(self) -> tuple | None:
         """The index arrays, where they are all there is to the index."""
         entries, advanced = normalised(self.y, self.index)
+        entries = [e for e in entries if e is not Ellipsis]
         arrays = all(isinstance(e, Expr) or type(e) in (int, np.ndarray) for e in entries)
         return tuple(e if isinstance(e, Expr) else np.asarray(e) for e in entries) if advanced and arrays else None
 
@@ -139,7 +140,7 @@ class _Part:
         if self._plain(v):
             return self._in_place(ufunc, v)
         flat, v = ravel(self._positions()), ravel(self._values(v))
-        y = ravel(self.y)
+        y = cast(ravel(self.y), v.dtype)
         if isinstance(flat, Expr):  # positions unknown: a table of which value goes where
             hits = flat[:, None] == np.arange(y.shape[0])
             if y.dtype.kind in "iu":
@@ -147,7 +148,7 @@ class _Part:
             y = ufunc(y, reduce(np.where(hits, v[:, None], np.asarray(neutral, v.dtype)), axis=0)) if flat.size else y
         else:
             for turn in _turns(flat):  # each position once per turn
-                y = scatter_set(cast(y, v.dtype), ufunc(getitem(y, flat[turn]), getitem(v, turn)), flat[turn])
+                y = scatter_set(y, ufunc(getitem(y, flat[turn]), getitem(v, turn)), flat[turn])
         return reshaped(y, self.y.shape)
 
 

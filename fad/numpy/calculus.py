@@ -13,6 +13,7 @@ from fad.numpy.index import getitem
 from fad.numpy.join import concatenate
 from fad.numpy.order import searchsorted
 from fad.numpy.shape import ravel, reshaped
+from fad.primitives.elementwise import cast
 
 __all__ = ["diff", "ediff1d", "gradient", "trapezoid", "interp", "polyval", "unwrap"]
 
@@ -45,8 +46,8 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 @implements(np.ediff1d)
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """Differences of the flattened array, with given ends."""
-    parts = [to_begin, diff(ravel(ary)), to_end]
-    return concatenate([ravel(part) for part in parts if part is not None])
+    x = ravel(ary)
+    return concatenate([cast(ravel(part), x.dtype) for part in (to_begin, diff(x), to_end) if part is not None])
 
 
 @implements(getattr(np, "trapezoid", None), getattr(np, "trapz", None))
@@ -90,7 +91,7 @@ def _slopes(f: Any, h: Any, axis: int, edge_order: int) -> Any:
     if steps.shape != (n - 1,):
         raise ShapeError("gradient: the coordinates do not fit", got=f"{short(h)} along axis {axis}", rule=f"{n} coordinates",
                          fix="one coordinate per point")
-    steps = steps.astype(np.result_type(steps.dtype, f.dtype)) if h.ndim else steps.astype(f.dtype)
+    steps = cast(steps, np.result_type(steps.dtype, f.dtype) if h.ndim else f.dtype)
     slope = (x[..., 1:] - x[..., :-1]) / steps
     a, b = steps[:-1], steps[1:]
     inside = (slope[..., :-1] * b + slope[..., 1:] * a) / (a + b)
@@ -100,7 +101,7 @@ def _slopes(f: Any, h: Any, axis: int, edge_order: int) -> Any:
         bend = (slope[..., 1:] - slope[..., :-1]) / (a + b)
         first = slope[..., :1] - bend[..., :1] * steps[0]
         last = slope[..., -1:] + bend[..., -1:] * steps[-1]
-    return np.moveaxis(concatenate([first, inside, last], -1), -1, axis)
+    return np.moveaxis(concatenate([first, inside, last], -1, dtype=f.dtype), -1, axis)
 
 
 @implements(np.interp)

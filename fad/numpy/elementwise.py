@@ -238,8 +238,9 @@ def result_type(*arrays_and_dtypes: Any) -> np.dtype:
 
 FUNCTIONS[np.common_type] = lambda *xs: np.common_type(*(np.empty(0, as_array(x).dtype) for x in xs))
 
-UFUNC_NAMES = [name for name in dir(np) if isinstance(getattr(np, name), np.ufunc) and getattr(np, name) in UFUNCS
-               and name not in ("divmod", "modf")]
+# vars, not dir: asking NumPy for every name it lists would import its lazy modules
+UFUNC_NAMES = [name for name, f in vars(np).items()
+               if isinstance(f, np.ufunc) and f in UFUNCS and name not in ("divmod", "modf")]
 for _name in UFUNC_NAMES:  # sin, add, maximum, ...: every ufunc with a rule, under each of its names
     globals()[_name] = of_ufunc(getattr(np, _name))
 __all__ += UFUNC_NAMES

@@ -34,7 +34,7 @@ def getitem(x: Any, index: Any) -> Any:
     entries, advanced = normalised(x, index)
     if advanced:
         return _gathered(x, entries)
-    if all(type(e) is slice and e == _ALL for e in entries):
+    if all(e is Ellipsis or (type(e) is slice and e == _ALL) for e in entries):
         return x
     return slice_of(x, index=tuple(entries))
 
@@ -57,7 +57,7 @@ def normalised(x: Any, index: Any) -> tuple[list, bool]:
     axis = 0
     for e in entries:
         if e is Ellipsis:
-            found += [_ALL] * (ndim - consumed)
+            found += [_ALL] * (ndim - consumed) or [e]  # one that stands for no axis still parts index arrays
             axis += ndim - consumed
         elif e is None:
             found.append(e)
@@ -129,13 +129,18 @@ class _NewAxis(np.ndarray):
 def _gathered(x: Any, entries: list) -> Any:
     """x at index arrays among slices: slice, bring the indexed axes to the front, gather, and put the result where
     NumPy does: in place of the index arrays where they stand together, else in front."""
-    arrays, places = [], []
+    arrays: list = []
+    places: list = []  # axes of x, once sliced, that the arrays index
+    turns: list = []  # places of the arrays in the index
     basic: list = []
-    for place, e in enumerate(entries):
+    for turn, e in enumerate(entries):
+        if e is Ellipsis:
+            continue
         if e is None or type(e) is slice:
             basic.append(e)
             continue
-        places.append(place)
+        places.append(len(basic))
+        turns.append(turn)
         arrays.append(np.asarray(e) if not isinstance(e, Expr) else e)
         basic.append(None if isinstance(e, _NewAxis) else _ALL)
     if any(b is None or b != _ALL for b in basic):
@@ -148,7 +153,7 @@ def _gathered(x: Any, entries: list) -> Any:
                          rule="index arrays have one shape together", fix="np.ix_ picks rows and columns") from None
     y = gather(permuted(x, (*places, *others)), *arrays)
     first = places[0]
-    if first == 0 or places[-1] - first + 1 != len(places):
+    if first == 0 or turns[-1] - turns[0] + 1 != len(turns):
         return y
     behind = tuple(range(rank, rank + len(others)))
     return permuted(y, (*behind[:first], *range(rank), *behind[first:]))

@@ -76,14 +76,15 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
     if method != "linear" or weights is not None:
         raise unsupported("quantile", f"method={method!r}, weights={weights}", "method='linear' without weights")
     rows, kept = _rows_sorted(a, axis)
-    q = as_array(q)
+    q = np.asarray(q, rows.dtype) if isinstance(q, int | float) else as_array(q)
     n = rows.shape[-1]
-    place = (q * (n - 1)).astype(rows.dtype)
+    place = q * (n - 1)
     below = np.clip(np.floor(place), 0, n - 1)
     t = place - below
     below = below.astype(np.intp)
     above = np.minimum(below + 1, n - 1)
-    low, high = (np.moveaxis(getitem(rows, (Ellipsis, i)), -1, 0) if q.ndim else getitem(rows, (Ellipsis, i)) for i in (below, above))
+    front, back = tuple(range(q.ndim)), tuple(range(-q.ndim, 0))
+    low, high = (np.moveaxis(getitem(rows, (Ellipsis, i)), back, front) for i in (below, above))
     t = reshaped(t, (*t.shape, *(1,) * (low.ndim - t.ndim)))
     y = np.where(np.isnan(rows[..., -1]), np.nan, np.where(t == 0, low, low + (high - low) * t))
     return reshaped(y, (*q.shape, *kept)) if keepdims else y
@@ -93,7 +94,7 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
 def percentile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear",
                keepdims: bool = False, *, weights: Any = None) -> Any:
     """`quantile` of ``q / 100``."""
-    return quantile(a, as_array(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
+    return quantile(a, q / 100 if isinstance(q, int | float) else as_array(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
 
 
 @implements(np.median)

@@ -45,9 +45,21 @@ def _ufunc_dtype(ufunc: np.ufunc, dtypes: tuple) -> np.dtype:
 
 def _broadcast_abstract(result_dtype: Callable) -> Callable:
     def abstract(*args: Any, **params: Any) -> tuple:
-        return np.broadcast_shapes(*map(shape_of, args)), result_dtype(tuple(map(dtype_of, args)), **params)
+        return broadcast_shape([shape_of(a) for a in args]), result_dtype(tuple([dtype_of(a) for a in args]), **params)
 
     return abstract
+
+
+def broadcast_shape(shapes: list) -> tuple:
+    """`np.broadcast_shapes`, quick where there is one shape apart from scalars."""
+    shapes = [s for s in shapes if s]
+    if not shapes:
+        return ()
+    first = shapes[0]
+    for s in shapes:
+        if s != first:
+            return np.broadcast_shapes(*shapes)
+    return first
 
 
 def align(size: int, args: tuple, batched: tuple) -> list:

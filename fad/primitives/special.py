@@ -29,7 +29,7 @@ ROOT_TWO_PI = 2.5066282746310007
 
 def _real_dtype(dtypes: tuple) -> np.dtype:
     """The promoted dtype, float64 for integers; Python scalars are weak."""
-    dtype = np.result_type(*(d(0) if d in (int, float, complex, bool) else d for d in dtypes))
+    dtype = np.result_type(*(d(0) if isinstance(d, type) else d for d in dtypes))
     if dtype.kind == "c":
         raise TypeError("special functions are defined here for real arguments, not complex ones")
     return dtype if dtype.kind == "f" else np.dtype(np.float64)

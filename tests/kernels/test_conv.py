@@ -1,4 +1,4 @@
-"""Convolution kernels against nested loops over output positions, taps and groups, and against adjointness."""
+"""Convolution kernels against nested loops over output positions, taps and groups; gradients as adjoints."""
 
 from itertools import product
 
@@ -58,7 +58,8 @@ def problems(draw):
 def test_conv_is_the_definition(problem):
     x, w, geometry = problem
     y, expected = conv(x, w, **geometry), reference(x, w, **geometry)
-    assert y.shape == expected.shape and y.dtype == x.dtype
+    assert y.shape == expected.shape
+    assert y.dtype == x.dtype
     np.testing.assert_allclose(y, expected, atol=TOLERANCE[x.dtype.type])
 
 
@@ -70,7 +71,9 @@ def test_gradients_are_the_exact_adjoints(problem, seed):
     g = np.random.default_rng(seed).standard_normal(y.shape).astype(x.dtype)
     x_bar = conv_input_grad(g, w, x.shape, **geometry)
     w_bar = conv_weight_grad(x, g, w.shape[:-2], **geometry)
-    assert x_bar.shape == x.shape and w_bar.shape == w.shape and x_bar.dtype == w_bar.dtype == x.dtype
+    assert x_bar.shape == x.shape
+    assert w_bar.shape == w.shape
+    assert x_bar.dtype == w_bar.dtype == x.dtype
     tolerance = {"atol": 20 * TOLERANCE[x.dtype.type]}
     expected = np.sum(g * y)
     np.testing.assert_allclose(np.sum(x_bar.astype(float) * x), expected, **tolerance)
@@ -203,7 +206,7 @@ def test_the_result_does_not_depend_on_the_number_of_threads():
 
 
 @pytest.mark.parametrize(
-    "change, error",
+    ("change", "error"),
     [
         ({"strides": (0, 1)}, ShapeError),
         ({"strides": (1,)}, ShapeError),

@@ -17,13 +17,15 @@ def test_dense_is_the_definition(n, k, m, dtype, with_bias, seed):
     x, w, b = (rng.standard_normal(shape).astype(dtype) for shape in ((n, k), (k, m), (m,)))
     expected = (x[:, :, None].astype(float) * w).sum(1) + (b if with_bias else 0)
     y = dense(x, w, b if with_bias else None)
-    assert y.dtype == dtype and y.shape == (n, m)
+    assert y.dtype == dtype
+    assert y.shape == (n, m)
     np.testing.assert_allclose(y, expected, atol=1e-4 if dtype == np.float32 else 1e-12)
 
 
 def test_a_wider_bias_widens_the_result():
     y = dense(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32), np.array([1e-12]))
-    assert y.dtype == np.float64 and y[0, 0] == 1 + 1e-12
+    assert y.dtype == np.float64
+    assert y[0, 0] == 1 + 1e-12
 
 
 def test_inputs_are_not_modified(guarded):

@@ -53,7 +53,8 @@ def test_max_pool_argmax_is_np_argmax(problem):
         return
     assume(x.size or not pairs)
     index = max_pool_argmax(x, **geometry)
-    assert index.shape == out_shape and index.dtype == np.int64
+    assert index.shape == out_shape
+    assert index.dtype == np.int64
     for o, part in pairs:
         for n, c in product(range(x.shape[0]), range(x.shape[-1])):
             patch, where = x[n, *part, c], positions[n, *part, c]
@@ -74,7 +75,8 @@ def test_sum_pool_and_its_adjoint(problem):
         x_bar[:, *part] += np.expand_dims(g[:, *o], axes)
     y = sum_pool(x, **geometry)
     back = sum_pool_grad(g, x.shape, **geometry)
-    assert y.dtype == back.dtype == x.dtype and back.shape == x.shape
+    assert y.dtype == back.dtype == x.dtype
+    assert back.shape == x.shape
     np.testing.assert_allclose(y, expected, atol=1e-4 if x.dtype == np.float32 else 1e-12)
     np.testing.assert_allclose(back, x_bar, atol=1e-4 if x.dtype == np.float32 else 1e-12)
 
@@ -135,7 +137,7 @@ def test_a_window_in_padding_alone_is_fine_for_sums_only():
 
 
 @pytest.mark.parametrize(
-    "change, error",
+    ("change", "error"),
     [
         ({"window": (2,)}, ShapeError),
         ({"window": (0, 2)}, ShapeError),

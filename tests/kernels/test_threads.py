@@ -130,7 +130,9 @@ def test_twins_have_separate_disk_caches():
 def test_frozen():
     x = np.asfortranarray(np.ones((2, 3)))
     view = frozen(x)
-    assert view.flags.c_contiguous and not view.flags.writeable and x.flags.writeable
+    assert view.flags.c_contiguous
+    assert not view.flags.writeable
+    assert x.flags.writeable
     y = np.ones((2, 3))
     assert np.shares_memory(frozen(y), y)
 

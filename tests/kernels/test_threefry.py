@@ -32,7 +32,7 @@ def compiled_block(key, counter):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("key, counter, answer", KNOWN)
+@pytest.mark.parametrize(("key", "counter", "answer"), KNOWN)
 def test_known_answers(key, counter, answer):
     assert threefry2x32(*key, *counter) == answer
     as_arrays = threefry2x32(*key, *(np.array([word], np.uint64) for word in counter))
@@ -40,7 +40,7 @@ def test_known_answers(key, counter, answer):
 
 
 def test_known_answers_of_the_compiled_form():
-    # Its counter is a signed 64-bit number, which the vector of all ones exceeds: that one is left to the others.
+    # Its counter is a signed 64-bit number, which the vector of all ones exceeds.
     for key, counter, answer in (KNOWN[0], KNOWN[2]):
         assert compiled_block(key, counter) == answer
 

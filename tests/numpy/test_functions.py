@@ -14,7 +14,7 @@ Z = A + 1j * B
 N = np.where(R.random((3, 4)) < 0.3, np.nan, A)
 E = np.zeros((0, 3))
 I = R.integers(-5, 6, (3, 4))
-M = A > 0
+M = (A > 0) | (np.arange(4) == 0)
 
 REDUCTIONS = ["sum", "prod", "max", "min", "mean", "var", "std", "ptp", "any", "all", "count_nonzero", "median"]
 SHAPES = {
@@ -76,14 +76,14 @@ ALONG = {
     "cumsum": [np.cumsum, lambda x: np.cumsum(x, 1), lambda x: x.cumsum(-1), lambda x: np.cumulative_sum(x, axis=0, include_initial=True)],
     "cumprod": [np.cumprod, lambda x: np.cumprod(x, 0), lambda x: np.cumulative_prod(x, axis=1)],
     "diff": [np.diff, lambda x: np.diff(x, 2, 0), lambda x: np.diff(x, prepend=0.0), lambda x: np.diff(x, axis=0, append=x[:1]),
-             lambda x: np.ediff1d(x, to_begin=1.0)],
+             lambda x: np.ediff1d(x, to_begin=1)],
     "trapezoid": [np.trapezoid, lambda x: np.trapezoid(x, dx=0.5, axis=0), lambda x: np.trapezoid(x, np.arange(4.0) ** 2),
                   lambda x: np.trapezoid(x, np.arange(3.0) ** 2, axis=0), lambda x: np.trapezoid(x, x * 2)],
     "gradient": [np.gradient, lambda x: np.gradient(x, axis=1), lambda x: np.gradient(x, 0.5, 2.0),
                  lambda x: np.gradient(x, np.arange(4.0) ** 2, axis=1), lambda x: np.gradient(x, edge_order=2),
                  lambda x: np.gradient(x, np.arange(4.0) ** 2, axis=1, edge_order=2)],
-    "sort": [np.sort, lambda x: np.sort(x, None), lambda x: np.sort(x, 0), lambda x: np.argsort(x, 0), lambda x: np.argsort(x, None),
-             lambda x: x.argsort(), lambda x: np.sort(np.partition(x, 1)), lambda x: np.take_along_axis(x, np.argpartition(x, 1), -1)[..., 1]],
+    "sort": [np.sort, lambda x: np.sort(x, None), lambda x: np.sort(x, 0), lambda x: np.argsort(x, 0, kind="stable"), lambda x: np.argsort(x, None, stable=True),
+             lambda x: x.argsort(kind="stable"), lambda x: np.sort(np.partition(x, 1)), lambda x: np.take_along_axis(x, np.argpartition(x, 1), -1)[..., 1]],
     "arg": [np.argmax, np.argmin, lambda x: np.argmax(x, 1), lambda x: np.argmin(x, 0, keepdims=True), lambda x: x.argmax(-1),
             lambda x: np.argmax(x, keepdims=True)],
     "quantile": [lambda x: np.quantile(x, 0.3), lambda x: np.quantile(x, [0.1, 0.9], axis=1), lambda x: np.percentile(x, 25, axis=0),
