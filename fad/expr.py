@@ -90,6 +90,8 @@ class Expr:
             raise explained(error, f"{name}: {error}", args) from None
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        if self.dtype.kind in "iub":  # indices and masks have no derivative to lose
+            return np.array(concrete(self, "an ndarray"), dtype)
         raise TraceError("a node was turned into an ndarray", got=short(self), rule="that would cut its derivative",
                          fix="use np.stack([...]) or fad.at(y)[i].set(v) to build arrays from nodes, "
                              "a NumPy function that dispatches, or fad.value(x) to read the numbers on purpose")
@@ -344,7 +346,10 @@ def constant(x: Any) -> Any:
         if x.dtype.kind not in "fiubc":
             raise DtypeError("not an array of numbers", got=short(x), rule="nodes hold real, complex, integer or "
                              "boolean arrays", fix="convert it first, e.g. x.astype(float)")
-        return x.copy() if x.flags.writeable or x.base is not None else x
+        if x.flags.writeable or x.base is not None:
+            x = x.copy()
+            x.flags.writeable = False
+        return x
     if isinstance(x, np.generic) and x.dtype.kind in "fiubc":
         return x
     if isinstance(x, list | tuple) and any(isinstance(v, Expr) for v in x):

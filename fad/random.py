@@ -74,7 +74,7 @@ def fold_in(key: Any, data: Any) -> Any:
         raise DtypeError(
             "fold_in takes one integer", got=f"{data.dtype} of shape {data.shape}", fix="fold_in(key, step)"
         )
-    if isinstance(data, np.ndarray | np.generic) and not 0 <= int(data) < 2**32:
+    if _is_concrete(data) and not 0 <= int(data) < 2**32:
         raise OutOfRangeError("fold_in: data out of range", got=data, rule="0 <= data < 2**32")
     # Hashed before the number goes in: fold_in(key(0), 1) must not meet fold_in(key(1), 0).
     return random_bits(base ^ data.astype(np.uint32), n=2)
@@ -111,7 +111,7 @@ def uniform(
     low, high = _cast(low, dtype), _cast(high, dtype)
     with np.errstate(over="ignore"):
         span = high - low
-    if isinstance(span, np.ndarray | np.generic) and not np.all((span > 0) & np.isfinite(span)):
+    if _is_concrete(span) and not np.all((span > 0) & np.isfinite(span)):
         raise OutOfRangeError(
             "uniform needs low < high, a finite distance apart", got=f"low={low}, high={high}"
         )
@@ -156,7 +156,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: int | tuple | None = None) -> Any:
     True
     """
     shape = np.shape(p) if shape is None else _shape(shape)
-    if isinstance(p, float | int | np.ndarray | np.generic) and not np.all((p >= 0) & (p <= 1)):
+    if _is_concrete(p) and not np.all((p >= 0) & (p <= 1)):
         raise OutOfRangeError("a probability is out of range", got=p, rule="0 <= p <= 1")
     _check_broadcast(p, shape, "p")
     return bits(_checked(key, "bernoulli"), shape) * 2.0**-32 < p
@@ -178,9 +178,9 @@ def randint(key: Any, low: int, high: int, shape: int | tuple = ()) -> Any:
         raise OutOfRangeError("randint: range out of range", got=f"low={low}, high={high}",
                               rule="low < high <= low + 2**32, within int64")  # fmt: skip
     words = bits(_checked(key, "randint"), (math.prod(shape), 2)).astype(np.uint64)
-    span = np.uint64(span)
-    # floor(word * span / 2**64) for the 64-bit word, in two halves so that nothing overflows
-    offset = (words[:, 0] * span + (words[:, 1] * span >> np.uint64(32))) >> np.uint64(32)
+    width = np.uint64(span)
+    # floor(word * width / 2**64) for the 64-bit word, in two halves so that nothing overflows
+    offset = (words[:, 0] * width + (words[:, 1] * width >> np.uint64(32))) >> np.uint64(32)
     return _shaped(offset.astype(np.int64) + low, shape)
 
 
@@ -249,6 +249,11 @@ def _population(x: Any, name: str) -> tuple[int, Any]:
         return _shape(_integer(x, f"{name} takes an integer or an array"))[0], None
     x = x if hasattr(x, "shape") else np.asarray(x)
     return x.shape[0], x
+
+
+def _is_concrete(value: Any) -> bool:
+    """Whether the numbers are there to be checked: not so for a node."""
+    return isinstance(value, float | int | np.ndarray | np.generic)
 
 
 def _integer(value: Any, rule: str) -> int:

@@ -489,7 +489,7 @@ class Program:
         return scope["program"]
 
     def __repr__(self) -> str:
-        args = ", ".join("np." + repr(x).replace("dtype=", "dtype=np.") for x in self.args)
+        args = ", ".join(f"np.array({x.tolist()!r}, np.{x.dtype})" for x in self.args)
         return f"\n{self.source}\n\nargs = ({args},)\n"
 
 

@@ -55,14 +55,18 @@ def trace(f: Callable, concrete: bool = False) -> Callable:
 
     @functools.wraps(f)
     def traced(*args: Any) -> Function:
-        leaves, in_tree = tree.flatten(args)
-        opened = Trace("trace", f)
-        inputs = [_input(opened, x, name, concrete) for x, name in zip(leaves, _names(f, args), strict=True)]
-        outputs, out_tree = tree.flatten(opened.call(*tree.unflatten(in_tree, inputs)))
-        opened.live = False
-        return Function(inputs, outputs, in_tree, out_tree, getattr(f, "__name__", "f"))
+        return _traced(f, args, _names(f, args), concrete)
 
     return traced
+
+
+def _traced(f: Callable, args: tuple, names: list[str], concrete: bool = False) -> Function:
+    leaves, in_tree = tree.flatten(args)
+    opened = Trace("trace", f)
+    inputs = [_input(opened, x, name, concrete) for x, name in zip(leaves, names, strict=True)]
+    outputs, out_tree = tree.flatten(opened.call(*tree.unflatten(in_tree, inputs)))
+    opened.live = False
+    return Function(inputs, outputs, in_tree, out_tree, getattr(f, "__name__", "f"))
 
 
 def _input(opened: Trace, x: Any, name: str, concrete: bool) -> Var:
@@ -94,10 +98,10 @@ def _lifts(transform: Callable) -> Callable:
             raise DtypeError(f"{transform.__name__}: not a function", got=short(f), rule="the first argument is the function",
                              fix=f"fad.{transform.__name__}(f)(x)")
         derivative = transform(f, *args, **kwargs)
-        if not isinstance(f, Function):
+        if not isinstance(f, Function) or isinstance(derivative, Function):
             return derivative
         derivative.__name__ = f"{transform.__name__}({f.name})"
-        return trace(derivative)(*tree.unflatten(f.in_tree, f.inputs))
+        return _traced(derivative, tree.unflatten(f.in_tree, f.inputs), [x.name for x in f.inputs])
 
     return lifted
 

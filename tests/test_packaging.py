@@ -25,7 +25,7 @@ def in_new_process(code: str) -> str:
 
 @pytest.mark.smoke
 def test_import_stays_light() -> None:
-    heavy = ("numba", "llvmlite", "scipy", "matplotlib", "hypothesis", "tqdm", "sklearn")
+    heavy = ("numpy.f2py", "numpy.testing", "numba", "llvmlite", "scipy", "matplotlib", "hypothesis", "tqdm", "sklearn")
     loaded = in_new_process(f"import sys, fad; print([m for m in {heavy} if m in sys.modules])")
     assert loaded == "[]"
 

@@ -13,6 +13,7 @@ import os
 import threading
 import types
 from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 __all__ = ["Kernel", "kernel", "inner", "frozen", "start_pool"]
 
 # Contraction lets LLVM fuse a multiply and an add. Anything further would change what NaN, inf and -0 mean.
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 _start_lock = threading.Lock()
 _started = False
@@ -77,8 +78,9 @@ def start_pool() -> None:
     with _start_lock:
         if _started:
             return
-        if numba.config.THREADING_LAYER == "default" and "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
-            numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+        config: Any = numba.config
+        if config.THREADING_LAYER == "default" and "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
+            config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
         numba.set_num_threads(numba.get_num_threads())
         if numba.threading_layer() == "workqueue":
             _launch_guard = threading.Lock()

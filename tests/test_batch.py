@@ -1,0 +1,55 @@
+"""vmap is a loop."""
+
+import numpy as np
+import pytest
+
+import fad
+
+XS = np.linspace(-1, 1, 12).reshape(4, 3)
+
+
+@pytest.mark.smoke
+def test_is_a_loop():
+    f = lambda x: np.sin(x) @ np.arange(3.0) + x.max()  # noqa: E731
+    assert np.allclose(fad.vmap(f)(XS), [f(x) for x in XS])
+
+
+def test_axes():
+    f = lambda x, y: x * y  # noqa: E731
+    assert np.allclose(fad.vmap(f, in_axes=(0, None))(XS, np.ones(3)), XS)
+    assert np.allclose(fad.vmap(f, in_axes=(1, 0))(XS.T, XS), XS * XS)
+    assert np.allclose(fad.vmap(f, in_axes=(-1, 0), out_axes=1)(XS.T, XS), (XS * XS).T)
+    tree = {"w": XS, "b": 2.0}
+    assert np.allclose(fad.vmap(lambda p: p["w"] * p["b"], in_axes=({"w": 0, "b": None},))(tree), 2 * XS)
+    assert np.allclose(fad.vmap(lambda x: (x, 1.0))(XS)[1], np.ones(4))
+
+
+def test_nests_with_derivatives():
+    f = lambda x: np.sum(np.exp(x) * x[0])  # noqa: E731
+    assert np.allclose(fad.vmap(fad.grad(f))(XS), [fad.grad(f)(x) for x in XS])
+    assert np.allclose(fad.vmap(fad.hessian(f))(XS), [fad.hessian(f)(x) for x in XS])
+    assert np.allclose(fad.grad(lambda xs: fad.vmap(f)(xs).sum())(XS), [fad.grad(f)(x) for x in XS])
+    assert np.allclose(fad.jacobian(fad.vmap(f))(XS)[2, 2], fad.grad(f)(XS[2]))
+    outer = fad.vmap(lambda a: fad.vmap(lambda b: a @ b)(XS))(XS)
+    assert np.allclose(outer, XS @ XS.T)
+
+
+def test_closures_and_keyed_randomness():
+    w = np.arange(3.0)
+    slope = fad.grad(lambda w: fad.vmap(lambda x: np.sum(w * x))(XS).sum())(w)
+    assert np.allclose(slope, XS.sum(axis=0))
+    keys = fad.random.split(fad.random.key(0), 3)
+    drawn = fad.vmap(lambda k: fad.random.uniform(k, (5,)))(keys)
+    assert np.array_equal(drawn, [fad.random.uniform(k, (5,)) for k in keys])
+
+
+def test_per_example_gradients_of_a_convolution():
+    rng = np.random.default_rng(0)
+    images, w = rng.normal(size=(3, 5, 5, 2)), rng.normal(size=(3, 3, 2, 4))
+    loss = lambda w, image: np.sum(fad.nn.max_pool(fad.nn.relu(fad.nn.conv(image[None], w))) ** 2)  # noqa: E731
+    slopes = fad.vmap(fad.grad(loss), in_axes=(None, 0))(w, images)
+    assert np.allclose(slopes, [fad.grad(loss)(w, image) for image in images])
+
+
+def test_empty_batch():
+    assert fad.vmap(lambda x: np.sin(x).sum())(np.zeros((0, 3))).shape == (0,)
