@@ -59,4 +59,6 @@ from fad.numpy.shape import (
     shape, size, squeeze, swapaxes, trace, transpose, tril, triu,
 )
 
-globals().update({_name: getattr(_elementwise, _name) for _name in _elementwise.UFUNC_NAMES})  # sin, add, maximum, ...
+globals().update(
+    {_name: getattr(_elementwise, _name) for _name in _elementwise.UFUNC_NAMES}
+)  # sin, add, maximum, ...

@@ -134,7 +134,11 @@ class _Part:
         entries, advanced = normalised(self.y, self.index)
         entries = [e for e in entries if e is not Ellipsis]
         arrays = all(isinstance(e, Expr) or type(e) in (int, np.ndarray) for e in entries)
-        return tuple(e if isinstance(e, Expr) else np.asarray(e) for e in entries) if advanced and arrays else None
+        return (
+            tuple(e if isinstance(e, Expr) else np.asarray(e) for e in entries)
+            if advanced and arrays
+            else None
+        )
 
     def _combined(self, ufunc: np.ufunc, reduce: Any, neutral: float, v: Any) -> Any:
         if self._plain(v):
@@ -144,8 +148,14 @@ class _Part:
         if isinstance(flat, Expr):  # positions unknown: a table of which value goes where
             hits = flat[:, None] == np.arange(y.shape[0])
             if y.dtype.kind in "iu":
-                neutral = neutral if neutral == 1 else getattr(np.iinfo(v.dtype), "max" if neutral > 0 else "min")
-            y = ufunc(y, reduce(np.where(hits, v[:, None], np.asarray(neutral, v.dtype)), axis=0)) if flat.size else y
+                neutral = (
+                    neutral if neutral == 1 else getattr(np.iinfo(v.dtype), "max" if neutral > 0 else "min")
+                )
+            y = (
+                ufunc(y, reduce(np.where(hits, v[:, None], np.asarray(neutral, v.dtype)), axis=0))
+                if flat.size
+                else y
+            )
         else:
             for turn in _turns(flat):  # each position once per turn
                 y = scatter_set(y, ufunc(getitem(y, flat[turn]), getitem(v, turn)), flat[turn])
@@ -164,9 +174,15 @@ def _turns(positions: np.ndarray) -> list[np.ndarray]:
 
 def _refuse_at(ufunc: np.ufunc) -> None:
     def rule(y: Any, *args: Any) -> None:
-        method = {"add": "add", "multiply": "multiply", "minimum": "min", "maximum": "max"}.get(ufunc.__name__, "set")
-        raise AssignmentError(f"np.{ufunc.__name__}.at writes into its argument", got=short(y), rule="nodes are immutable",
-                              fix=f"y = fad.at(y)[i].{method}(v)")
+        method = {"add": "add", "multiply": "multiply", "minimum": "min", "maximum": "max"}.get(
+            ufunc.__name__, "set"
+        )
+        raise AssignmentError(
+            f"np.{ufunc.__name__}.at writes into its argument",
+            got=short(y),
+            rule="nodes are immutable",
+            fix=f"y = fad.at(y)[i].{method}(v)",
+        )
 
     UFUNCS[ufunc, "at"] = rule
 

@@ -27,7 +27,9 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     """``a[i + 1] - a[i]`` along an axis, ``n`` times; booleans are compared."""
     x = as_array(a)
     if n < 0 or x.ndim == 0:
-        raise ShapeError("diff", got=f"n={n} of {short(x)}", rule="n is not negative, and the array has an axis", fix="n=1")
+        raise ShapeError(
+            "diff", got=f"n={n} of {short(x)}", rule="n is not negative, and the array has an axis", fix="n=1"
+        )
     axis = axis_of(axis, x.ndim)
     ends = []
     for end in (prepend, append):
@@ -47,7 +49,9 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """Differences of the flattened array, with given ends."""
     x = ravel(ary)
-    return concatenate([cast(ravel(part), x.dtype) for part in (to_begin, diff(x), to_end) if part is not None])
+    return concatenate(
+        [cast(ravel(part), x.dtype) for part in (to_begin, diff(x), to_end) if part is not None]
+    )
 
 
 @implements(getattr(np, "trapezoid", None), getattr(np, "trapz", None))
@@ -69,13 +73,22 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     """Central differences inside and one-sided ones at the ends, along each axis; spacings are numbers or coordinates."""
     f = as_array(f)
     f = f if f.dtype.kind in "fc" else f.astype(np.float64)
-    axes = tuple(range(f.ndim)) if axis is None else axes_of(axis, f.ndim) if isinstance(axis, int) else tuple(
-        axis_of(i, f.ndim) for i in axis)
+    axes = (
+        tuple(range(f.ndim))
+        if axis is None
+        else axes_of(axis, f.ndim)
+        if isinstance(axis, int)
+        else tuple(axis_of(i, f.ndim) for i in axis)
+    )
     spacings = varargs or (1.0,)
     spacings = spacings * len(axes) if len(spacings) == 1 else spacings
     if len(spacings) != len(axes):
-        raise ShapeError("gradient: the number of spacings", got=f"{len(spacings)} for axes {axes}", rule="one, or one per axis",
-                         fix="pass one number for all")
+        raise ShapeError(
+            "gradient: the number of spacings",
+            got=f"{len(spacings)} for axes {axes}",
+            rule="one, or one per axis",
+            fix="pass one number for all",
+        )
     found = [_slopes(f, as_array(h), i, edge_order) for i, h in zip(axes, spacings, strict=True)]
     return found[0] if len(found) == 1 else tuple(found)
 
@@ -89,8 +102,12 @@ def _slopes(f: Any, h: Any, axis: int, edge_order: int) -> Any:
     x = np.moveaxis(f, axis, -1)
     steps = diff(h) if h.ndim else np.broadcast_to(h, (n - 1,))
     if steps.shape != (n - 1,):
-        raise ShapeError("gradient: the coordinates do not fit", got=f"{short(h)} along axis {axis}", rule=f"{n} coordinates",
-                         fix="one coordinate per point")
+        raise ShapeError(
+            "gradient: the coordinates do not fit",
+            got=f"{short(h)} along axis {axis}",
+            rule=f"{n} coordinates",
+            fix="one coordinate per point",
+        )
     steps = cast(steps, np.result_type(steps.dtype, f.dtype) if h.ndim else f.dtype)
     slope = (x[..., 1:] - x[..., :-1]) / steps
     a, b = steps[:-1], steps[1:]
@@ -108,7 +125,9 @@ def _slopes(f: Any, h: Any, axis: int, edge_order: int) -> Any:
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
     """Linear interpolation through the points (xp, fp), xp increasing; constant outside. At a point the slope is the right one."""
     if period is not None:
-        raise unsupported("interp", f"period={period}", "x % period, with xp and fp sorted and their ends repeated")
+        raise unsupported(
+            "interp", f"period={period}", "x % period, with xp and fp sorted and their ends repeated"
+        )
     x, xp, fp = as_array(x), as_array(xp), as_array(fp)
     x, xp = (v if v.dtype == np.float64 else v.astype(np.float64) for v in (x, xp))
     fp = fp if fp.dtype.kind == "c" or fp.dtype == np.float64 else fp.astype(np.float64)

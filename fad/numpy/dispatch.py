@@ -17,7 +17,8 @@ from fad.errors import AssignmentError, FadError, ShapeError, TraceError
 from fad.expr import FUNCTIONS, UFUNCS, Expr, explained, short
 from fad.primitives import shape as shapes
 
-__all__ = ["implements", "ufunc_rule", "of_ufunc", "as_array", "stacked", "axis_of", "axes_of", "unsupported", "no_out"]
+__all__ = ["implements", "ufunc_rule", "of_ufunc", "as_array", "stacked", "axis_of", "axes_of", "unsupported",
+           "no_out"]
 
 _ARRAYS = (Expr, np.ndarray, np.generic)
 
@@ -49,9 +50,14 @@ def of_ufunc(ufunc: np.ufunc) -> Callable:
     """A ufunc that also takes lists of nodes."""
 
     def rule(*args: Any, **options: Any) -> Any:
-        return ufunc(*(stacked(a) if type(a) in (list, tuple) and holds_node(a) else a for a in args), **options)
+        return ufunc(
+            *(stacked(a) if type(a) in (list, tuple) and holds_node(a) else a for a in args), **options
+        )
 
-    rule.__name__, rule.__doc__ = ufunc.__name__, f"`np.{ufunc.__name__}`, for arrays, nodes, scalars and lists of them."
+    rule.__name__, rule.__doc__ = (
+        ufunc.__name__,
+        f"`np.{ufunc.__name__}`, for arrays, nodes, scalars and lists of them.",
+    )
     return rule
 
 
@@ -93,8 +99,12 @@ def stacked(items: Any) -> Any:
     shape = parts[0].shape
     for part in parts:
         if part.shape != shape:
-            raise ShapeError("an array of parts of different shapes", got=f"{short(parts[0])} and {short(part)}",
-                             rule="nested lists must be rectangular", fix="np.concatenate, or keep them in a list")
+            raise ShapeError(
+                "an array of parts of different shapes",
+                got=f"{short(parts[0])} and {short(part)}",
+                rule="nested lists must be rectangular",
+                fix="np.concatenate, or keep them in a list",
+            )
     rows = [shapes.reshape(part, shape=(1, *shape)) for part in parts]
     return rows[0] if len(rows) == 1 else shapes.concatenate(*rows, axis=0)
 
@@ -106,8 +116,12 @@ def axis_of(axis: Any, ndim: int) -> int:
     """One axis, counted from the front. Raises ShapeError outside the array."""
     axis = operator.index(axis)
     if not -ndim <= axis < ndim:
-        raise ShapeError("no such axis", got=f"axis {axis} of an array with {ndim}", rule=f"-{ndim} <= axis < {ndim}",
-                         fix="count the axes of x.shape from 0, or backwards from -1")
+        raise ShapeError(
+            "no such axis",
+            got=f"axis {axis} of an array with {ndim}",
+            rule=f"-{ndim} <= axis < {ndim}",
+            fix="count the axes of x.shape from 0, or backwards from -1",
+        )
     return axis % ndim
 
 
@@ -119,7 +133,9 @@ def axes_of(axis: Any, ndim: int) -> tuple:
         return (axis_of(axis, ndim),)
     axes = tuple(sorted(axis_of(a, ndim) for a in (axis if isinstance(axis, tuple | list) else (axis,))))
     if len(set(axes)) != len(axes):
-        raise ShapeError("an axis is named twice", got=f"axis={axis}", rule="axes are distinct", fix="name each axis once")
+        raise ShapeError(
+            "an axis is named twice", got=f"axis={axis}", rule="axes are distinct", fix="name each axis once"
+        )
     return axes
 
 

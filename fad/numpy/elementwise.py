@@ -10,9 +10,9 @@ from fad.expr import FUNCTIONS, UFUNCS, Expr, concrete
 from fad.numpy.dispatch import as_array, implements, no_out, of_ufunc, ufunc_rule
 from fad.primitives import elementwise as primitives
 
-__all__ = ["where", "select", "piecewise", "clip", "nan_to_num", "real", "imag", "angle", "round", "around", "fix", "sinc",
-           "isclose", "allclose", "array_equal", "array_equiv", "isposinf", "isneginf", "isreal", "iscomplex", "iscomplexobj",
-           "isrealobj", "divmod", "modf", "result_type"]
+__all__ = ["where", "select", "piecewise", "clip", "nan_to_num", "real", "imag", "angle", "round", "around",
+           "fix", "sinc", "isclose", "allclose", "array_equal", "array_equiv", "isposinf", "isneginf",
+           "isreal", "iscomplex", "iscomplexobj", "isrealobj", "divmod", "modf", "result_type"]
 
 
 # -- ufuncs that give two results ----------------------------------------------------------------------------
@@ -76,7 +76,9 @@ def piecewise(x: Any, condlist: Any, funclist: list, *args: Any, **kw: Any) -> A
 
 
 @implements(np.clip)
-def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Any:
+def clip(
+    a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None
+) -> Any:
     """``minimum(maximum(a, a_min), a_max)``; either bound may be None."""
     no_out(out)
     low, high = (a_min if min is None else min), (a_max if max is None else max)
@@ -88,7 +90,9 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
 
 
 @implements(np.nan_to_num)
-def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+def nan_to_num(
+    x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Any:
     """NaN and infinities replaced by numbers; nothing flows through the elements that were replaced."""
     x = as_array(x)
     if x.dtype.kind == "c":

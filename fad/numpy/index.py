@@ -17,7 +17,8 @@ from fad.numpy.shape import permuted, ravel
 from fad.primitives.index import gather
 from fad.primitives.shape import getitem as slice_of
 
-__all__ = ["getitem", "take", "take_along_axis", "compress", "extract", "nonzero", "flatnonzero", "argwhere", "ix_"]
+__all__ = ["getitem", "take", "take_along_axis", "compress", "extract", "nonzero", "flatnonzero", "argwhere",
+           "ix_"]
 
 _ALL = slice(None)
 
@@ -48,11 +49,17 @@ def normalised(x: Any, index: Any) -> tuple[list, bool]:
     consumed = sum(e.ndim if _is_mask(e) else e is not None and e is not Ellipsis for e in entries)
     ndim = len(x.shape)
     if consumed > ndim:
-        raise OutOfRangeError("too many indices", got=f"{consumed} for {short(x)}", rule=f"the array has {ndim} axes",
-                              fix="leave some out, or x[..., None] for a new axis")
+        raise OutOfRangeError(
+            "too many indices",
+            got=f"{consumed} for {short(x)}",
+            rule=f"the array has {ndim} axes",
+            fix="leave some out, or x[..., None] for a new axis",
+        )
     ellipses = sum(e is Ellipsis for e in entries)
     if ellipses > 1:
-        raise OutOfRangeError("an index with several '...'", got=index, rule="one at most", fix="use ':' for single axes")
+        raise OutOfRangeError(
+            "an index with several '...'", got=index, rule="one at most", fix="use ':' for single axes"
+        )
     found: list = []
     axis = 0
     for e in entries:
@@ -82,7 +89,9 @@ def _entry(e: Any) -> Any:
     if kind is int or e is None or e is Ellipsis:
         return e
     if kind is slice:
-        return slice(*(v if v is None or type(v) is int else operator.index(v) for v in (e.start, e.stop, e.step)))
+        return slice(
+            *(v if v is None or type(v) is int else operator.index(v) for v in (e.start, e.stop, e.step))
+        )
     e = as_array(e)
     if isinstance(e, Expr):
         if e.dtype.kind == "b":
@@ -92,9 +101,19 @@ def _entry(e: Any) -> Any:
     if e.dtype.kind not in "iub" and e.size == 0 and kind in (list, tuple):
         e = np.zeros(e.shape, np.intp)
     if e.dtype.kind not in "iub":
-        raise DtypeError("an index that is no integer", got=short(e), rule="indices are integers, slices, masks, None or '...'",
-                         fix="i.astype(int)")
-    return int(e) if e.shape == () and e.dtype.kind != "b" and not isinstance(e, Expr) else e if isinstance(e, Expr) else np.asarray(e)
+        raise DtypeError(
+            "an index that is no integer",
+            got=short(e),
+            rule="indices are integers, slices, masks, None or '...'",
+            fix="i.astype(int)",
+        )
+    return (
+        int(e)
+        if e.shape == () and e.dtype.kind != "b" and not isinstance(e, Expr)
+        else e
+        if isinstance(e, Expr)
+        else np.asarray(e)
+    )
 
 
 def _checked(i: Any, axis: int, x: Any) -> Any:
@@ -104,8 +123,12 @@ def _checked(i: Any, axis: int, x: Any) -> Any:
         return i
     low, high = (i, i) if type(i) is int else (i.min(), i.max())
     if low < -n or high >= n:
-        raise OutOfRangeError("index out of range", got=f"{high if high >= n else low} into {short(x)}",
-                              rule=f"axis {axis} has size {n}", fix=f"indices from {-n} to {n - 1}" if n else "an empty slice")
+        raise OutOfRangeError(
+            "index out of range",
+            got=f"{high if high >= n else low} into {short(x)}",
+            rule=f"axis {axis} has size {n}",
+            fix=f"indices from {-n} to {n - 1}" if n else "an empty slice",
+        )
     return i
 
 
@@ -114,8 +137,12 @@ def _from_mask(mask: np.ndarray, axis: int, x: Any) -> list:
     if mask.ndim == 0:
         return [_NewAxis(np.zeros(int(mask), np.intp))]
     if mask.shape != x.shape[axis : axis + mask.ndim]:
-        raise OutOfRangeError("a mask of another shape", got=f"{mask.shape} at axis {axis} of {short(x)}",
-                              rule="a mask has the shape of the axes it selects from", fix="mask[:n], or np.broadcast_to")
+        raise OutOfRangeError(
+            "a mask of another shape",
+            got=f"{mask.shape} at axis {axis} of {short(x)}",
+            rule="a mask has the shape of the axes it selects from",
+            fix="mask[:n], or np.broadcast_to",
+        )
     return list(mask.nonzero())
 
 
@@ -149,8 +176,12 @@ def _gathered(x: Any, entries: list) -> Any:
     try:
         rank = len(np.broadcast_shapes(*(a.shape for a in arrays)))
     except ValueError:
-        raise ShapeError("index arrays do not broadcast", got=", ".join(map(short, arrays)),
-                         rule="index arrays have one shape together", fix="np.ix_ picks rows and columns") from None
+        raise ShapeError(
+            "index arrays do not broadcast",
+            got=", ".join(map(short, arrays)),
+            rule="index arrays have one shape together",
+            fix="np.ix_ picks rows and columns",
+        ) from None
     y = gather(permuted(x, (*places, *others)), *arrays)
     first = places[0]
     if first == 0 or turns[-1] - turns[0] + 1 != len(turns):
@@ -195,7 +226,9 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
     if x.ndim == 1:
         return getitem(x, i)
     shape = np.broadcast_shapes(i.shape, (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
-    grid = [np.arange(n).reshape(tuple(n if j == k else 1 for j in range(x.ndim))) for k, n in enumerate(x.shape)]
+    grid = [
+        np.arange(n).reshape(tuple(n if j == k else 1 for j in range(x.ndim))) for k, n in enumerate(x.shape)
+    ]
     grid = [g if x.shape[k] == shape[k] else np.zeros_like(g) for k, g in enumerate(grid)]
     return getitem(x, (*grid[:axis], i, *grid[axis + 1 :]))
 
@@ -241,7 +274,9 @@ def ix_(*args: Any) -> tuple:
 
 def _refuse(name: str, fix: str) -> None:
     def rule(*args: Any, **options: Any) -> None:
-        raise AssignmentError(f"np.{name} writes into its argument", got=short(args[0]), rule="nodes are immutable", fix=fix)
+        raise AssignmentError(
+            f"np.{name} writes into its argument", got=short(args[0]), rule="nodes are immutable", fix=fix
+        )
 
     FUNCTIONS[getattr(np, name)] = rule
 

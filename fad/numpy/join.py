@@ -14,23 +14,30 @@ from fad.numpy.shape import atleast_1d, atleast_2d, atleast_3d, ravel, reshaped
 from fad.primitives import shape as primitives
 from fad.primitives.elementwise import cast
 
-__all__ = ["concatenate", "concat", "stack", "vstack", "hstack", "dstack", "column_stack", "append", "split", "array_split",
-           "hsplit", "vsplit", "dsplit", "unstack", "block", "tile", "repeat", "roll", "pad", "insert", "delete"]
+__all__ = ["concatenate", "concat", "stack", "vstack", "hstack", "dstack", "column_stack", "append", "split",
+           "array_split", "hsplit", "vsplit", "dsplit", "unstack", "block", "tile", "repeat", "roll", "pad",
+           "insert", "delete"]
 
 
 @implements(np.concatenate)
-def concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+def concatenate(
+    arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
+) -> Any:
     """The arrays one after another along an axis; flattened first where it is None."""
     no_out(out)
     xs = [as_array(x) for x in arrays]
     if not xs:
-        raise ShapeError("nothing to concatenate", got=arrays, rule="one array at least", fix="np.zeros((0, ...))")
+        raise ShapeError(
+            "nothing to concatenate", got=arrays, rule="one array at least", fix="np.zeros((0, ...))"
+        )
     if dtype is not None:
         xs = [cast(x, np.dtype(dtype)) for x in xs]
     if axis is None:
         xs, axis = [ravel(x) for x in xs], 0
     if xs[0].ndim == 0:
-        raise ShapeError("concatenate: scalars have no axis", got=short(xs[0]), rule="one axis at least", fix="np.stack")
+        raise ShapeError(
+            "concatenate: scalars have no axis", got=short(xs[0]), rule="one axis at least", fix="np.stack"
+        )
     return xs[0] if len(xs) == 1 else primitives.concatenate(*xs, axis=axis_of(axis, xs[0].ndim))
 
 
@@ -38,13 +45,19 @@ concat = concatenate
 
 
 @implements(np.stack)
-def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+def stack(
+    arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
+) -> Any:
     """Arrays of one shape along a new axis."""
     no_out(out)
     xs = [as_array(x) for x in arrays]
     if not xs or any(x.shape != xs[0].shape for x in xs):
-        raise ShapeError("stack: the shapes differ", got=", ".join(map(short, xs)) or "no arrays",
-                         rule="all arrays to be stacked have one shape", fix="np.broadcast_arrays, or np.concatenate")
+        raise ShapeError(
+            "stack: the shapes differ",
+            got=", ".join(map(short, xs)) or "no arrays",
+            rule="all arrays to be stacked have one shape",
+            fix="np.broadcast_arrays, or np.concatenate",
+        )
     shape = xs[0].shape
     axis = axis_of(axis, len(shape) + 1)
     rows = [reshaped(x, (*shape[:axis], 1, *shape[axis:])) for x in xs]
@@ -97,7 +110,11 @@ def block(arrays: Any) -> Any:
         return concatenate([joined(item, depth - 1) for item in items], -depth)
 
     def leaves(items: Any) -> list:
-        return [leaf for item in items for leaf in leaves(item)] if isinstance(items, list) else [as_array(items)]
+        return (
+            [leaf for item in items for leaf in leaves(item)]
+            if isinstance(items, list)
+            else [as_array(items)]
+        )
 
     depth = depth_of(arrays)
     ndim = max(depth, *(x.ndim for x in leaves(arrays)))
@@ -118,11 +135,16 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list:
     else:
         sections = operator.index(indices_or_sections)
         if sections <= 0:
-            raise ShapeError("split into no parts", got=sections, rule="one part at least", fix="a positive number")
+            raise ShapeError(
+                "split into no parts", got=sections, rule="one part at least", fix="a positive number"
+            )
         each, extra = divmod(n, sections)
         bounds = [i * each + min(i, extra) for i in range(sections + 1)]
     lead = (slice(None),) * axis
-    return [primitives.getitem(x, index=(*lead, slice(a, b))) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [
+        primitives.getitem(x, index=(*lead, slice(a, b)))
+        for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+    ]
 
 
 @implements(np.split)
@@ -167,13 +189,19 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple:
 def tile(A: Any, reps: Any) -> Any:  # noqa: N803  NumPy's name
     """The array laid side by side ``reps`` times along each axis."""
     x = as_array(A)
-    reps = tuple(map(operator.index, reps)) if isinstance(reps, tuple | list | np.ndarray) else (operator.index(reps),)
+    reps = (
+        tuple(map(operator.index, reps))
+        if isinstance(reps, tuple | list | np.ndarray)
+        else (operator.index(reps),)
+    )
     ndim = max(len(reps), x.ndim)
     shape, reps = (1,) * (ndim - x.ndim) + x.shape, (1,) * (ndim - len(reps)) + reps
     if all(r == 1 for r in reps):
         return reshaped(x, shape)
     pairs = tuple(n for s in shape for n in (1, s))
-    repeated = np.broadcast_to(reshaped(x, pairs), tuple(n for r, s in zip(reps, shape, strict=True) for n in (r, s)))
+    repeated = np.broadcast_to(
+        reshaped(x, pairs), tuple(n for r, s in zip(reps, shape, strict=True) for n in (r, s))
+    )
     return reshaped(repeated, tuple(r * s for r, s in zip(reps, shape, strict=True)))
 
 
@@ -221,8 +249,12 @@ def _pairs(width: Any, ndim: int, what: str) -> list[tuple]:
     try:
         return [tuple(pair) for pair in np.broadcast_to(np.asarray(width), (ndim, 2)).tolist()]
     except ValueError:
-        raise ShapeError(f"pad: {what} does not fit", got=f"{width} for {ndim} axes",
-                         rule="one number, one pair, or a pair per axis", fix="((before, after), ...)") from None
+        raise ShapeError(
+            f"pad: {what} does not fit",
+            got=f"{width} for {ndim} axes",
+            rule="one number, one pair, or a pair per axis",
+            fix="((before, after), ...)",
+        ) from None
 
 
 @implements(np.pad)
@@ -231,11 +263,15 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> A
     x = as_array(array)
     widths = _pairs(concrete(pad_width, "np.pad's width"), x.ndim, "pad_width")
     if any(w < 0 for pair in widths for w in pair):
-        raise ShapeError("pad by a negative width", got=pad_width, rule="a border is not negative", fix="slice: x[1:-1]")
+        raise ShapeError(
+            "pad by a negative width", got=pad_width, rule="a border is not negative", fix="slice: x[1:-1]"
+        )
     if mode in ("constant", "empty"):
         return _pad_constant(x, widths, options.get("constant_values", 0))
     if mode not in ("edge", "reflect", "symmetric", "wrap") or options.get("reflect_type", "even") != "even":
-        raise unsupported("pad", f"mode={mode!r}, {options}", "mode constant, edge, reflect, symmetric or wrap")
+        raise unsupported(
+            "pad", f"mode={mode!r}, {options}", "mode constant, edge, reflect, symmetric or wrap"
+        )
     for axis, pair in enumerate(widths):
         if any(pair):
             x = np.take(x, np.pad(np.arange(x.shape[axis]), pair, mode), axis)
@@ -284,7 +320,9 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
     places = np.arange(n)[obj] if isinstance(obj, slice) else np.asarray(obj)
     if places.ndim == 0:
         values = np.moveaxis(values, 0, axis)
-    count = values.shape[axis] if places.size == 1 else places.size if places.dtype != bool else int(places.sum())
+    count = (
+        values.shape[axis] if places.size == 1 else places.size if places.dtype != bool else int(places.sum())
+    )
     values = np.broadcast_to(values, (*x.shape[:axis], count, *x.shape[axis + 1 :]))
     order = np.insert(np.arange(n), obj, np.arange(n, n + count))
     return np.take(concatenate([x, values], axis), order, axis)

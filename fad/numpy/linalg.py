@@ -17,8 +17,8 @@ from fad.numpy.shape import linalg_trace as trace
 from fad.numpy.shape import matrix_transpose, ravel, reshaped
 from fad.primitives import reduce as primitives
 
-__all__ = ["norm", "vector_norm", "matrix_norm", "matrix_power", "multi_dot", "cross", "diagonal", "matmul", "matrix_transpose",
-           "outer", "tensordot", "trace", "vecdot"]
+__all__ = ["norm", "vector_norm", "matrix_norm", "matrix_power", "multi_dot", "cross", "diagonal", "matmul",
+           "matrix_transpose", "outer", "tensordot", "trace", "vecdot"]
 
 
 def _float(x: Any) -> Any:
@@ -53,7 +53,11 @@ def _matrix(x: Any, ord: Any, rows: int, columns: int, keepdims: bool) -> Any:
         sums = np.sum(np.abs(x), axis=summed, keepdims=True)
         y = extremum(sums, axis=left, keepdims=True)
         return y if keepdims else np.squeeze(y, (rows, columns))
-    raise unsupported("linalg.norm", f"ord={ord!r} of a matrix", "ord None, 'fro', 1, -1, inf or -inf; the others need an SVD")
+    raise unsupported(
+        "linalg.norm",
+        f"ord={ord!r} of a matrix",
+        "ord None, 'fro', 1, -1, inf or -inf; the others need an SVD",
+    )
 
 
 @implements(np.linalg.norm)
@@ -72,8 +76,12 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         return _vector(x, ord, axes, keepdims)
     if len(axes) == 2:
         return _matrix(x, ord, *axes, keepdims)
-    raise ShapeError("norm over more than two axes", got=f"{short(x)}, axis={axis}", rule="vectors have one, matrices two",
-                     fix="np.linalg.norm(x.ravel(), ord), or name the axes")
+    raise ShapeError(
+        "norm over more than two axes",
+        got=f"{short(x)}, axis={axis}",
+        rule="vectors have one, matrices two",
+        fix="np.linalg.norm(x.ravel(), ord), or name the axes",
+    )
 
 
 @implements(np.linalg.vector_norm)
@@ -97,7 +105,12 @@ def matrix_power(a: Any, n: int) -> Any:
     """``a @ a @ ... @ a`` by repeated squaring."""
     a, n = as_array(a), operator.index(n)
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
-        raise ShapeError("power of what is no square matrix", got=short(a), rule="the last two axes have one length", fix="a @ b")
+        raise ShapeError(
+            "power of what is no square matrix",
+            got=short(a),
+            rule="the last two axes have one length",
+            fix="a @ b",
+        )
     if n < 0:
         a, n = np.linalg.inv(a), -n
     result = None
@@ -133,7 +146,8 @@ def _chain(xs: list) -> Any:
         for i in range(n - length):
             j = i + length
             cost[i, j], best[i, j] = min(
-                (cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j))
+                (cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)
+            )
 
     def product(i: int, j: int) -> Any:
         return xs[i] if i == j else matmul(product(i, best[i, j]), product(best[i, j] + 1, j))

@@ -13,8 +13,8 @@ from fad.numpy.shape import permuted, ravel, reshaped
 from fad.primitives import reduce as primitives
 from fad.primitives.families import reduced_shape
 
-__all__ = ["sort", "argsort", "partition", "argpartition", "median", "nanmedian", "quantile", "percentile", "searchsorted",
-           "digitize", "bincount"]
+__all__ = ["sort", "argsort", "partition", "argpartition", "median", "nanmedian", "quantile", "percentile",
+           "searchsorted", "digitize", "bincount"]
 
 
 def _flat_or(a: Any, axis: Any) -> tuple:
@@ -60,8 +60,13 @@ def _rows_sorted(a: Any, axis: Any) -> tuple:
     axes = axes_of(axis, x.ndim)
     others = tuple(i for i in range(x.ndim) if i not in axes)
     rows = permuted(x, (*others, *axes))
-    return sort(reshaped(rows, (*(x.shape[i] for i in others), -1 if 0 in x.shape else x.size // max(1, _size(x.shape, others)))),
-                -1), reduced_shape(x.shape, axes, True)
+    return sort(
+        reshaped(
+            rows,
+            (*(x.shape[i] for i in others), -1 if 0 in x.shape else x.size // max(1, _size(x.shape, others))),
+        ),
+        -1,
+    ), reduced_shape(x.shape, axes, True)
 
 
 def _size(shape: tuple, axes: tuple) -> int:
@@ -69,12 +74,23 @@ def _size(shape: tuple, axes: tuple) -> int:
 
 
 @implements(np.quantile)
-def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear",
-             keepdims: bool = False, *, weights: Any = None) -> Any:
+def quantile(
+    a: Any,
+    q: Any,
+    axis: Any = None,
+    out: Any = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+) -> Any:
     """The value below which a part ``q`` of the elements lies, interpolated linearly; NaN where there is one among them."""
     no_out(out)
     if method != "linear" or weights is not None:
-        raise unsupported("quantile", f"method={method!r}, weights={weights}", "method='linear' without weights")
+        raise unsupported(
+            "quantile", f"method={method!r}, weights={weights}", "method='linear' without weights"
+        )
     rows, kept = _rows_sorted(a, axis)
     q = np.asarray(q, rows.dtype) if isinstance(q, int | float) else as_array(q)
     n = rows.shape[-1]
@@ -91,14 +107,34 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
 
 
 @implements(np.percentile)
-def percentile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear",
-               keepdims: bool = False, *, weights: Any = None) -> Any:
+def percentile(
+    a: Any,
+    q: Any,
+    axis: Any = None,
+    out: Any = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+) -> Any:
     """`quantile` of ``q / 100``."""
-    return quantile(a, q / 100 if isinstance(q, int | float) else as_array(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
+    return quantile(
+        a,
+        q / 100 if isinstance(q, int | float) else as_array(q) / 100,
+        axis,
+        out,
+        overwrite_input,
+        method,
+        keepdims,
+        weights=weights,
+    )
 
 
 @implements(np.median)
-def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
+def median(
+    a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False
+) -> Any:
     """The middle element, or the mean of the two; NaN where there is one among them."""
     no_out(out)
     rows, kept = _rows_sorted(a, axis)
@@ -109,7 +145,9 @@ def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = Fa
 
 
 @implements(np.nanmedian)
-def nanmedian(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
+def nanmedian(
+    a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False
+) -> Any:
     """`median` of what is not NaN."""
     no_out(out)
     rows, kept = _rows_sorted(a, axis)

@@ -13,8 +13,8 @@ from fad.numpy.dispatch import as_array, axis_of, implements, no_out, ufunc_rule
 from fad.numpy.shape import permuted, ravel, reshaped
 from fad.primitives import linalg as primitives
 
-__all__ = ["matmul", "dot", "vdot", "vecdot", "matvec", "vecmat", "inner", "outer", "tensordot", "kron", "cross", "convolve",
-           "correlate"]
+__all__ = ["matmul", "dot", "vdot", "vecdot", "matvec", "vecmat", "inner", "outer", "tensordot", "kron",
+           "cross", "convolve", "correlate"]
 
 
 def _misfit(name: str, a: Any, b: Any, rule: str, fix: str) -> ShapeError:
@@ -28,12 +28,19 @@ def matmul(a: Any, b: Any) -> Any:
     if not a.shape or not b.shape:
         raise _misfit("matmul", a, b, "scalars have no axis to sum over", "a * b")
     if a.shape[-1] != b.shape[-2 if len(b.shape) > 1 else 0]:
-        raise _misfit("matmul", a, b, "the last axis of the first and the last but one of the second have one length",
-                      "transpose one of them: a.T @ b or a @ b.T")
+        raise _misfit(
+            "matmul",
+            a,
+            b,
+            "the last axis of the first and the last but one of the second have one length",
+            "transpose one of them: a.T @ b or a @ b.T",
+        )
     row, column = len(a.shape) == 1, len(b.shape) == 1
     if not row and not column:
         return primitives.matmul(a, b)
-    y = primitives.matmul(reshaped(a, (1, *a.shape)) if row else a, reshaped(b, (*b.shape, 1)) if column else b)
+    y = primitives.matmul(
+        reshaped(a, (1, *a.shape)) if row else a, reshaped(b, (*b.shape, 1)) if column else b
+    )
     shape = y.shape[:-1] if column else y.shape
     return reshaped(y, (*shape[:-2], shape[-1]) if row and not column else shape[:-1] if row else shape)
 
@@ -116,7 +123,13 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     left, right = tuple(axis_of(i, a.ndim) for i in left), tuple(axis_of(i, b.ndim) for i in right)
     summed = tuple(a.shape[i] for i in left)
     if summed != tuple(b.shape[i] for i in right):
-        raise _misfit("tensordot", a, b, f"axes {left} of the first pair with {right} of the second", "name axes of equal length")
+        raise _misfit(
+            "tensordot",
+            a,
+            b,
+            f"axes {left} of the first pair with {right} of the second",
+            "name axes of equal length",
+        )
     free_a = tuple(i for i in range(a.ndim) if i not in left)
     free_b = tuple(i for i in range(b.ndim) if i not in right)
     rows, columns = tuple(a.shape[i] for i in free_a), tuple(b.shape[i] for i in free_b)
@@ -131,7 +144,9 @@ def kron(a: Any, b: Any) -> Any:
     a, b = as_array(a), as_array(b)
     n = max(a.ndim, b.ndim)
     sa, sb = (1,) * (n - a.ndim) + a.shape, (1,) * (n - b.ndim) + b.shape
-    grid = reshaped(a, tuple(s for i in sa for s in (i, 1))) * reshaped(b, tuple(s for i in sb for s in (1, i)))
+    grid = reshaped(a, tuple(s for i in sa for s in (i, 1))) * reshaped(
+        b, tuple(s for i in sb for s in (1, i))
+    )
     return reshaped(grid, tuple(i * j for i, j in zip(sa, sb, strict=True)))
 
 

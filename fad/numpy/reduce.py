@@ -18,9 +18,9 @@ from fad.primitives.elementwise import cast
 from fad.primitives.families import reduced_shape
 from fad.primitives.shape import reshape
 
-__all__ = ["sum", "prod", "max", "min", "amax", "amin", "mean", "var", "std", "ptp", "average", "any", "all", "count_nonzero",
-           "argmax", "argmin", "cumsum", "cumprod", "cumulative_sum", "cumulative_prod", "nansum", "nanprod", "nanmean", "nanvar",
-           "nanstd", "nanmax", "nanmin", "logsumexp"]
+__all__ = ["sum", "prod", "max", "min", "amax", "amin", "mean", "var", "std", "ptp", "average", "any", "all",
+           "count_nonzero", "argmax", "argmin", "cumsum", "cumprod", "cumulative_sum", "cumulative_prod",
+           "nansum", "nanprod", "nanmean", "nanvar", "nanstd", "nanmax", "nanmin", "logsumexp"]
 
 
 def _typed(a: Any, dtype: Any) -> Any:
@@ -43,8 +43,15 @@ def _count(shape: tuple, axis: Any) -> int:
 
 
 @implements(np.sum)
-def sum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None,
-        where: Any = True) -> Any:
+def sum(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = True,
+) -> Any:
     """The sum over axes."""
     no_out(out)
     x = _typed(a, dtype)
@@ -55,8 +62,15 @@ def sum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: 
 
 
 @implements(np.prod)
-def prod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None,
-         where: Any = True) -> Any:
+def prod(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = True,
+) -> Any:
     """The product over axes; zeros in it are no special case."""
     no_out(out)
     x = _typed(a, dtype)
@@ -66,7 +80,9 @@ def prod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
     return y if initial is None else y * initial
 
 
-def _extremum(primitive: Any, combine: Any, a: Any, axis: Any, out: Any, keepdims: bool, initial: Any, where: Any) -> Any:
+def _extremum(
+    primitive: Any, combine: Any, a: Any, axis: Any, out: Any, keepdims: bool, initial: Any, where: Any
+) -> Any:
     no_out(out)
     x = as_array(a)
     if where is not True:
@@ -75,21 +91,29 @@ def _extremum(primitive: Any, combine: Any, a: Any, axis: Any, out: Any, keepdim
         x = np.where(where, x, initial)
     if _count(x.shape, axis) == 0 and x.ndim:
         if initial is None:
-            raise ShapeError("the extremum of no elements", got=f"{short(x)}, axis={axis}", rule="it has no identity",
-                             fix="pass initial=, e.g. initial=-np.inf")
+            raise ShapeError(
+                "the extremum of no elements",
+                got=f"{short(x)}, axis={axis}",
+                rule="it has no identity",
+                fix="pass initial=, e.g. initial=-np.inf",
+            )
         return np.full(reduced_shape(x.shape, axes_of(axis, x.ndim), keepdims), initial, x.dtype)
     y = _reduce(primitive, x, axis, keepdims)
     return y if initial is None else combine(y, initial)
 
 
 @implements(np.max, np.amax)
-def max(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Any:
+def max(
+    a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Any:
     """The largest element; equal ones share its derivative."""
     return _extremum(primitives.max_, np.maximum, a, axis, out, keepdims, initial, where)
 
 
 @implements(np.min, np.amin)
-def min(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Any:
+def min(
+    a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Any:
     """The smallest element; equal ones share its derivative."""
     return _extremum(primitives.min_, np.minimum, a, axis, out, keepdims, initial, where)
 
@@ -117,7 +141,12 @@ def all(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, *, wh
     """Whether no element is zero."""
     no_out(out)
     x = as_array(a)
-    return _reduce(primitives.all_, _nonzero(x) | np.logical_not(where) if where is not True else _nonzero(x), axis, keepdims)
+    return _reduce(
+        primitives.all_,
+        _nonzero(x) | np.logical_not(where) if where is not True else _nonzero(x),
+        axis,
+        keepdims,
+    )
 
 
 def _nonzero(x: Any) -> Any:
@@ -134,7 +163,9 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 
 
 @implements(np.mean)
-def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True) -> Any:
+def mean(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
+) -> Any:
     """The mean over axes; integers give float64."""
     no_out(out)
     x = _typed(a, dtype)
@@ -147,7 +178,9 @@ def _divisor(x: Any, axis: Any, keepdims: bool, where: Any) -> Any:
     """The number of elements averaged."""
     if where is True:
         return _count(x.shape, axis)
-    return sum(np.broadcast_to(where, x.shape), axis, keepdims=keepdims).astype(np.empty(0, x.dtype).real.dtype)
+    return sum(np.broadcast_to(where, x.shape), axis, keepdims=keepdims).astype(
+        np.empty(0, x.dtype).real.dtype
+    )
 
 
 def _deviation(a: Any, axis: Any, dtype: Any, where: Any, around: Any) -> Any:
@@ -159,8 +192,18 @@ def _deviation(a: Any, axis: Any, dtype: Any, where: Any, around: Any) -> Any:
 
 
 @implements(np.var)
-def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False, *,
-        where: Any = True, mean: Any = None, correction: float | None = None) -> Any:
+def var(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    mean: Any = None,
+    correction: float | None = None,
+) -> Any:
     """The mean of ``|x - mean|**2``, with divisor ``n - ddof``."""
     no_out(out)
     d = _deviation(a, axis, dtype, where, mean)
@@ -169,8 +212,18 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: floa
 
 
 @implements(np.std)
-def std(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False, *,
-        where: Any = True, mean: Any = None, correction: float | None = None) -> Any:
+def std(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    mean: Any = None,
+    correction: float | None = None,
+) -> Any:
     """The root of `var`; where all elements are equal its derivative is 0, the subgradient of least norm."""
     no_out(out)
     d = _deviation(a, axis, dtype, where, mean)
@@ -179,7 +232,9 @@ def std(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: floa
 
 
 @implements(np.average)
-def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
+def average(
+    a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False
+) -> Any:
     """``sum(w a) / sum(w)``; weights of the shape of ``a`` or, in one dimension, along ``axis``."""
     x = as_array(a)
     if weights is None:
@@ -190,8 +245,12 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
     if w.shape != x.shape:
         axes = axes_of(axis, x.ndim)
         if axis is None or w.shape != tuple(x.shape[i] for i in axes):
-            raise ShapeError("average: weights do not fit", got=f"{short(w)} for {short(x)}, axis={axis}",
-                             rule="they have the shape of a, or of a along axis", fix="np.broadcast_to(weights, a.shape)")
+            raise ShapeError(
+                "average: weights do not fit",
+                got=f"{short(w)} for {short(x)}, axis={axis}",
+                rule="they have the shape of a, or of a along axis",
+                fix="np.broadcast_to(weights, a.shape)",
+            )
         w = reshape(w, shape=tuple(s if i in axes else 1 for i, s in enumerate(x.shape)))
     w = np.broadcast_to(w, x.shape)
     if np.result_type(x.dtype, w.dtype).kind in "biu":
@@ -211,39 +270,75 @@ def _number(x: Any, where: Any = True) -> Any:
 
 
 @implements(np.nansum)
-def nansum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None,
-           where: Any = True) -> Any:
+def nansum(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = True,
+) -> Any:
     """`sum` of what is not NaN."""
     x = as_array(a)
     return sum(x, axis, dtype, out, keepdims, initial, _number(x, where))
 
 
 @implements(np.nanprod)
-def nanprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None,
-            where: Any = True) -> Any:
+def nanprod(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = True,
+) -> Any:
     """`prod` of what is not NaN."""
     x = as_array(a)
     return prod(x, axis, dtype, out, keepdims, initial, _number(x, where))
 
 
 @implements(np.nanmean)
-def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True) -> Any:
+def nanmean(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
+) -> Any:
     """`mean` of what is not NaN; NaN where nothing is left."""
     x = as_array(a)
     return mean(x, axis, dtype, out, keepdims, where=_number(x, where))
 
 
 @implements(np.nanvar)
-def nanvar(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False, *,
-           where: Any = True, mean: Any = None, correction: float | None = None) -> Any:
+def nanvar(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    mean: Any = None,
+    correction: float | None = None,
+) -> Any:
     """`var` of what is not NaN."""
     x = as_array(a)
     return var(x, axis, dtype, out, ddof, keepdims, where=_number(x, where), mean=mean, correction=correction)
 
 
 @implements(np.nanstd)
-def nanstd(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False, *,
-           where: Any = True, mean: Any = None, correction: float | None = None) -> Any:
+def nanstd(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    mean: Any = None,
+    correction: float | None = None,
+) -> Any:
     """`std` of what is not NaN."""
     x = as_array(a)
     return std(x, axis, dtype, out, ddof, keepdims, where=_number(x, where), mean=mean, correction=correction)
@@ -318,10 +413,14 @@ def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any
     return _scan(primitives.cumprod, a, axis, dtype, out)
 
 
-def _cumulative(scan: Any, neutral: Any, x: Any, axis: Any, dtype: Any, out: Any, include_initial: bool) -> Any:
+def _cumulative(
+    scan: Any, neutral: Any, x: Any, axis: Any, dtype: Any, out: Any, include_initial: bool
+) -> Any:
     x = as_array(x)
     if axis is None and x.ndim != 1:
-        raise ShapeError("cumulative: axis is missing", got=short(x), rule="only one axis can go unnamed", fix="pass axis=")
+        raise ShapeError(
+            "cumulative: axis is missing", got=short(x), rule="only one axis can go unnamed", fix="pass axis="
+        )
     axis = axis_of(0 if axis is None else axis, x.ndim)
     y = scan(x, axis, dtype, out)
     if not include_initial:
@@ -330,13 +429,17 @@ def _cumulative(scan: Any, neutral: Any, x: Any, axis: Any, dtype: Any, out: Any
 
 
 @implements(getattr(np, "cumulative_sum", None))
-def cumulative_sum(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False) -> Any:
+def cumulative_sum(
+    x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False
+) -> Any:
     """`cumsum`, with a leading 0 if asked."""
     return _cumulative(cumsum, np.zeros, x, axis, dtype, out, include_initial)
 
 
 @implements(getattr(np, "cumulative_prod", None))
-def cumulative_prod(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False) -> Any:
+def cumulative_prod(
+    x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False
+) -> Any:
     """`cumprod`, with a leading 1 if asked."""
     return _cumulative(cumprod, np.ones, x, axis, dtype, out, include_initial)
 
@@ -355,7 +458,9 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, b: Any = None) -
     b = as_array(b)
     shape = np.broadcast_shapes(x.shape, b.shape)
     x = np.where(b == 0, -np.inf, np.broadcast_to(x, shape))
-    top = np.floor(max(x, axis, keepdims=True))  # any shift near the largest element will do; floor has no derivative
+    top = np.floor(
+        max(x, axis, keepdims=True)
+    )  # any shift near the largest element will do; floor has no derivative
     top = np.where(np.isfinite(top), top, 0)
     y = np.log(sum(b * np.exp(x - top), axis, keepdims=True)) + top
     return reshape(y, shape=reduced_shape(shape, axes_of(axis, len(shape)), keepdims))
@@ -363,8 +468,15 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, b: Any = None) -
 
 # -- the methods of ufuncs, whose axis is 0 by default -------------------------------------------------------------------
 
-for _ufunc, _rule in ((np.add, sum), (np.multiply, prod), (np.maximum, max), (np.minimum, min), (np.logical_and, all),
-                      (np.logical_or, any), (np.logaddexp, logsumexp)):
+for _ufunc, _rule in (
+    (np.add, sum),
+    (np.multiply, prod),
+    (np.maximum, max),
+    (np.minimum, min),
+    (np.logical_and, all),
+    (np.logical_or, any),
+    (np.logaddexp, logsumexp),
+):
     UFUNCS[_ufunc, "reduce"] = lambda x, axis=0, _rule=_rule, **options: _rule(x, axis, **options)
 for _ufunc, _rule in ((np.add, cumsum), (np.multiply, cumprod)):
     UFUNCS[_ufunc, "accumulate"] = lambda x, axis=0, dtype=None, _rule=_rule: _rule(x, axis, dtype)

@@ -12,9 +12,10 @@ from fad.expr import short
 from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, unsupported
 from fad.primitives import shape as primitives
 
-__all__ = ["reshape", "ravel", "transpose", "permute_dims", "swapaxes", "moveaxis", "rollaxis", "matrix_transpose", "squeeze",
-           "expand_dims", "broadcast_to", "broadcast_arrays", "atleast_1d", "atleast_2d", "atleast_3d", "flip", "fliplr", "flipud",
-           "rot90", "diag", "diagonal", "diagflat", "trace", "tril", "triu", "shape", "ndim", "size"]
+__all__ = ["reshape", "ravel", "transpose", "permute_dims", "swapaxes", "moveaxis", "rollaxis",
+           "matrix_transpose", "squeeze", "expand_dims", "broadcast_to", "broadcast_arrays", "atleast_1d",
+           "atleast_2d", "atleast_3d", "flip", "fliplr", "flipud", "rot90", "diag", "diagonal", "diagflat",
+           "trace", "tril", "triu", "shape", "ndim", "size"]
 
 
 # -- helpers that the other modules use too ----------------------------------------------------------------------
@@ -47,7 +48,9 @@ def _complete(shape: Any, size: int, x: Any) -> tuple:
 
 
 @implements(np.reshape)
-def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: bool | None = None) -> Any:
+def reshape(
+    a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: bool | None = None
+) -> Any:
     """The same elements in another shape, of which one size may be -1; ``order='F'`` counts the first axis fastest."""
     x = as_array(a)
     shape = _complete(newshape if shape is None else shape, prod(x.shape), x)
@@ -99,10 +102,16 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     """Axes moved to other places, the rest in order."""
     x = as_array(a)
     sources = [axis_of(i, x.ndim) for i in (source if isinstance(source, tuple | list) else (source,))]
-    places = [axis_of(i, x.ndim) for i in (destination if isinstance(destination, tuple | list) else (destination,))]
+    places = [
+        axis_of(i, x.ndim) for i in (destination if isinstance(destination, tuple | list) else (destination,))
+    ]
     if len(sources) != len(places) or len(set(sources)) != len(sources) or len(set(places)) != len(places):
-        raise ShapeError("moveaxis: sources and destinations do not pair up", got=f"{source} to {destination}",
-                         rule="they are as many, and distinct", fix="name each axis once")
+        raise ShapeError(
+            "moveaxis: sources and destinations do not pair up",
+            got=f"{source} to {destination}",
+            rule="they are as many, and distinct",
+            fix="name each axis once",
+        )
     order = [i for i in range(x.ndim) if i not in sources]
     for place, i in sorted(zip(places, sources, strict=True)):
         order.insert(place, i)
@@ -208,7 +217,9 @@ def flip(m: Any, axis: Any = None) -> Any:
     axes = axes_of(axis, x.ndim)
     if not axes:
         return x
-    return primitives.getitem(x, index=tuple(slice(None, None, -1 if i in axes else None) for i in range(axes[-1] + 1)))
+    return primitives.getitem(
+        x, index=tuple(slice(None, None, -1 if i in axes else None) for i in range(axes[-1] + 1))
+    )
 
 
 @implements(np.fliplr)
@@ -244,7 +255,11 @@ def _diagonal_slice(rows: int, columns: int, offset: int) -> slice:
     """A diagonal of a matrix whose elements lie in one row."""
     start = offset if offset >= 0 else -offset * columns
     length = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)
-    return slice(start, start + max(length - 1, 0) * (columns + 1) + 1, columns + 1) if length > 0 else slice(0, 0)
+    return (
+        slice(start, start + max(length - 1, 0) * (columns + 1) + 1, columns + 1)
+        if length > 0
+        else slice(0, 0)
+    )
 
 
 @implements(np.diagonal)
@@ -256,7 +271,9 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
                          fix="np.diag makes a matrix of a row")
     x = moveaxis(x, (axis1, axis2), (-2, -1))
     *lead, rows, columns = x.shape
-    return primitives.getitem(reshaped(x, (*lead, rows * columns)), index=(Ellipsis, _diagonal_slice(rows, columns, offset)))
+    return primitives.getitem(
+        reshaped(x, (*lead, rows * columns)), index=(Ellipsis, _diagonal_slice(rows, columns, offset))
+    )
 
 
 @implements(np.linalg.diagonal)
@@ -284,7 +301,12 @@ def diag(v: Any, k: int = 0) -> Any:
     if x.ndim == 2:
         return diagonal(x, k)
     if x.ndim != 1:
-        raise ShapeError("diag of neither a row nor a matrix", got=short(x), rule="1 or 2 axes", fix="np.diagonal, np.diagflat")
+        raise ShapeError(
+            "diag of neither a row nor a matrix",
+            got=short(x),
+            rule="1 or 2 axes",
+            fix="np.diagonal, np.diagflat",
+        )
     n = x.shape[0] + abs(k)
     flat = primitives.embed(x, index=(_diagonal_slice(n, n, k),), shape=(n * n,))
     return reshaped(flat, (n, n))

@@ -17,8 +17,8 @@ from fad.expr import UFUNCS, short
 from fad.primitive import Kink
 from fad.primitives.families import dtype_of, elementwise
 
-__all__ = ["digamma", "entr", "erf", "erfc", "erfinv", "expit", "gammaln", "log_expit", "logit", "ndtr", "ndtri",
-           "polygamma", "softplus", "xlog1py", "xlogy"]
+__all__ = ["digamma", "entr", "erf", "erfc", "erfinv", "expit", "gammaln", "log_expit", "logit", "ndtr",
+           "ndtri", "polygamma", "softplus", "xlog1py", "xlogy"]
 
 POSITIVE = (0.2, 4.0)
 PROBABILITY = (0.05, 0.95)
@@ -41,8 +41,12 @@ def _scipy(name: str) -> Any:
     def evaluate(*args: Any) -> Any:
         for a in args:
             if np.dtype(dtype_of(a)).kind == "c":
-                raise DtypeError(f"{name} of complex numbers", got=short(a), rule="it is defined here for real arguments",
-                                 fix="pass x.real, or write it with np.exp and np.log")
+                raise DtypeError(
+                    f"{name} of complex numbers",
+                    got=short(a),
+                    rule="it is defined here for real arguments",
+                    fix="pass x.real, or write it with np.exp and np.log",
+                )
         return getattr(import_module("scipy.special"), name)(*args)
 
     return evaluate
@@ -54,19 +58,32 @@ def _special(name: str, partials: tuple, **fields: Any) -> Any:
 
 # -- sigmoids ---------------------------------------------------------------------------------------
 
-expit = _special("expit", (lambda y, x: y * expit(-x),), flops=20, source="the logistic function 1 / (1 + exp(-x))")
+expit = _special(
+    "expit", (lambda y, x: y * expit(-x),), flops=20, source="the logistic function 1 / (1 + exp(-x))"
+)
 logit = _special("logit", (lambda y, x: 1 / (x * (1 - x)),), flops=20, domains=(PROBABILITY,),
                  source="the inverse of expit, log(x / (1 - x))")
 log_expit = _special("log_expit", (lambda y, x: expit(-x),), flops=30, source="-log(1 + exp(-x)), DLMF 4.6")
-softplus = elementwise("softplus", lambda x: np.logaddexp(x, 0), (lambda y, x: expit(x),), flops=35, dtype=_real_dtype,
-                       source="log(1 + exp(x)), Blanchard, Higham and Higham 2021")
+softplus = elementwise(
+    "softplus",
+    lambda x: np.logaddexp(x, 0),
+    (lambda y, x: expit(x),),
+    flops=35,
+    dtype=_real_dtype,
+    source="log(1 + exp(x)), Blanchard, Higham and Higham 2021",
+)
 
 # -- error functions and the normal distribution ----------------------------------------------------------
 
 erf = _special("erf", (lambda y, x: TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.1")
 erfc = _special("erfc", (lambda y, x: -TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.2")
-erfinv = _special("erfinv", (lambda y, x: np.exp(y * y) / TWO_OVER_ROOT_PI,), flops=30, domains=((-0.9, 0.9),),
-                  source="DLMF 7.17")
+erfinv = _special(
+    "erfinv",
+    (lambda y, x: np.exp(y * y) / TWO_OVER_ROOT_PI,),
+    flops=30,
+    domains=((-0.9, 0.9),),
+    source="DLMF 7.17",
+)
 ndtr = _special("ndtr", (lambda y, x: np.exp(-0.5 * x * x) / ROOT_TWO_PI,), flops=30,
                 source="the normal distribution function, DLMF 7.18(iv)")
 ndtri = _special("ndtri", (lambda y, p: ROOT_TWO_PI * np.exp(0.5 * y * y),), flops=30, domains=(PROBABILITY,),
@@ -74,8 +91,12 @@ ndtri = _special("ndtri", (lambda y, p: ROOT_TWO_PI * np.exp(0.5 * y * y),), flo
 
 # -- the gamma family, for x > 0 ------------------------------------------------------------------------
 
-gammaln = _special("gammaln", (lambda y, x: digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.1, 5.2.2")
-digamma = _special("digamma", (lambda y, x: polygamma(1, x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2")
+gammaln = _special(
+    "gammaln", (lambda y, x: digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.1, 5.2.2"
+)
+digamma = _special(
+    "digamma", (lambda y, x: polygamma(1, x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2"
+)
 UFUNCS["psi"] = digamma
 
 
@@ -84,9 +105,18 @@ def _polygamma(n: Any, x: Any) -> Any:
 
 
 polygamma = elementwise(
-    "polygamma", _polygamma, (0, lambda y, n, x: polygamma(n + 1, x)), flops=60, domains=((0.0, 0.0), POSITIVE),
-    dtype=lambda dtypes: _real_dtype(dtypes[1:]), source="DLMF 5.15.1; the order n is an integer and has no derivative",
-    sample=lambda rng, shape, dtype: ((rng.integers(0, 4, shape), rng.uniform(*POSITIVE, shape).astype(dtype)), {}))
+    "polygamma",
+    _polygamma,
+    (0, lambda y, n, x: polygamma(n + 1, x)),
+    flops=60,
+    domains=((0.0, 0.0), POSITIVE),
+    dtype=lambda dtypes: _real_dtype(dtypes[1:]),
+    source="DLMF 5.15.1; the order n is an integer and has no derivative",
+    sample=lambda rng, shape, dtype: (
+        (rng.integers(0, 4, shape), rng.uniform(*POSITIVE, shape).astype(dtype)),
+        {},
+    ),
+)
 
 # -- x log y, with 0 log 0 = 0 -------------------------------------------------------------------------------
 
@@ -96,8 +126,13 @@ def _quotient(x: Any, y: Any) -> Any:
     return np.where(x == 0, 0, x / np.where(x == 0, 1, y))
 
 
-xlogy = _special("xlogy", (lambda z, x, y: np.log(y), lambda z, x, y: _quotient(x, y)), flops=20, domains=(ANY, POSITIVE),
-                 kinks=(Kink("x = y = 0", "-inf for x, 0 for y", "the limit for x; constant in y"),))
+xlogy = _special(
+    "xlogy",
+    (lambda z, x, y: np.log(y), lambda z, x, y: _quotient(x, y)),
+    flops=20,
+    domains=(ANY, POSITIVE),
+    kinks=(Kink("x = y = 0", "-inf for x, 0 for y", "the limit for x; constant in y"),),
+)
 xlog1py = _special("xlog1py", (lambda z, x, y: np.log1p(y), lambda z, x, y: _quotient(x, 1 + y)), flops=20,
                    domains=(ANY, (-0.7, 3.0)),
                    kinks=(Kink("x = 0, y = -1", "-inf for x, 0 for y", "the limit for x; constant in y"),))
