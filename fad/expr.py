@@ -39,6 +39,13 @@ class Expr:
     """
 
     __slots__ = ("op", "args", "params", "shape", "dtype", "value", "id", "__weakref__")
+    op: Any  # the Primitive; None for leaves
+    args: tuple  # nodes and constants
+    params: dict  # static
+    shape: tuple
+    dtype: np.dtype
+    value: Any  # an array or scalar; None where the node is symbolic
+    id: int
     __array_priority__ = 1000
 
     def __init__(self, op: Any, args: tuple, params: dict, shape: tuple, dtype: np.dtype, value: Any):
@@ -299,9 +306,9 @@ class Expr:
     del _numpy_method, _name
 
 
-_set_op, _set_args, _set_params = Expr.op.__set__, Expr.args.__set__, Expr.params.__set__
-_set_shape, _set_dtype, _set_value = Expr.shape.__set__, Expr.dtype.__set__, Expr.value.__set__
-_set_id = Expr.id.__set__
+# __setattr__ raises, so construction goes through the slots themselves
+_set_op, _set_args, _set_params, _set_shape, _set_dtype, _set_value, _set_id = (
+    vars(Expr)[name].__set__ for name in Expr.__slots__[:7])
 _NO_PARAMS: dict = {}
 
 
@@ -311,6 +318,8 @@ class Var(Expr):
     keeps nested derivatives apart."""
 
     __slots__ = ("name", "trace")
+    name: str
+    trace: Any
 
     def __init__(self, name: str, shape: tuple, dtype: Any, value: Any = None, op: Any = None, of: tuple = (),
                  trace: Any = None):
@@ -319,7 +328,7 @@ class Var(Expr):
         _set_trace(self, trace)
 
 
-_set_name, _set_trace = Var.name.__set__, Var.trace.__set__
+_set_name, _set_trace = (vars(Var)[name].__set__ for name in Var.__slots__)
 
 
 class Const(Expr):

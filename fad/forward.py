@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,13 @@ def tangents_of(graph: Graph, inputs: list, tangents: list, outputs: list) -> li
     masked: set[int] = set()
     with np.errstate(all="ignore"):
         for node in graph.nodes:
-            found = {i: dots[a.id] for i, a in enumerate(node.args) if isinstance(a, Expr) and a.id in dots}
+            active = [i for i, a in enumerate(node.args) if isinstance(a, Expr) and a.id in graph.active]
+            found = {i: dots[node.args[i].id] for i in active if node.args[i].id in dots}
             if not found or node.op.derivative is None:
                 continue
             mask = any(isinstance(a, Expr) and a.id in masked for a in node.args) if masked else False
             args = tuple([primal(a, plain) for a in node.args])
-            dot = push(node.op, found, mask, primal(node, plain), args, node.params)
+            dot = push(node.op, found, active, mask, primal(node, plain), args, node.params)
             if dot is None:
                 continue
             dots[node.id] = _like(dot, node)
@@ -41,10 +43,13 @@ def primal(a: Any, plain: bool) -> Any:
     return a.value if plain and isinstance(a, Expr) and a.value is not None else a
 
 
-def scale(t: Any, factor: Any, masked: bool) -> Any:
-    """factor * t. Where t went through a selection its zeros are structural, and stay zero against inf and NaN."""
+def scale(t: Any, factor: Any, masked: bool, selects: bool) -> Any:
+    """factor * t, in which structural zeros stay zero against inf and NaN: those of the factor of an operation that
+    selects (maximum), and those of t where it went through a selection."""
     if isinstance(factor, int | float) and factor == 1:
         return t
+    if selects:
+        return strong_multiply(factor, t)
     return strong_multiply(t, factor) if masked else t * factor
 
 
@@ -54,22 +59,25 @@ def _like(dot: Any, node: Expr) -> Any:
     return cast(dot, node.dtype)
 
 
-def push(op: Primitive, tangents: dict, masked: bool, out: Any, args: tuple, params: dict) -> Any:
-    """The tangent of ``out = op(*args, **params)`` for tangents by argument position; None where it is zero."""
+def push(op: Primitive, tangents: dict, active: list, masked: bool, out: Any, args: tuple, params: dict) -> Any:
+    """The tangent of ``out = op(*args, **params)`` for tangents by argument position; None where it is zero.
+
+    ``active`` are the positions that depend on the inputs, with a tangent or not: they decide ties.
+    """
     fact = op.derivative
     if isinstance(fact, Jvp):
         return fact.rule(tangents, out, *args, **params)
     if isinstance(fact, Joint):
         return fact.push(tangents, *args, **params)
     if isinstance(fact, Partials):
-        factors = partials(fact, tuple(tangents), out, args)
-        terms = [scale(t, p, masked) for t, p in zip(tangents.values(), factors, strict=True) if p is not None]
+        factors = partials(fact, tangents, active, out, args)
+        terms = [scale(t, p, masked, op.selects) for t, p in zip(tangents.values(), factors, strict=True) if p is not None]
     elif isinstance(fact, Linear):
         terms = [fact.push[i](t, *args, **params) if fact.push else op(*args[:i], t, *args[i + 1 :], **params)
                  for i, t in tangents.items() if i < len(fact.transpose) and fact.transpose[i]]
     else:
         weight = fact.weight(expand(out, args[0], params["axes"]), args[0], params["axes"])
-        terms = [np.sum(scale(tangents[0], weight, masked), axis=params["axes"], keepdims=params["keepdims"])]
+        terms = [np.sum(scale(tangents[0], weight, masked, op.selects), axis=params["axes"], keepdims=params["keepdims"])]
     if not terms:
         return None
     total = terms[0]
@@ -78,11 +86,11 @@ def push(op: Primitive, tangents: dict, masked: bool, out: Any, args: tuple, par
     return total
 
 
-def partials(fact: Partials, active: tuple, out: Any, args: tuple) -> list:
-    """One partial for each active argument; None for those that are zero everywhere."""
+def partials(fact: Partials, wanted: Iterable, active: list, out: Any, args: tuple) -> list:
+    """One partial for each wanted argument; None for those that are zero everywhere."""
     if fact.ties:
         both = fact.ties(active, out, *args)
-        return [both[i] for i in active]
-    rules = [fact.rules[i] for i in active]
+        return [both[i] for i in wanted]
+    rules = [fact.rules[i] for i in wanted]
     found = [rule(out, *args) if callable(rule) else rule for rule in rules]
     return [None if isinstance(p, int | float) and p == 0 else p for p in found]

@@ -35,6 +35,13 @@ class Function:
     """
 
     __slots__ = ("name", "inputs", "outputs", "in_tree", "out_tree", "_plan", "_key")
+    name: str
+    inputs: tuple[Var, ...]
+    outputs: tuple[Expr, ...]
+    in_tree: tree.TreeDef
+    out_tree: tree.TreeDef
+    _plan: Any
+    _key: Any
 
     def __init__(self, inputs: Any, outputs: Any, in_tree: Any = None, out_tree: Any = None, name: str = "f"):
         inputs = tuple(inputs)
@@ -125,7 +132,7 @@ class Function:
     def __reduce__(self) -> tuple:
         template, steps, outs = self.plan
         inputs = [(x.name, x.shape, x.dtype) for x in self.inputs]
-        avals = {node_slot: aval for node_slot, aval in _slot_avals(self).items()}
+        avals = _slot_avals(self)
         flat = [(op.name, tuple(refs), params, slot, *avals[slot]) for op, refs, params, slot, _ in steps]
         return _rebuild, (self.name, inputs, template[len(inputs) :], flat, outs, self.in_tree, self.out_tree)
 

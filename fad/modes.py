@@ -22,9 +22,9 @@ __all__ = ["compare_modes", "ModeReport", "Cost", "cheaper"]
 
 # The model of the interpreter: seconds = nodes * DISPATCH + passes * (flops / FLOPS + bytes / BANDWIDTH).
 # All passes of one mode run as one batch, so dispatch is paid once.
-DISPATCH = 4e-6  # seconds for one primitive
-FLOPS = 2e9  # per second
-BANDWIDTH = 8e9  # bytes per second
+DISPATCH = 12e-6  # seconds for one primitive: traced, differentiated and run
+FLOPS = 1e9  # per second
+BANDWIDTH = 3e9  # bytes per second
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class ModeReport:
         f, r = self.forward, self.reverse
         won, lost = (f, r) if self.winner == "forward" else (r, f)
         ratio = max(self.forward_seconds, self.reverse_seconds) / max(min(self.forward_seconds, self.reverse_seconds), 1e-12)
-        reason = (f"{won.passes} passes against {lost.passes}" if won.passes < lost.passes
+        reason = (f"{won.passes} pass{'es' * (won.passes != 1)} against {lost.passes}" if won.passes < lost.passes
                   else f"{won.flops:,} flop a pass against {lost.flops:,}" if won.flops < lost.flops
                   else "fewer operations to dispatch" if won.nodes < lost.nodes else "less memory to move")
         return f"{self.winner} wins by {ratio:.1f}x: {reason}"

@@ -69,15 +69,13 @@ def _padding(padding: Any, spatial: tuple, window: tuple, strides: tuple, dilati
         if padding.upper() == "VALID":
             return ((0, 0),) * len(spatial)
         if padding.upper() == "SAME":
-            pairs = []
-            for s, k, t, d in zip(spatial, window, strides, dilation, strict=True):
-                total = max((-(-s // t) - 1) * t + d * (k - 1) + 1 - s, 0)
-                pairs.append((total // 2, total - total // 2))
-            return tuple(pairs)
+            totals = [max((-(-s // t) - 1) * t + d * (k - 1) + 1 - s, 0)
+                      for s, k, t, d in zip(spatial, window, strides, dilation, strict=True)]
+            return tuple((total // 2, total - total // 2) for total in totals)
         raise ShapeError("no such padding", got=repr(padding), rule='"SAME", "VALID" or (low, high) pairs', fix='"SAME"')
     if isinstance(padding, int | np.integer):
         return ((int(padding), int(padding)),) * len(spatial)
-    pairs = tuple((int(p), int(p)) if isinstance(p, int | np.integer) else tuple(int(v) for v in p) for p in padding)
+    pairs: tuple = tuple((int(p), int(p)) if isinstance(p, int | np.integer) else tuple(int(v) for v in p) for p in padding)
     if len(pairs) != len(spatial) or any(len(p) != 2 or min(p) < 0 for p in pairs):
         raise ShapeError("padding does not fit", got=padding, rule=f"{len(spatial)} pairs of non-negative integers",
                          fix="give one (low, high) pair for each spatial axis")

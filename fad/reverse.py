@@ -107,7 +107,7 @@ def pull(op: Primitive, ct: Any, active: list, masked: bool, out: Any, args: tup
     """The cotangents of the arguments at positions ``active``, for the cotangent of ``out = op(*args, **params)``."""
     fact = op.derivative
     if isinstance(fact, Partials):
-        return [None if p is None else scale(ct, p, masked) for p in partials(fact, tuple(active), out, args)]
+        return [None if p is None else scale(ct, p, masked, op.selects) for p in partials(fact, active, active, out, args)]
     if isinstance(fact, Linear):
         return [rule(ct, *args, **params) if rule else None
                 for rule in (fact.transpose[i] if i < len(fact.transpose) else None for i in active)]
@@ -117,7 +117,7 @@ def pull(op: Primitive, ct: Any, active: list, masked: bool, out: Any, args: tup
         return _transposed(fact, ct, active, out, args, params)
     axes = params["axes"]
     return [scale(np.broadcast_to(expand(ct, args[0], axes), args[0].shape),
-                  fact.weight(expand(out, args[0], axes), args[0], axes), masked)]
+                  fact.weight(expand(out, args[0], axes), args[0], axes), masked, op.selects)]
 
 
 def _transposed(fact: Jvp, ct: Any, active: list, out: Any, args: tuple, params: dict) -> list:

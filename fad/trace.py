@@ -117,7 +117,7 @@ class Trace:
                     break
         if outer:
             check_alive(outer, self)
-        return Graph(found, active, not outer and not any([var.args for var in self.inputs]))
+        return Graph(found, active, not outer and not any(var.args for var in self.inputs))
 
 
 class Graph:

@@ -124,7 +124,7 @@ def _open(opened: Trace, arg: Any, what: str, name: str = "x") -> tuple[Any, Cal
     inner, places = list(leaves), []
     for k, leaf in enumerate(leaves):
         kind = getattr(getattr(leaf, "dtype", None), "kind", "")
-        if type(leaf) is bool or kind in "iub" and kind:
+        if type(leaf) is bool or (kind in "iub" and kind):
             continue
         if not (is_float(leaf) or type(leaf) is int):
             differentiable(leaf, what, f" at {tree.paths(arg)[k]}")
@@ -344,6 +344,10 @@ def value_and_grad(f: Callable, argnums: int | tuple = 0, has_aux: bool = False)
     >>> value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
     (np.float64(5.0), array([2., 4.]))
     """
+    return _value_and_grad(f, argnums, has_aux)
+
+
+def _value_and_grad(f: Callable, argnums: int | tuple, has_aux: bool) -> Callable:
     positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
     @functools.wraps(f, assigned=("__doc__", "__module__"))
@@ -383,7 +387,7 @@ def grad(f: Callable, argnums: int | tuple = 0, has_aux: bool = False) -> Callab
     >>> grad(grad(lambda x: x**3))(2.0)
     np.float64(12.0)
     """
-    both = value_and_grad.__wrapped__(f, argnums, has_aux)
+    both = _value_and_grad(f, argnums, has_aux)
 
     @functools.wraps(f, assigned=("__doc__", "__module__"))
     def gradient(*args: Any, **kwargs: Any) -> Any:

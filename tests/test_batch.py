@@ -10,12 +10,12 @@ XS = np.linspace(-1, 1, 12).reshape(4, 3)
 
 @pytest.mark.smoke
 def test_is_a_loop():
-    f = lambda x: np.sin(x) @ np.arange(3.0) + x.max()  # noqa: E731
+    f = lambda x: np.sin(x) @ np.arange(3.0) + x.max()
     assert np.allclose(fad.vmap(f)(XS), [f(x) for x in XS])
 
 
 def test_axes():
-    f = lambda x, y: x * y  # noqa: E731
+    f = lambda x, y: x * y
     assert np.allclose(fad.vmap(f, in_axes=(0, None))(XS, np.ones(3)), XS)
     assert np.allclose(fad.vmap(f, in_axes=(1, 0))(XS.T, XS), XS * XS)
     assert np.allclose(fad.vmap(f, in_axes=(-1, 0), out_axes=1)(XS.T, XS), (XS * XS).T)
@@ -25,7 +25,7 @@ def test_axes():
 
 
 def test_nests_with_derivatives():
-    f = lambda x: np.sum(np.exp(x) * x[0])  # noqa: E731
+    f = lambda x: np.sum(np.exp(x) * x[0])
     assert np.allclose(fad.vmap(fad.grad(f))(XS), [fad.grad(f)(x) for x in XS])
     assert np.allclose(fad.vmap(fad.hessian(f))(XS), [fad.hessian(f)(x) for x in XS])
     assert np.allclose(fad.grad(lambda xs: fad.vmap(f)(xs).sum())(XS), [fad.grad(f)(x) for x in XS])
@@ -46,7 +46,7 @@ def test_closures_and_keyed_randomness():
 def test_per_example_gradients_of_a_convolution():
     rng = np.random.default_rng(0)
     images, w = rng.normal(size=(3, 5, 5, 2)), rng.normal(size=(3, 3, 2, 4))
-    loss = lambda w, image: np.sum(fad.nn.max_pool(fad.nn.relu(fad.nn.conv(image[None], w))) ** 2)  # noqa: E731
+    loss = lambda w, image: np.sum(fad.nn.max_pool(fad.nn.relu(fad.nn.conv(image[None], w))) ** 2)
     slopes = fad.vmap(fad.grad(loss), in_axes=(None, 0))(w, images)
     assert np.allclose(slopes, [fad.grad(loss)(w, image) for image in images])
 

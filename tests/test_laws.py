@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import fad
 import fad.nn
 import fad.random
-import fad.stax  # so that every record is in the registry  # noqa: F401
+import fad.stax  # so that every record is in the registry
 from fad.function import freeze
 from fad.primitive import Joint, Jvp, Linear, Partials, Weights, registry
 from fad.testing import GradientError, OracleError, assert_close, check_grads, layouts, shapes

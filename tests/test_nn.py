@@ -104,7 +104,7 @@ def test_gradients_of_a_small_net_agree():
     assert all(np.allclose(a, b) for a, b in zip(forward, reverse, strict=True))
 
 
-@pytest.mark.parametrize("call, kind, words", [
+@pytest.mark.parametrize(("call", "kind", "words"), [
     (lambda: nn.conv(np.ones((1, 4, 4, 3)), np.ones((3, 3, 2, 4))), ShapeError, "3 channels"),
     (lambda: nn.conv(np.ones((4, 4)), np.ones((3, 3, 1, 1))), ShapeError, "axes"),
     (lambda: nn.conv(np.ones((1, 4, 1)), np.ones((3, 1, 1)), strides=0), ShapeError, "at least 1"),

@@ -104,7 +104,7 @@ def test_pytrees():
 
 
 def test_results_are_pytrees():
-    f = lambda x: {"sum": x.sum(), "both": (x, 2 * x)}  # noqa: E731
+    f = lambda x: {"sum": x.sum(), "both": (x, 2 * x)}
     jac = fad.jacobian(f)(X)
     assert np.array_equal(jac["sum"], np.ones(3)) and np.array_equal(jac["both"][1], 2 * np.eye(3))
     y, pullback = fad.vjp(f, X)
@@ -114,7 +114,7 @@ def test_results_are_pytrees():
 
 
 def test_argnums_aux_and_unused_arguments():
-    f = lambda x, y: (np.sum(x * y), {"x": x})  # noqa: E731
+    f = lambda x, y: (np.sum(x * y), {"x": x})
     (value, aux), (gx, gy) = fad.value_and_grad(f, argnums=(0, 1), has_aux=True)(X, 2 * X)
     assert np.isclose(value, 2 * X @ X) and np.array_equal(aux["x"], X)
     assert np.array_equal(gx, 2 * X) and np.array_equal(gy, X)
@@ -133,7 +133,7 @@ def test_linearize_gives_a_linear_function():
 
 
 def test_hvp_is_hessian_times_vector():
-    f = lambda x: np.sum(np.sin(x) * x[0])  # noqa: E731
+    f = lambda x: np.sum(np.sin(x) * x[0])
     assert np.allclose(fad.hvp(f, X, X), fad.hessian(f)(X) @ X)
 
 
@@ -158,7 +158,7 @@ def test_transformations_of_functions_are_functions():
 
 def test_float32_stays_float32():
     x = X.astype(np.float32)
-    f = lambda x: np.sum(np.tanh(x * 2.0 / 3) ** 2 + np.where(x > 0, x, 0.5))  # noqa: E731
+    f = lambda x: np.sum(np.tanh(x * 2.0 / 3) ** 2 + np.where(x > 0, x, 0.5))
     assert fad.grad(f)(x).dtype == fad.hessian(f)(x).dtype == fad.jvp(f, (x,), (x,))[1].dtype == np.float32
 
 

@@ -1,7 +1,7 @@
 """NumPy's names for arrays and nodes alike.
 
-``np.sin(node)`` works by itself; this module adds what NumPy cannot dispatch (constructors, lists of nodes) under the
-same names, and is NumPy itself where no node is involved. Importing it registers every rule.
+``np.sin(node)`` works by itself; this module adds what NumPy cannot dispatch (constructors, lists of nodes) under
+the same names, and is NumPy itself where no node is involved. Importing it registers every rule.
 
 >>> from fad import numpy as fnp
 >>> fnp.sum([1.0, 2.0])
@@ -59,6 +59,5 @@ from fad.numpy.shape import (
     shape, size, squeeze, swapaxes, trace, transpose, tril, triu,
 )
 
-globals().update(
-    {_name: getattr(_elementwise, _name) for _name in _elementwise.UFUNC_NAMES}
-)  # sin, add, maximum, ...
+# sin, add, maximum, ...: every ufunc with a rule
+globals().update({_name: getattr(_elementwise, _name) for _name in _elementwise.UFUNC_NAMES})

@@ -19,11 +19,11 @@ from fad.primitives.shape import embed
 __all__ = ["at"]
 
 
-class at:  # noqa: N801  reads as a function
+class at:
     """An array of which ``fad.at(y)[index]`` names a part, to be read or replaced in a copy.
 
-    ``index`` is any index of NumPy. The result has the dtype of ``y`` unless ``v`` needs a wider one, ``y`` stays as
-    it is, and where an index comes twice the values are taken one after another, the last one winning in ``set``.
+    ``index`` is any index of NumPy. The result has the dtype of ``y`` unless ``v`` needs a wider one, ``y`` stays
+    as it is, and where an index comes twice the values are taken one after another: in ``set`` the last one stays.
 
     >>> at(np.zeros(3))[1].set(5.0)
     array([0., 5., 0.])

@@ -70,7 +70,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 
 @implements(np.gradient)
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
-    """Central differences inside and one-sided ones at the ends, along each axis; spacings are numbers or coordinates."""
+    """Central differences inside, one-sided ones at the ends, along each axis; spacings are numbers or coordinates."""
     f = as_array(f)
     f = f if f.dtype.kind in "fc" else f.astype(np.float64)
     axes = (
@@ -123,7 +123,10 @@ def _slopes(f: Any, h: Any, axis: int, edge_order: int) -> Any:
 
 @implements(np.interp)
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
-    """Linear interpolation through the points (xp, fp), xp increasing; constant outside. At a point the slope is the right one."""
+    """Linear interpolation through the points (xp, fp), xp increasing; constant outside.
+
+    At a point of ``xp`` the derivative is that of the piece on its right.
+    """
     if period is not None:
         raise unsupported(
             "interp", f"period={period}", "x % period, with xp and fp sorted and their ends repeated"

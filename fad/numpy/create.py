@@ -42,25 +42,22 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C") -> An
 
 
 @implements(np.zeros_like)
-def zeros_like(
-    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None
-) -> np.ndarray:
+def zeros_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True,
+               shape: Any = None) -> np.ndarray:
     """Zeros of the shape and dtype of ``a``: an ndarray, since nothing in it depends on ``a``."""
     return np.zeros(a.shape if shape is None else shape, dtype or a.dtype)
 
 
 @implements(np.ones_like)
-def ones_like(
-    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None
-) -> np.ndarray:
+def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True,
+              shape: Any = None) -> np.ndarray:
     """Ones of the shape and dtype of ``a``."""
     return np.ones(a.shape if shape is None else shape, dtype or a.dtype)
 
 
 @implements(np.full_like)
-def full_like(
-    a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None
-) -> Any:
+def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True,
+              shape: Any = None) -> Any:
     """One value, which may be a node, in the shape and dtype of ``a``."""
     a = as_array(a)
     shape, dtype = a.shape if shape is None else shape, dtype or a.dtype
@@ -85,15 +82,8 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
 
 
 @implements(np.linspace)
-def linspace(
-    start: Any,
-    stop: Any,
-    num: int = 50,
-    endpoint: bool = True,
-    retstep: bool = False,
-    dtype: Any = None,
-    axis: int = 0,
-) -> Any:
+def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False,
+             dtype: Any = None, axis: int = 0) -> Any:
     """``(1 - t) start + t stop`` for ``num`` values of t from 0 to 1; both ends are exact."""
     start, stop = as_array(start), as_array(stop)
     steps = num - 1 if endpoint else num
@@ -123,7 +113,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 
 
 @implements(np.vander)
-def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:  # noqa: N803  NumPy's name
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     """The powers of the elements of ``x`` (n,) as columns (n, N), the highest first."""
     x = as_array(x)
     powers = np.arange(x.shape[0] if N is None else N)

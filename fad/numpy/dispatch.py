@@ -1,7 +1,8 @@
-"""How NumPy's functions find fad's: one decorator registers a rule and makes the public function of `fad.numpy`.
+"""How NumPy's functions find fad's: a decorator registers a rule and makes the public function of `fad.numpy`.
 
-A rule is written once. ``np.sum(node)`` reaches it through NumPy's own dispatch; ``fad.numpy.sum`` reaches it too where
-NumPy does not look (lists of nodes, a node as ``where=`` or as an index), and is NumPy itself where there is no node.
+A rule is written once. ``np.sum(node)`` reaches it through NumPy's own dispatch; ``fad.numpy.sum`` reaches it too
+where NumPy does not look (lists of nodes, a node as ``where=`` or as an index), and is NumPy itself where there is
+no node.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def implements(*functions: Callable | None) -> Callable:
 
 
 def ufunc_rule(ufunc: np.ufunc | None) -> Callable:
-    """Register the decorated rule for a ufunc that is no elementwise primitive (None: absent from this version)."""
+    """Register the decorated rule for a ufunc that is no elementwise primitive (None: absent from this NumPy)."""
 
     def register(rule: Callable) -> Callable:
         if ufunc is not None:

@@ -1,4 +1,4 @@
-"""Einstein's summation: NumPy's whole notation, reduced to operands that name each letter once and an explicit output."""
+"""Einstein's summation: NumPy's whole notation, with each letter once per operand and an explicit output."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, dtype: Any = 
            casting: str = "safe") -> Any:
     """Sums of products over the letters that the output does not name.
 
-    Implicit outputs, ellipses, letters repeated in an operand (diagonals), operands of length one along a letter, and
-    the form ``einsum(a, [0, 1], b, [1, 2], [0, 2])`` are understood; the order of contraction is chosen always.
+    Implicit outputs, ellipses, letters repeated in an operand (diagonals), operands of length one along a letter,
+    and the form ``einsum(a, [0, 1], b, [1, 2], [0, 2])`` are understood; a good order is always looked for.
 
     >>> einsum("ij,j", np.eye(2), np.array([1.0, 2.0]))
     array([1., 2.])

@@ -1,4 +1,4 @@
-"""Functions of each element that NumPy has beside its ufuncs: selection, clipping, rounding, complex parts, closeness."""
+"""Functions of each element that NumPy has beside its ufuncs: selection, clipping, rounding, complex parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["where", "select", "piecewise", "clip", "nan_to_num", "real", "imag",
            "isreal", "iscomplex", "iscomplexobj", "isrealobj", "divmod", "modf", "result_type"]
 
 
-# -- ufuncs that give two results ----------------------------------------------------------------------------
+# -- ufuncs that give two results ------------------------------------------------------------------
 
 
 @ufunc_rule(np.divmod)
@@ -31,7 +31,7 @@ def modf(x: Any) -> tuple:
     return np.where(np.isinf(x), 0, x - whole), whole
 
 
-# -- selection ------------------------------------------------------------------------------------------------
+# -- selection -------------------------------------------------------------------------------------
 
 _MISSING = object()
 
@@ -60,7 +60,7 @@ def select(condlist: list, choicelist: list, default: Any = 0) -> Any:
 
 @implements(np.piecewise)
 def piecewise(x: Any, condlist: Any, funclist: list, *args: Any, **kw: Any) -> Any:
-    """``f(x)`` by region, the last condition that holds winning. Each function is applied to the whole of ``x``."""
+    """``f(x)`` by region; the last condition that holds wins. Each function is applied to the whole of ``x``."""
     x = as_array(x)
     conditions = list(condlist) if isinstance(condlist, list | tuple) else [condlist]
     functions = list(funclist)
@@ -76,9 +76,8 @@ def piecewise(x: Any, condlist: Any, funclist: list, *args: Any, **kw: Any) -> A
 
 
 @implements(np.clip)
-def clip(
-    a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None
-) -> Any:
+def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None,
+         max: Any = None) -> Any:
     """``minimum(maximum(a, a_min), a_max)``; either bound may be None."""
     no_out(out)
     low, high = (a_min if min is None else min), (a_max if max is None else max)
@@ -90,9 +89,8 @@ def clip(
 
 
 @implements(np.nan_to_num)
-def nan_to_num(
-    x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
-) -> Any:
+def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None,
+               neginf: float | None = None) -> Any:
     """NaN and infinities replaced by numbers; nothing flows through the elements that were replaced."""
     x = as_array(x)
     if x.dtype.kind == "c":
@@ -106,7 +104,7 @@ def nan_to_num(
     return np.where(x == -np.inf, limits.min if neginf is None else neginf, x)
 
 
-# -- complex parts ----------------------------------------------------------------------------------------------
+# -- complex parts ---------------------------------------------------------------------------------
 
 
 @implements(np.real)
@@ -155,7 +153,7 @@ def isreal(x: Any) -> Any:
     return np.equal(np.imag(x), 0)
 
 
-# -- rounding: no derivative --------------------------------------------------------------------------------------
+# -- rounding: no derivative -----------------------------------------------------------------------
 
 
 @implements(np.round, np.around)
@@ -184,7 +182,7 @@ def fix(x: Any, out: Any = None) -> Any:
 
 sinc = implements(np.sinc)(primitives.sinc)
 
-# -- tests ------------------------------------------------------------------------------------------------------
+# -- tests -----------------------------------------------------------------------------------------
 
 
 @implements(np.isposinf)

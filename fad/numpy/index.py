@@ -24,7 +24,7 @@ _ALL = slice(None)
 
 
 def getitem(x: Any, index: Any) -> Any:
-    """``x[index]`` for any index of NumPy: numbers, slices, None, Ellipsis, masks, integer arrays, and nodes of these.
+    """``x[index]`` for any index of NumPy: numbers, slices, None, Ellipsis, masks, integer arrays, and such nodes.
 
     >>> getitem(np.arange(6).reshape(2, 3), (slice(None), [2, 0]))
     array([[2, 0],
@@ -44,7 +44,7 @@ FUNCTIONS["getitem"] = getitem
 
 
 def normalised(x: Any, index: Any) -> tuple[list, bool]:
-    """The entries of an index, Ellipsis spelled out and masks as integer arrays, and whether arrays are among them."""
+    """The entries of an index, Ellipsis spelled out and masks as integers, and whether arrays are among them."""
     entries = [_entry(e) for e in (index if type(index) is tuple else (index,))]
     consumed = sum(e.ndim if _is_mask(e) else e is not None and e is not Ellipsis for e in entries)
     ndim = len(x.shape)
@@ -93,13 +93,12 @@ def _entry(e: Any) -> Any:
             *(v if v is None or type(v) is int else operator.index(v) for v in (e.start, e.stop, e.step))
         )
     e = as_array(e)
-    if isinstance(e, Expr):
-        if e.dtype.kind == "b":
-            e = concrete(e, "a mask used as an index")
-        elif e.value is not None:
-            e = e.value
-    if e.dtype.kind not in "iub" and e.size == 0 and kind in (list, tuple):
-        e = np.zeros(e.shape, np.intp)
+    if isinstance(e, Expr) and e.dtype.kind == "b":
+        e = concrete(e, "a mask used as an index")
+    elif isinstance(e, Expr) and e.value is not None:
+        e = e.value
+    if e.size == 0 and kind in (list, tuple):
+        e = np.zeros(e.shape, np.intp)  # [] has no integers to show that it is an index
     if e.dtype.kind not in "iub":
         raise DtypeError(
             "an index that is no integer",
@@ -107,13 +106,9 @@ def _entry(e: Any) -> Any:
             rule="indices are integers, slices, masks, None or '...'",
             fix="i.astype(int)",
         )
-    return (
-        int(e)
-        if e.shape == () and e.dtype.kind != "b" and not isinstance(e, Expr)
-        else e
-        if isinstance(e, Expr)
-        else np.asarray(e)
-    )
+    if isinstance(e, Expr):
+        return e
+    return int(e) if e.shape == () and e.dtype.kind != "b" else np.asarray(e)
 
 
 def _checked(i: Any, axis: int, x: Any) -> Any:
@@ -154,8 +149,8 @@ class _NewAxis(np.ndarray):
 
 
 def _gathered(x: Any, entries: list) -> Any:
-    """x at index arrays among slices: slice, bring the indexed axes to the front, gather, and put the result where
-    NumPy does: in place of the index arrays where they stand together, else in front."""
+    """x at index arrays among slices: slice, bring the indexed axes to the front, gather, and put the result
+    where NumPy does: in place of the index arrays where they stand together, else in front."""
     arrays: list = []
     places: list = []  # axes of x, once sliced, that the arrays index
     turns: list = []  # places of the arrays in the index
@@ -190,12 +185,12 @@ def _gathered(x: Any, entries: list) -> Any:
     return permuted(y, (*behind[:first], *range(rank), *behind[first:]))
 
 
-# -- NumPy's functions that index -----------------------------------------------------------------------------------
+# -- NumPy's functions that index ------------------------------------------------------------------
 
 
 @implements(np.take)
 def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
-    """The elements at ``indices`` along an axis, of the flattened array by default. Modes: raise, wrap, clip."""
+    """The elements at ``indices`` along an axis, by default of the flattened array. Modes: raise, wrap, clip."""
     no_out(out)
     x, i = as_array(a), as_array(indices)
     if axis is None:
@@ -269,7 +264,7 @@ def ix_(*args: Any) -> tuple:
     return np.ix_(*(concrete(as_array(a), "np.ix_") for a in args))
 
 
-# -- NumPy's functions that assign ------------------------------------------------------------------------------------
+# -- NumPy's functions that assign -----------------------------------------------------------------
 
 
 def _refuse(name: str, fix: str) -> None:

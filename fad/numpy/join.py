@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,8 @@ __all__ = ["concatenate", "concat", "stack", "vstack", "hstack", "dstack", "colu
 
 
 @implements(np.concatenate)
-def concatenate(
-    arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
-) -> Any:
+def concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None,
+                casting: str = "same_kind") -> Any:
     """The arrays one after another along an axis; flattened first where it is None."""
     no_out(out)
     xs = [as_array(x) for x in arrays]
@@ -45,9 +45,8 @@ concat = concatenate
 
 
 @implements(np.stack)
-def stack(
-    arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
-) -> Any:
+def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None,
+          casting: str = "same_kind") -> Any:
     """Arrays of one shape along a new axis."""
     no_out(out)
     xs = [as_array(x) for x in arrays]
@@ -121,7 +120,7 @@ def block(arrays: Any) -> Any:
     return joined(arrays, depth)
 
 
-# -- splitting --------------------------------------------------------------------------------------------------------
+# -- splitting -------------------------------------------------------------------------------------
 
 
 @implements(np.array_split)
@@ -143,7 +142,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list:
     lead = (slice(None),) * axis
     return [
         primitives.getitem(x, index=(*lead, slice(a, b)))
-        for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+        for a, b in pairwise(bounds)
     ]
 
 
@@ -182,11 +181,11 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple:
     return tuple(np.moveaxis(as_array(x), axis, 0))
 
 
-# -- repeating ---------------------------------------------------------------------------------------------------------
+# -- repeating -------------------------------------------------------------------------------------
 
 
 @implements(np.tile)
-def tile(A: Any, reps: Any) -> Any:  # noqa: N803  NumPy's name
+def tile(A: Any, reps: Any) -> Any:
     """The array laid side by side ``reps`` times along each axis."""
     x = as_array(A)
     reps = (
@@ -222,7 +221,7 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
 
 @implements(np.roll)
 def roll(a: Any, shift: Any, axis: Any = None) -> Any:
-    """Elements moved by ``shift``, those pushed out coming back in front; of the flattened array by default."""
+    """Elements moved by ``shift``, those pushed out coming back in front; by default of the row of all."""
     x = as_array(a)
     if axis is None:
         return reshaped(roll(ravel(x), shift, 0), x.shape)
@@ -238,7 +237,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     return x
 
 
-# -- padding ---------------------------------------------------------------------------------------------------------------
+# -- padding ---------------------------------------------------------------------------------------
 
 
 def _pairs(width: Any, ndim: int, what: str) -> list[tuple]:
@@ -293,7 +292,7 @@ def _pad_constant(x: Any, widths: list, values: Any) -> Any:
     return x
 
 
-# -- inserting and deleting, at places known while tracing -------------------------------------------------------------------
+# -- inserting and deleting, at places known while tracing -----------------------------------------
 
 
 @implements(np.delete)

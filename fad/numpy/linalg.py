@@ -62,7 +62,7 @@ def _matrix(x: Any, ord: Any, rows: int, columns: int, keepdims: bool) -> Any:
 
 @implements(np.linalg.norm)
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """The norm of vectors (one axis) or matrices (two); of all elements by default. Where it is 0 its derivative is 0.
+    """The norm of vectors (one axis) or matrices (two), by default of all elements; its derivative at 0 is 0.
 
     >>> norm(np.array([3.0, 4.0]))
     np.float64(5.0)
@@ -137,7 +137,7 @@ def multi_dot(arrays: Any, *, out: Any = None) -> Any:
 
 
 def _chain(xs: list) -> Any:
-    """Matrices multiplied where splitting the chain costs least (Cormen, Leiserson, Rivest, Stein, section 14.2)."""
+    """Matrices multiplied where splitting costs least (Cormen, Leiserson, Rivest and Stein, section 14.2)."""
     n = len(xs)
     sizes = [xs[0].shape[0], *(x.shape[1] for x in xs)]
     cost = {(i, i): 0 for i in range(n)}

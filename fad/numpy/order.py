@@ -1,7 +1,11 @@
-"""Sorting, searching, and the statistics of order. Values flow through the permutation; positions have no derivative."""
+"""Sorting, searching, and the statistics of order.
+
+Values flow through the permutation that sorts; positions have no derivative.
+"""
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -50,7 +54,7 @@ def argpartition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any 
     return argsort(a, axis, order=order)
 
 
-# -- quantiles ------------------------------------------------------------------------------------------------------
+# -- quantiles -------------------------------------------------------------------------------------
 
 
 def _rows_sorted(a: Any, axis: Any) -> tuple:
@@ -59,33 +63,14 @@ def _rows_sorted(a: Any, axis: Any) -> tuple:
     x = x if x.dtype.kind == "f" else x.astype(np.float64)
     axes = axes_of(axis, x.ndim)
     others = tuple(i for i in range(x.ndim) if i not in axes)
-    rows = permuted(x, (*others, *axes))
-    return sort(
-        reshaped(
-            rows,
-            (*(x.shape[i] for i in others), -1 if 0 in x.shape else x.size // max(1, _size(x.shape, others))),
-        ),
-        -1,
-    ), reduced_shape(x.shape, axes, True)
-
-
-def _size(shape: tuple, axes: tuple) -> int:
-    return int(np.prod([shape[i] for i in axes], dtype=int))
+    shape = (*(x.shape[i] for i in others), prod(x.shape[i] for i in axes))
+    return sort(reshaped(permuted(x, (*others, *axes)), shape)), reduced_shape(x.shape, axes, True)
 
 
 @implements(np.quantile)
-def quantile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    *,
-    weights: Any = None,
-) -> Any:
-    """The value below which a part ``q`` of the elements lies, interpolated linearly; NaN where there is one among them."""
+def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False,
+             method: str = "linear", keepdims: bool = False, *, weights: Any = None) -> Any:
+    """The value below which a part ``q`` of the elements lies, interpolated linearly; NaN spreads."""
     no_out(out)
     if method != "linear" or weights is not None:
         raise unsupported(
@@ -107,17 +92,8 @@ def quantile(
 
 
 @implements(np.percentile)
-def percentile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    *,
-    weights: Any = None,
-) -> Any:
+def percentile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False,
+               method: str = "linear", keepdims: bool = False, *, weights: Any = None) -> Any:
     """`quantile` of ``q / 100``."""
     return quantile(
         a,
@@ -132,9 +108,8 @@ def percentile(
 
 
 @implements(np.median)
-def median(
-    a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False
-) -> Any:
+def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False,
+           keepdims: bool = False) -> Any:
     """The middle element, or the mean of the two; NaN where there is one among them."""
     no_out(out)
     rows, kept = _rows_sorted(a, axis)
@@ -145,9 +120,8 @@ def median(
 
 
 @implements(np.nanmedian)
-def nanmedian(
-    a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False
-) -> Any:
+def nanmedian(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False,
+              keepdims: bool = False) -> Any:
     """`median` of what is not NaN."""
     no_out(out)
     rows, kept = _rows_sorted(a, axis)
@@ -157,7 +131,7 @@ def nanmedian(
     return reshaped(y, kept if keepdims else y.shape[:-1])
 
 
-# -- searching ----------------------------------------------------------------------------------------------------------
+# -- searching -------------------------------------------------------------------------------------
 
 
 @implements(np.searchsorted)

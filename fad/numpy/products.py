@@ -162,12 +162,12 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     return np.moveaxis(y, 0, axisc)
 
 
-# -- convolution of two rows -------------------------------------------------------------------------------------------
+# -- convolution of two rows -----------------------------------------------------------------------
 
 
 @implements(np.convolve)
 def convolve(a: Any, v: Any, mode: str = "full") -> Any:
-    """``sum_k a[k] v[n - k]``: 'full' (n + m - 1), 'same' (the longer), 'valid' (where they overlap wholly)."""
+    """``sum_k a[k] v[n - k]``: 'full' (n + m - 1), 'same' (the longer), 'valid' (whole overlap)."""
     a, v = np.atleast_1d(as_array(a)), np.atleast_1d(as_array(v))
     if a.ndim != 1 or v.ndim != 1 or not a.shape[0] or not v.shape[0]:
         raise _misfit("convolve", a, v, "two rows that are not empty", "fad.nn.conv for more axes")

@@ -39,19 +39,12 @@ def _count(shape: tuple, axis: Any) -> int:
     return _product(shape[i] for i in axes_of(axis, len(shape)))
 
 
-# -- sums and products --------------------------------------------------------------------------------------------
+# -- sums and products -----------------------------------------------------------------------------
 
 
 @implements(np.sum)
-def sum(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: bool = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Any:
+def sum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
+        initial: Any = None, where: Any = True) -> Any:
     """The sum over axes."""
     no_out(out)
     x = _typed(a, dtype)
@@ -62,15 +55,8 @@ def sum(
 
 
 @implements(np.prod)
-def prod(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: bool = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Any:
+def prod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
+         initial: Any = None, where: Any = True) -> Any:
     """The product over axes; zeros in it are no special case."""
     no_out(out)
     x = _typed(a, dtype)
@@ -80,9 +66,8 @@ def prod(
     return y if initial is None else y * initial
 
 
-def _extremum(
-    primitive: Any, combine: Any, a: Any, axis: Any, out: Any, keepdims: bool, initial: Any, where: Any
-) -> Any:
+def _extremum(primitive: Any, combine: Any, a: Any, axis: Any, out: Any, keepdims: bool, initial: Any,
+              where: Any) -> Any:
     no_out(out)
     x = as_array(a)
     if where is not True:
@@ -103,17 +88,15 @@ def _extremum(
 
 
 @implements(np.max, np.amax)
-def max(
-    a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
-) -> Any:
+def max(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None,
+        where: Any = True) -> Any:
     """The largest element; equal ones share its derivative."""
     return _extremum(primitives.max_, np.maximum, a, axis, out, keepdims, initial, where)
 
 
 @implements(np.min, np.amin)
-def min(
-    a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
-) -> Any:
+def min(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None,
+        where: Any = True) -> Any:
     """The smallest element; equal ones share its derivative."""
     return _extremum(primitives.min_, np.minimum, a, axis, out, keepdims, initial, where)
 
@@ -159,13 +142,12 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     return sum(_nonzero(as_array(a)), axis, keepdims=keepdims)
 
 
-# -- moments ------------------------------------------------------------------------------------------------------
+# -- moments ---------------------------------------------------------------------------------------
 
 
 @implements(np.mean)
-def mean(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
-) -> Any:
+def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *,
+         where: Any = True) -> Any:
     """The mean over axes; integers give float64."""
     no_out(out)
     x = _typed(a, dtype)
@@ -192,18 +174,8 @@ def _deviation(a: Any, axis: Any, dtype: Any, where: Any, around: Any) -> Any:
 
 
 @implements(np.var)
-def var(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: float = 0,
-    keepdims: bool = False,
-    *,
-    where: Any = True,
-    mean: Any = None,
-    correction: float | None = None,
-) -> Any:
+def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False,
+        *, where: Any = True, mean: Any = None, correction: float | None = None) -> Any:
     """The mean of ``|x - mean|**2``, with divisor ``n - ddof``."""
     no_out(out)
     d = _deviation(a, axis, dtype, where, mean)
@@ -212,18 +184,8 @@ def var(
 
 
 @implements(np.std)
-def std(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: float = 0,
-    keepdims: bool = False,
-    *,
-    where: Any = True,
-    mean: Any = None,
-    correction: float | None = None,
-) -> Any:
+def std(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False,
+        *, where: Any = True, mean: Any = None, correction: float | None = None) -> Any:
     """The root of `var`; where all elements are equal its derivative is 0, the subgradient of least norm."""
     no_out(out)
     d = _deviation(a, axis, dtype, where, mean)
@@ -232,9 +194,8 @@ def std(
 
 
 @implements(np.average)
-def average(
-    a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False
-) -> Any:
+def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *,
+            keepdims: bool = False) -> Any:
     """``sum(w a) / sum(w)``; weights of the shape of ``a`` or, in one dimension, along ``axis``."""
     x = as_array(a)
     if weights is None:
@@ -260,7 +221,7 @@ def average(
     return (value, total) if returned else value
 
 
-# -- leaving NaN out -----------------------------------------------------------------------------------------------
+# -- leaving NaN out -------------------------------------------------------------------------------
 
 
 def _number(x: Any, where: Any = True) -> Any:
@@ -270,75 +231,42 @@ def _number(x: Any, where: Any = True) -> Any:
 
 
 @implements(np.nansum)
-def nansum(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: bool = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Any:
+def nansum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
+           initial: Any = None, where: Any = True) -> Any:
     """`sum` of what is not NaN."""
     x = as_array(a)
     return sum(x, axis, dtype, out, keepdims, initial, _number(x, where))
 
 
 @implements(np.nanprod)
-def nanprod(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: bool = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Any:
+def nanprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
+            initial: Any = None, where: Any = True) -> Any:
     """`prod` of what is not NaN."""
     x = as_array(a)
     return prod(x, axis, dtype, out, keepdims, initial, _number(x, where))
 
 
 @implements(np.nanmean)
-def nanmean(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
-) -> Any:
+def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *,
+            where: Any = True) -> Any:
     """`mean` of what is not NaN; NaN where nothing is left."""
     x = as_array(a)
     return mean(x, axis, dtype, out, keepdims, where=_number(x, where))
 
 
 @implements(np.nanvar)
-def nanvar(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: float = 0,
-    keepdims: bool = False,
-    *,
-    where: Any = True,
-    mean: Any = None,
-    correction: float | None = None,
-) -> Any:
+def nanvar(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0,
+           keepdims: bool = False, *, where: Any = True, mean: Any = None,
+           correction: float | None = None) -> Any:
     """`var` of what is not NaN."""
     x = as_array(a)
     return var(x, axis, dtype, out, ddof, keepdims, where=_number(x, where), mean=mean, correction=correction)
 
 
 @implements(np.nanstd)
-def nanstd(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: float = 0,
-    keepdims: bool = False,
-    *,
-    where: Any = True,
-    mean: Any = None,
-    correction: float | None = None,
-) -> Any:
+def nanstd(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0,
+           keepdims: bool = False, *, where: Any = True, mean: Any = None,
+           correction: float | None = None) -> Any:
     """`std` of what is not NaN."""
     x = as_array(a)
     return std(x, axis, dtype, out, ddof, keepdims, where=_number(x, where), mean=mean, correction=correction)
@@ -366,7 +294,7 @@ def nanmin(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) ->
     return _nan_extremum(min, np.inf, a, axis, keepdims)
 
 
-# -- positions and scans ----------------------------------------------------------------------------------------------
+# -- positions and scans ---------------------------------------------------------------------------
 
 
 def _position(primitive: Any, a: Any, axis: Any, out: Any, keepdims: bool) -> Any:
@@ -413,9 +341,8 @@ def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any
     return _scan(primitives.cumprod, a, axis, dtype, out)
 
 
-def _cumulative(
-    scan: Any, neutral: Any, x: Any, axis: Any, dtype: Any, out: Any, include_initial: bool
-) -> Any:
+def _cumulative(scan: Any, neutral: Any, x: Any, axis: Any, dtype: Any, out: Any,
+                include_initial: bool) -> Any:
     x = as_array(x)
     if axis is None and x.ndim != 1:
         raise ShapeError(
@@ -429,17 +356,15 @@ def _cumulative(
 
 
 @implements(getattr(np, "cumulative_sum", None))
-def cumulative_sum(
-    x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False
-) -> Any:
+def cumulative_sum(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None,
+                   include_initial: bool = False) -> Any:
     """`cumsum`, with a leading 0 if asked."""
     return _cumulative(cumsum, np.zeros, x, axis, dtype, out, include_initial)
 
 
 @implements(getattr(np, "cumulative_prod", None))
-def cumulative_prod(
-    x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False
-) -> Any:
+def cumulative_prod(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None,
+                    include_initial: bool = False) -> Any:
     """`cumprod`, with a leading 1 if asked."""
     return _cumulative(cumprod, np.ones, x, axis, dtype, out, include_initial)
 
@@ -466,7 +391,7 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, b: Any = None) -
     return reshape(y, shape=reduced_shape(shape, axes_of(axis, len(shape)), keepdims))
 
 
-# -- the methods of ufuncs, whose axis is 0 by default -------------------------------------------------------------------
+# -- the methods of ufuncs, whose axis is 0 by default ---------------------------------------------
 
 for _ufunc, _rule in (
     (np.add, sum),

@@ -1,4 +1,4 @@
-"""Functions that rearrange one array: one reshape, transpose, slice or broadcast each, and nothing where nothing changes."""
+"""Functions that rearrange one array: a reshape, transpose, slice or broadcast each, and nothing if nothing changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["reshape", "ravel", "transpose", "permute_dims", "swapaxes", "moveaxi
            "trace", "tril", "triu", "shape", "ndim", "size"]
 
 
-# -- helpers that the other modules use too ----------------------------------------------------------------------
+# -- helpers that the other modules use too --------------------------------------------------------
 
 
 def reshaped(x: Any, shape: tuple) -> Any:
@@ -31,7 +31,7 @@ def permuted(x: Any, axes: tuple) -> Any:
     return x if axes == tuple(range(x.ndim)) else primitives.transpose(x, axes=axes)
 
 
-# -- shapes ---------------------------------------------------------------------------------------------------------
+# -- shapes ----------------------------------------------------------------------------------------
 
 
 def _complete(shape: Any, size: int, x: Any) -> tuple:
@@ -48,10 +48,9 @@ def _complete(shape: Any, size: int, x: Any) -> tuple:
 
 
 @implements(np.reshape)
-def reshape(
-    a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: bool | None = None
-) -> Any:
-    """The same elements in another shape, of which one size may be -1; ``order='F'`` counts the first axis fastest."""
+def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None,
+            copy: bool | None = None) -> Any:
+    """The same elements in another shape; one size may be -1; ``order='F'`` counts the first axis fastest."""
     x = as_array(a)
     shape = _complete(newshape if shape is None else shape, prod(x.shape), x)
     if order == "F":
@@ -207,7 +206,7 @@ def size(a: Any, axis: Any = None) -> int:
     return prod(x.shape[i] for i in axes_of(axis, x.ndim))
 
 
-# -- reversal ---------------------------------------------------------------------------------------------------------
+# -- reversal --------------------------------------------------------------------------------------
 
 
 @implements(np.flip)
@@ -248,7 +247,7 @@ def rot90(m: Any, k: int = 1, axes: tuple = (0, 1)) -> Any:
     return flip(swapaxes(x, first, second), second) if k % 4 == 3 else x
 
 
-# -- diagonals and triangles ---------------------------------------------------------------------------------------------
+# -- diagonals and triangles -----------------------------------------------------------------------
 
 
 def _diagonal_slice(rows: int, columns: int, offset: int) -> slice:

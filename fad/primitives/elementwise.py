@@ -152,7 +152,7 @@ def _extremum(wins: Any) -> Partials:
     """Partials of maximum or minimum: 1 where an argument wins. At a tie the subgradient of least norm:
     1/2 each where both arguments are differentiated, 0 where the other one is constant."""
 
-    def ties(active: tuple, z: Any, x: Any, y: Any) -> tuple:
+    def ties(active: list, z: Any, x: Any, y: Any) -> tuple:
         tie = 0.5 if len(active) == 2 else 0.0
         both = np.where(x == y, tie, 0.0)
         return tuple(np.where(wins(a, b), 1.0, both).astype(z.dtype) for a, b in ((x, y), (y, x)))
@@ -163,7 +163,7 @@ def _extremum(wins: Any) -> Partials:
 _TIES = (Kink("x = y", "1/2 each, or 0 where the other argument is not differentiated"),)
 maximum = elementwise("maximum", np.maximum, _extremum(lambda a, b: a > b), domains=(ANY, ANY), selects=True, kinks=_TIES)
 minimum = elementwise("minimum", np.minimum, _extremum(lambda a, b: a < b), domains=(ANY, ANY), selects=True, kinks=_TIES)
-_unless_nan = lambda wins: _extremum(lambda a, b: wins(a, b) | (np.isnan(b) & ~np.isnan(a)))  # noqa: E731
+_unless_nan = lambda wins: _extremum(lambda a, b: wins(a, b) | (np.isnan(b) & ~np.isnan(a)))
 fmax = elementwise("fmax", np.fmax, _unless_nan(lambda a, b: a > b), domains=(ANY, ANY), selects=True, kinks=_TIES)
 fmin = elementwise("fmin", np.fmin, _unless_nan(lambda a, b: a < b), domains=(ANY, ANY), selects=True, kinks=_TIES)
 heaviside = elementwise("heaviside", np.heaviside, (0, lambda z, x, y: (x == 0).astype(z.dtype)), domains=(ANY, ANY),
@@ -183,11 +183,17 @@ for _ufunc in (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.gr
     elementwise(_ufunc.__name__, _ufunc, None, domains=(ANY, ANY))
 for _ufunc in (np.logical_not, np.isfinite, np.isinf, np.isnan, np.signbit):
     elementwise(_ufunc.__name__, _ufunc, None)
-_INTEGERS = dict(sample=lambda rng, shape, dtype: ((rng.integers(0, 7, shape), rng.integers(0, 7, shape)), {}))
+
+
+def _integers(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
+    return (rng.integers(0, 7, shape), rng.integers(0, 7, shape)), {}
+
+
+
 for _ufunc in (np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.left_shift, np.right_shift):
-    elementwise(_ufunc.__name__, _ufunc, None, domains=(), **_INTEGERS)
+    elementwise(_ufunc.__name__, _ufunc, None, domains=(), sample=_integers)
 for _ufunc in (np.gcd, np.lcm):
-    elementwise(_ufunc.__name__, _ufunc, None, domains=(), **_INTEGERS)
+    elementwise(_ufunc.__name__, _ufunc, None, domains=(), sample=_integers)
 invert = elementwise("invert", np.invert, None, domains=(),
                      sample=lambda rng, shape, dtype: ((rng.integers(0, 7, shape),), {}))
 
@@ -198,8 +204,8 @@ def _select(condition: Any, x: Any, y: Any) -> Any:
     return np.where(condition, x, y)
 
 
-_TAKE_FIRST = lambda t, c, x, y: where(c, t, np.zeros((), t.dtype))  # noqa: E731
-_TAKE_SECOND = lambda t, c, x, y: where(c, np.zeros((), t.dtype), t)  # noqa: E731
+_TAKE_FIRST = lambda t, c, x, y: where(c, t, np.zeros((), t.dtype))
+_TAKE_SECOND = lambda t, c, x, y: where(c, np.zeros((), t.dtype), t)
 
 select = elementwise(
     "where", _select,

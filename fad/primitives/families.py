@@ -126,7 +126,8 @@ def reduction(name: str, function: Callable, weight: Callable | Linear | None, *
     def sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
         axes = tuple(a for a in range(len(shape)) if rng.random() < 0.6)
         shape = tuple(max(s, 1) for s in shape) if nonempty else shape
-        return (_uniform(rng, *domain, shape, dtype),), {"axes": axes, "keepdims": bool(rng.random() < 0.5)}
+        low, high = domain
+        return (_uniform(rng, low, high, shape, dtype),), {"axes": axes, "keepdims": bool(rng.random() < 0.5)}
 
     primitive = Primitive(name, evaluate, abstract, derivative, batch,
                           lambda out, x, **params: flops * prod(x.shape), sample=sample, domains=(domain,), **fields)

@@ -1,8 +1,8 @@
 """Special functions of real arguments: sigmoids, error functions, the gamma family, entropies.
 
-Values come from SciPy, which is imported at the first evaluation so that `import fad` stays fast. The ufuncs of
-`scipy.special` called on a node find these records by name. Derivatives are written so that they keep their relative
-accuracy in the tails: sigmoid' is s(x) s(-x), never s(x) (1 - s(x)).
+Values come from SciPy, which is imported at the first evaluation so that `import fad` stays fast. The ufuncs
+of `scipy.special` called on a node find these records by name. Derivatives are written so that they keep their
+relative accuracy in the tails: sigmoid' is s(x) s(-x), never s(x) (1 - s(x)).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _special(name: str, partials: tuple, **fields: Any) -> Any:
     return elementwise(name, _scipy(name), partials, dtype=_real_dtype, **fields)
 
 
-# -- sigmoids ---------------------------------------------------------------------------------------
+# -- sigmoids --------------------------------------------------------------------------------------
 
 expit = _special(
     "expit", (lambda y, x: y * expit(-x),), flops=20, source="the logistic function 1 / (1 + exp(-x))"
@@ -73,7 +73,7 @@ softplus = elementwise(
     source="log(1 + exp(x)), Blanchard, Higham and Higham 2021",
 )
 
-# -- error functions and the normal distribution ----------------------------------------------------------
+# -- error functions and the normal distribution ---------------------------------------------------
 
 erf = _special("erf", (lambda y, x: TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.1")
 erfc = _special("erfc", (lambda y, x: -TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.2")
@@ -89,7 +89,7 @@ ndtr = _special("ndtr", (lambda y, x: np.exp(-0.5 * x * x) / ROOT_TWO_PI,), flop
 ndtri = _special("ndtri", (lambda y, p: ROOT_TWO_PI * np.exp(0.5 * y * y),), flops=30, domains=(PROBABILITY,),
                  source="the inverse of ndtr")
 
-# -- the gamma family, for x > 0 ------------------------------------------------------------------------
+# -- the gamma family, for x > 0 -------------------------------------------------------------------
 
 gammaln = _special(
     "gammaln", (lambda y, x: digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.1, 5.2.2"
@@ -118,7 +118,7 @@ polygamma = elementwise(
     ),
 )
 
-# -- x log y, with 0 log 0 = 0 -------------------------------------------------------------------------------
+# -- x log y, with 0 log 0 = 0 ---------------------------------------------------------------------
 
 
 def _quotient(x: Any, y: Any) -> Any:
