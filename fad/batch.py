@@ -23,21 +23,23 @@ def batched(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> 
 
     What does not depend on the batch is computed once and broadcast at the end.
     """
-    env = dict(columns)
+    env, settled = dict(columns), {}
     with np.errstate(all="ignore"):
         for node in reachable(outputs, trace.start, stop=set(columns))[0]:
             if node.id in env:
                 continue
             flags = tuple(isinstance(a, Expr) and a.id in env for a in node.args)
             if any(flags):
-                args = tuple(env[a.id] if b else a for a, b in zip(node.args, flags, strict=True))
+                args = tuple(env.get(a.id, settled.get(a.id, a)) if isinstance(a, Expr) else a for a in node.args)
                 env[node.id] = node.op.batch(size, args, flags, **node.params)
+            elif node.value is not None and all(a.id in settled for a in node.args if isinstance(a, Expr)):
+                settled[node.id] = node.value  # it depends on no enclosing trace
     results = []
     for y in outputs:
         if isinstance(y, Expr) and y.id in env:
             results.append(env[y.id])
         else:
-            y = y.value if isinstance(y, Expr) and y.op is None and y.value is not None else y
+            y = settled.get(y.id, y) if isinstance(y, Expr) else y
             results.append(np.broadcast_to(y, (size, *shape_of(y))))
     return results
 

@@ -43,13 +43,10 @@ def primal(a: Any, plain: bool) -> Any:
     return a.value if plain and isinstance(a, Expr) and a.value is not None else a
 
 
-def scale(t: Any, factor: Any, masked: bool, selects: bool) -> Any:
-    """factor * t, in which structural zeros stay zero against inf and NaN: those of the factor of an operation that
-    selects (maximum), and those of t where it went through a selection."""
+def scale(t: Any, factor: Any, masked: bool) -> Any:
+    """factor * t. Where t went through a selection, zeros are structural and stay zero against inf and NaN."""
     if isinstance(factor, int | float) and factor == 1:
         return t
-    if selects:
-        return strong_multiply(factor, t)
     return strong_multiply(t, factor) if masked else t * factor
 
 
@@ -64,20 +61,20 @@ def push(op: Primitive, tangents: dict, active: list, masked: bool, out: Any, ar
 
     ``active`` are the positions that depend on the inputs, with a tangent or not: they decide ties.
     """
-    fact = op.derivative
+    fact, masked = op.derivative, masked or op.selects
     if isinstance(fact, Jvp):
         return fact.rule(tangents, out, *args, **params)
     if isinstance(fact, Joint):
         return fact.push(tangents, *args, **params)
     if isinstance(fact, Partials):
         factors = partials(fact, tangents, active, out, args)
-        terms = [scale(t, p, masked, op.selects) for t, p in zip(tangents.values(), factors, strict=True) if p is not None]
+        terms = [scale(t, p, masked) for t, p in zip(tangents.values(), factors, strict=True) if p is not None]
     elif isinstance(fact, Linear):
         terms = [fact.push[i](t, *args, **params) if fact.push else op(*args[:i], t, *args[i + 1 :], **params)
                  for i, t in tangents.items() if i < len(fact.transpose) and fact.transpose[i]]
     else:
         weight = fact.weight(expand(out, args[0], params["axes"]), args[0], params["axes"])
-        terms = [np.sum(scale(tangents[0], weight, masked, op.selects), axis=params["axes"], keepdims=params["keepdims"])]
+        terms = [np.sum(scale(tangents[0], weight, masked), axis=params["axes"], keepdims=params["keepdims"])]
     if not terms:
         return None
     total = terms[0]

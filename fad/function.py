@@ -48,7 +48,7 @@ class Function:
         outputs = tuple(y if isinstance(y, Expr) else Const(y) for y in outputs)
         ids = {x.id for x in inputs}
         for node in reachable(list(outputs), stop=ids)[0]:
-            if isinstance(node, Var) and node.id not in ids and not node.args:
+            if isinstance(node, Var) and node.id not in ids and not node.args and node.value is None:
                 raise TraceError(f"{name}: an output depends on a variable that is not an input", got=short(node),
                                  rule="a Function is a closed tree" + (f"; this one belongs to {node.trace!r}"
                                                                        if node.trace else ""),
@@ -202,7 +202,7 @@ def _slots(function: Function) -> tuple[dict[int, int], list]:
     for node in reachable(list(function.outputs), stop=set(slots))[0]:
         if node.id in slots:
             continue
-        if isinstance(node, Var):
+        if isinstance(node, Var) and node.args:
             slots[node.id] = slots[node.args[0].id]
         else:
             slots[node.id] = len(function.inputs) + len(order)

@@ -20,8 +20,10 @@ from fad.trace import Graph, Trace
 __all__ = ["pull", "cotangents_of"]
 
 
-def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list) -> list:
+def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list, masked: bool = False) -> list:
     """Cotangents of the inputs for these cotangents of the outputs; None where nothing flows.
+
+    ``masked`` says that the cotangents went through a selection, so that their zeros are structural.
 
     Empties the graph and ``outputs``: the tree is freed while it is swept, unless the caller holds it elsewhere.
     """
@@ -29,7 +31,7 @@ def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list) -
     bars = Accumulator()
     for y, ct in zip(outputs, cotangents, strict=True):
         if ct is not None and isinstance(y, Expr) and y.id in active:
-            bars.add(y, ct, False)
+            bars.add(y, ct, masked)
     outputs.clear()
     y = None
     with np.errstate(all="ignore"):
@@ -105,24 +107,24 @@ def fit(ct: Any, like: Any) -> Any:
 
 def pull(op: Primitive, ct: Any, active: list, masked: bool, out: Any, args: tuple, params: dict) -> list:
     """The cotangents of the arguments at positions ``active``, for the cotangent of ``out = op(*args, **params)``."""
-    fact = op.derivative
+    fact, masked = op.derivative, masked or op.selects
     if isinstance(fact, Partials):
-        return [None if p is None else scale(ct, p, masked, op.selects) for p in partials(fact, active, active, out, args)]
+        return [None if p is None else scale(ct, p, masked) for p in partials(fact, active, active, out, args)]
     if isinstance(fact, Linear):
         return [rule(ct, *args, **params) if rule else None
                 for rule in (fact.transpose[i] if i < len(fact.transpose) else None for i in active)]
     if isinstance(fact, Joint):
         return fact.pull(ct, active, *args, **params)
     if isinstance(fact, Jvp):
-        return _transposed(fact, ct, active, out, args, params)
+        return _transposed(fact, ct, active, masked, out, args, params)
     axes = params["axes"]
     return [scale(np.broadcast_to(expand(ct, args[0], axes), args[0].shape),
-                  fact.weight(expand(out, args[0], axes), args[0], axes), masked, op.selects)]
+                  fact.weight(expand(out, args[0], axes), args[0], axes), masked)]
 
 
-def _transposed(fact: Jvp, ct: Any, active: list, out: Any, args: tuple, params: dict) -> list:
+def _transposed(fact: Jvp, ct: Any, active: list, masked: bool, out: Any, args: tuple, params: dict) -> list:
     """Run the tangent rule on symbols, which gives a linear tree, and sweep that tree backwards."""
     trace = Trace("transpose")
     tangents = {i: trace.symbol(args[i].shape, args[i].dtype, "t") for i in active}
     outputs = [fact.rule(tangents, out, *args, **params)]
-    return cotangents_of(trace.graph(outputs), trace.inputs, outputs, [ct])
+    return cotangents_of(trace.graph(outputs), trace.inputs, outputs, [ct], masked)

@@ -54,8 +54,9 @@ def value(x: Any) -> Any:
 class Trace:
     """One call of a function with fresh Vars for the leaves of its arguments.
 
-    ``inputs`` are the Vars in order; ``live`` turns false when the transformation is done, so that a node which
-    escaped and later turns up in another trace can be named.
+    ``inputs`` are the Vars in order; ``live`` turns false when a plain transformation is done: a node of it that
+    turns up in another trace has escaped, and can be named. Where the derivative became part of an enclosing trace, the
+    Vars of this one stay in that tree, as the constants they hold.
     """
 
     __slots__ = ("kind", "function", "live", "inputs", "start")

@@ -50,7 +50,7 @@ def trace(f: Callable, concrete: bool = False) -> Callable:
     Raises: TraceError where f asks a symbolic node for its value.
 
     >>> trace(lambda p: p["w"] * 2.0)({"w": np.ones(2)})
-    <Function <lambda>(w:f64[2]) -> f64[2], 1 nodes>
+    <Function f(w:f64[2]) -> f64[2], 1 nodes>
     """
 
     @functools.wraps(f)
@@ -66,7 +66,8 @@ def _traced(f: Callable, args: tuple, names: list[str], concrete: bool = False) 
     inputs = [_input(opened, x, name, concrete) for x, name in zip(leaves, names, strict=True)]
     outputs, out_tree = tree.flatten(opened.call(*tree.unflatten(in_tree, inputs)))
     opened.live = False
-    return Function(inputs, outputs, in_tree, out_tree, getattr(f, "__name__", "f"))
+    name = getattr(f, "__name__", "f")
+    return Function(inputs, outputs, in_tree, out_tree, "f" if name == "<lambda>" else name)
 
 
 def _input(opened: Trace, x: Any, name: str, concrete: bool) -> Var:
@@ -178,7 +179,7 @@ def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple:
     outputs, out_tree = tree.flatten(opened.call(*args))
     graph = opened.graph(outputs)
     y_dots = tangents_of(graph, opened.inputs, dots, outputs)
-    opened.live = False
+    opened.live = not graph.plain
     y_dots = [t if t is not None else _zeros(y) if is_float(y) else None for t, y in zip(y_dots, outputs, strict=True)]
     results = _finish(outputs + [t for t in y_dots if t is not None], graph.plain, tree.leaves((primals, tangents)))
     rest = iter(results[len(outputs) :])
@@ -369,7 +370,7 @@ def _value_and_grad(f: Callable, argnums: int | tuple, has_aux: bool) -> Callabl
             bars = cotangents_of(graph, opened.inputs, outputs, [one])
         else:
             bars = [None] * len(opened.inputs)
-        opened.live = False
+        opened.live = not plain
         bars = [_zeros(x) if bar is None else bar for x, bar in zip(opened.inputs, bars, strict=True)]
         gradients = close(_finish(bars, plain))
         value = own([value])[0]
@@ -480,7 +481,7 @@ def _jacobian(f: Callable, argnums: int | tuple, blocks: Callable) -> Callable:
                                  fix="x.astype(float), or leave it out of the result")
         graph = opened.graph(outputs)
         rows = blocks(graph, opened.inputs, outputs)
-        opened.live = False
+        opened.live = not graph.plain
         found = [close(_finish(row, graph.plain)) for row in rows]
         found = [row[0] if isinstance(argnums, int) else row for row in found]
         return tree.unflatten(out_tree, found)

@@ -212,3 +212,16 @@ def test_residuals_are_freed_during_the_sweep():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 38 * x.nbytes  # 30 residuals and a few temporaries; holding cotangents as well would double it
+
+
+def test_arrays_differentiated_inside_other_traces_are_constants_there():
+    inner = lambda x: fad.grad(lambda w: np.sum(w * w * x))(X)  # noqa: E731
+    assert np.allclose(fad.vmap(inner)(np.ones((2, 3))), np.stack([2 * X, 2 * X]))
+    assert np.allclose(fad.trace(inner)(np.ones(3))(np.ones(3)), 2 * X)
+    assert np.allclose(fad.jacobian(inner)(np.ones(3)), np.diag(2 * X))
+
+    def two_after_another(x):
+        a = inner(x)
+        return np.sum(fad.grad(lambda v: np.sum(v * a))(np.ones(3)))
+
+    assert np.allclose(fad.grad(two_after_another)(np.ones(3)), 2 * X)

@@ -373,8 +373,8 @@ def cumulative_prod(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, b: Any = None) -> Any:
     """``log(sum(b exp(x)))`` without overflow (Blanchard, Higham and Higham 2021).
 
-    >>> float(logsumexp(np.array([1000.0, 1000.0])) - 1000)
-    0.6931471805599...
+    >>> round(float(logsumexp(np.array([1000.0, 1000.0]))), 6)
+    1000.693147
     """
     x = as_array(x)
     if b is None:

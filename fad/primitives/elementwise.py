@@ -226,13 +226,16 @@ def _promoted(dtypes: tuple) -> np.dtype:
 
 
 def _strong(z: Any, x: Any) -> Any:
-    z = np.asarray(z)
-    return np.where(z == 0, np.zeros((), np.result_type(z, x)), z * x)
+    y = np.multiply(z, x)
+    lost = np.isnan(y)
+    if not lost.any():  # 0 times a number is 0 anyway
+        return y
+    return np.where(lost & (np.equal(z, 0) | np.equal(x, 0)), np.zeros((), y.dtype), y)[()]
 
 
 strong_multiply = elementwise(
     "strong_multiply", _strong,
-    Linear((lambda ct, z, x: ct * x, lambda ct, z, x: strong_multiply(z, ct))),
+    Linear((lambda ct, z, x: strong_multiply(ct, x), lambda ct, z, x: strong_multiply(z, ct))),
     domains=(ANY, ANY), selects=True, dtype=lambda dtypes: _promoted(dtypes),
     source="strong zero: 0 times anything, NaN and infinity too, is 0")
 
