@@ -45,7 +45,7 @@ def primal(a: Any, plain: bool) -> Any:
 
 def scale(t: Any, factor: Any, masked: bool) -> Any:
     """factor * t. Where t went through a selection, zeros are structural and stay zero against inf and NaN."""
-    if isinstance(factor, int | float) and factor == 1:
+    if type(factor) in (int, float) and factor == 1:
         return t
     return strong_multiply(t, factor) if masked else t * factor
 
@@ -90,4 +90,4 @@ def partials(fact: Partials, wanted: Iterable, active: list, out: Any, args: tup
         return [both[i] for i in wanted]
     rules = [fact.rules[i] for i in wanted]
     found = [rule(out, *args) if callable(rule) else rule for rule in rules]
-    return [None if isinstance(p, int | float) and p == 0 else p for p in found]
+    return [None if type(p) in (int, float) and p == 0 else p for p in found]  # a literal, not np.float64(0)

@@ -133,32 +133,23 @@ class _Part:
         """The index arrays, where they are all there is to the index."""
         entries, advanced = normalised(self.y, self.index)
         entries = [e for e in entries if e is not Ellipsis]
-        arrays = all(isinstance(e, Expr) or type(e) in (int, np.ndarray) for e in entries)
-        return (
-            tuple(e if isinstance(e, Expr) else np.asarray(e) for e in entries)
-            if advanced and arrays
-            else None
-        )
+        if not advanced or any(not isinstance(e, Expr) and type(e) not in (int, np.ndarray) for e in entries):
+            return None
+        return tuple(e if isinstance(e, Expr) else np.asarray(e) for e in entries)
 
     def _combined(self, ufunc: np.ufunc, reduce: Any, neutral: float, v: Any) -> Any:
         if self._plain(v):
             return self._in_place(ufunc, v)
         flat, v = ravel(self._positions()), ravel(self._values(v))
         y = cast(ravel(self.y), v.dtype)
-        if isinstance(flat, Expr):  # positions unknown: a table of which value goes where
-            hits = flat[:, None] == np.arange(y.shape[0])
-            if y.dtype.kind in "iu":
-                neutral = (
-                    neutral if neutral == 1 else getattr(np.iinfo(v.dtype), "max" if neutral > 0 else "min")
-                )
-            y = (
-                ufunc(y, reduce(np.where(hits, v[:, None], np.asarray(neutral, v.dtype)), axis=0))
-                if flat.size
-                else y
-            )
-        else:
+        if not isinstance(flat, Expr):
             for turn in _turns(flat):  # each position once per turn
                 y = scatter_set(y, ufunc(getitem(y, flat[turn]), getitem(v, turn)), flat[turn])
+        elif flat.size:  # positions unknown: a table of which value goes where, of size (values, elements of y)
+            if y.dtype.kind in "iu" and abs(neutral) == np.inf:
+                neutral = np.iinfo(y.dtype).max if neutral > 0 else np.iinfo(y.dtype).min
+            hits = flat[:, None] == np.arange(y.shape[0])
+            y = ufunc(y, reduce(np.where(hits, v[:, None], np.asarray(neutral, y.dtype)), axis=0))
         return reshaped(y, self.y.shape)
 
 
@@ -174,9 +165,8 @@ def _turns(positions: np.ndarray) -> list[np.ndarray]:
 
 def _refuse_at(ufunc: np.ufunc) -> None:
     def rule(y: Any, *args: Any) -> None:
-        method = {"add": "add", "multiply": "multiply", "minimum": "min", "maximum": "max"}.get(
-            ufunc.__name__, "set"
-        )
+        methods = {"add": "add", "multiply": "multiply", "minimum": "min", "maximum": "max"}
+        method = methods.get(ufunc.__name__, "set")
         raise AssignmentError(
             f"np.{ufunc.__name__}.at writes into its argument",
             got=short(y),

@@ -73,13 +73,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     """Central differences inside, one-sided ones at the ends, along each axis; spacings are numbers or coordinates."""
     f = as_array(f)
     f = f if f.dtype.kind in "fc" else f.astype(np.float64)
-    axes = (
-        tuple(range(f.ndim))
-        if axis is None
-        else axes_of(axis, f.ndim)
-        if isinstance(axis, int)
-        else tuple(axis_of(i, f.ndim) for i in axis)
-    )
+    axes = tuple(axis_of(i, f.ndim) for i in axis) if isinstance(axis, tuple | list) else axes_of(axis, f.ndim)
     spacings = varargs or (1.0,)
     spacings = spacings * len(axes) if len(spacings) == 1 else spacings
     if len(spacings) != len(axes):

@@ -30,8 +30,10 @@ def getitem(x: Any, index: Any) -> Any:
     array([[2, 0],
            [5, 3]])
     """
-    if type(index) is int and isinstance(x, Expr) and x.shape:
-        return slice_of(x, index=(_checked(index, 0, x),))
+    if type(index) is not tuple:
+        index = (index,)
+    if _is_plain(index, x.shape):
+        return x if all(e == _ALL for e in index) else slice_of(x, index=index)
     entries, advanced = normalised(x, index)
     if advanced:
         return _gathered(x, entries)
@@ -41,6 +43,25 @@ def getitem(x: Any, index: Any) -> Any:
 
 
 FUNCTIONS["getitem"] = getitem
+_BOUNDS = (int, type(None))
+
+
+def _is_plain(index: tuple, shape: tuple) -> bool:
+    """Whether an index holds only numbers in range, slices of numbers, and None: the quick and frequent case."""
+    axis, ndim = 0, len(shape)
+    for e in index:
+        kind = type(e)
+        if kind is int:
+            if axis >= ndim or not -shape[axis] <= e < shape[axis]:
+                return False
+            axis += 1
+        elif kind is slice:
+            if not (type(e.start) in _BOUNDS and type(e.stop) in _BOUNDS and type(e.step) in _BOUNDS):
+                return False
+            axis += 1
+        elif e is not None:
+            return False
+    return axis <= ndim
 
 
 def normalised(x: Any, index: Any) -> tuple[list, bool]:

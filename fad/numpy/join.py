@@ -109,11 +109,9 @@ def block(arrays: Any) -> Any:
         return concatenate([joined(item, depth - 1) for item in items], -depth)
 
     def leaves(items: Any) -> list:
-        return (
-            [leaf for item in items for leaf in leaves(item)]
-            if isinstance(items, list)
-            else [as_array(items)]
-        )
+        if isinstance(items, list):
+            return [leaf for item in items for leaf in leaves(item)]
+        return [as_array(items)]
 
     depth = depth_of(arrays)
     ndim = max(depth, *(x.ndim for x in leaves(arrays)))
@@ -188,20 +186,14 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple:
 def tile(A: Any, reps: Any) -> Any:
     """The array laid side by side ``reps`` times along each axis."""
     x = as_array(A)
-    reps = (
-        tuple(map(operator.index, reps))
-        if isinstance(reps, tuple | list | np.ndarray)
-        else (operator.index(reps),)
-    )
+    reps = tuple(map(operator.index, np.atleast_1d(concrete(reps, "np.tile's reps"))))
     ndim = max(len(reps), x.ndim)
     shape, reps = (1,) * (ndim - x.ndim) + x.shape, (1,) * (ndim - len(reps)) + reps
     if all(r == 1 for r in reps):
         return reshaped(x, shape)
     pairs = tuple(n for s in shape for n in (1, s))
-    repeated = np.broadcast_to(
-        reshaped(x, pairs), tuple(n for r, s in zip(reps, shape, strict=True) for n in (r, s))
-    )
-    return reshaped(repeated, tuple(r * s for r, s in zip(reps, shape, strict=True)))
+    repeats = tuple(n for r, s in zip(reps, shape, strict=True) for n in (r, s))
+    return reshaped(np.broadcast_to(reshaped(x, pairs), repeats), tuple(r * s for r, s in zip(reps, shape, strict=True)))
 
 
 @implements(np.repeat)
@@ -319,9 +311,9 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
     places = np.arange(n)[obj] if isinstance(obj, slice) else np.asarray(obj)
     if places.ndim == 0:
         values = np.moveaxis(values, 0, axis)
-    count = (
-        values.shape[axis] if places.size == 1 else places.size if places.dtype != bool else int(places.sum())
-    )
+    if places.dtype == bool:
+        places = np.flatnonzero(places)
+    count = values.shape[axis] if places.size == 1 else places.size
     values = np.broadcast_to(values, (*x.shape[:axis], count, *x.shape[axis + 1 :]))
     order = np.insert(np.arange(n), obj, np.arange(n, n + count))
     return np.take(concatenate([x, values], axis), order, axis)

@@ -115,21 +115,16 @@ def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) -> An
 def any(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True) -> Any:
     """Whether some element is not zero."""
     no_out(out)
-    x = as_array(a)
-    return _reduce(primitives.any_, _nonzero(x) & where if where is not True else _nonzero(x), axis, keepdims)
+    true = _nonzero(as_array(a))
+    return _reduce(primitives.any_, true if where is True else true & where, axis, keepdims)
 
 
 @implements(np.all)
 def all(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True) -> Any:
     """Whether no element is zero."""
     no_out(out)
-    x = as_array(a)
-    return _reduce(
-        primitives.all_,
-        _nonzero(x) | np.logical_not(where) if where is not True else _nonzero(x),
-        axis,
-        keepdims,
-    )
+    true = _nonzero(as_array(a))
+    return _reduce(primitives.all_, true if where is True else true | np.logical_not(where), axis, keepdims)
 
 
 def _nonzero(x: Any) -> Any:

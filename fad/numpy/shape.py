@@ -9,7 +9,7 @@ import numpy as np
 
 from fad.errors import ShapeError
 from fad.expr import short
-from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, unsupported
+from fad.numpy.dispatch import as_array, axes_of, axis_of, implements
 from fad.primitives import shape as primitives
 
 __all__ = ["reshape", "ravel", "transpose", "permute_dims", "swapaxes", "moveaxis", "rollaxis",
@@ -254,11 +254,7 @@ def _diagonal_slice(rows: int, columns: int, offset: int) -> slice:
     """A diagonal of a matrix whose elements lie in one row."""
     start = offset if offset >= 0 else -offset * columns
     length = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)
-    return (
-        slice(start, start + max(length - 1, 0) * (columns + 1) + 1, columns + 1)
-        if length > 0
-        else slice(0, 0)
-    )
+    return slice(start, start + (length - 1) * (columns + 1) + 1, columns + 1) if length > 0 else slice(0, 0)
 
 
 @implements(np.diagonal)
@@ -338,9 +334,3 @@ def triu(m: Any, k: int = 0) -> Any:
     """The upper triangle, zeros below diagonal ``k``."""
     x = as_array(m)
     return _triangle(x, ~_tri(x, k - 1))
-
-
-def refuse_option(name: str, option: Any, fix: str) -> None:
-    """Raise where an option without a rule is given."""
-    if option:
-        raise unsupported(name, option, fix)

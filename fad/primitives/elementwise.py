@@ -43,15 +43,16 @@ def _power_by_exponent(z: Any, x: Any, y: Any) -> Any:
         x > 0, z * np.log(np.where(x > 0, x, 1)), np.where(x == 0, 0, np.nan))
 
 
-power = elementwise("power", np.power, (_power_by_base, _power_by_exponent), flops=20, domains=(POSITIVE, ANY),
-                    kinks=(Kink("x ** 0 at x = 0", "0 for x", "the function is constant"),
-                           Kink("0 ** y, y > 0", "0 for y", "the function is constant")))
+_POWERS = (Kink("x ** 0 at x = 0", "0 for x", "the function is constant"),
+           Kink("0 ** y, y > 0", "0 for y", "the function is constant"),
+           Kink("0 ** y, 0 < y < 1", "inf for x", "the one-sided limit"))
+power = elementwise("power", np.power, (_power_by_base, _power_by_exponent), flops=20, domains=(POSITIVE, ANY), kinks=_POWERS)
 float_power = elementwise("float_power", np.float_power, (_power_by_base, _power_by_exponent), flops=20,
-                          domains=(POSITIVE, ANY))
+                          domains=(POSITIVE, ANY), kinks=_POWERS)
 fmod = elementwise("fmod", np.fmod, (1, lambda z, x, y: -np.trunc(x / y)), flops=10, domains=(ANY, (1.1, 1.3)),
-                   kinks=(Kink("x / y integer", "1 for x", "the value inside the period"),))
+                   kinks=(Kink("x / y integer", "1 for x, -(x / y) for y", "a jump"),))
 remainder = elementwise("remainder", np.remainder, (1, lambda z, x, y: -np.floor(x / y)), flops=10,
-                        domains=(ANY, (1.1, 1.3)), kinks=(Kink("x / y integer", "1 for x", "the value inside the period"),))
+                        domains=(ANY, (1.1, 1.3)), kinks=(Kink("x / y integer", "1 for x, -(x / y) for y", "a jump"),))
 copysign = elementwise("copysign", np.copysign, (lambda z, x, y: np.sign(x) * np.copysign(1.0, y).astype(z.dtype), 0),
                        domains=(POSITIVE, (0.5, 1.0)), kinks=(Kink("x = 0", "0"),))
 ldexp = elementwise("ldexp", np.ldexp, (lambda z, x, n: np.exp2(n).astype(z.dtype), 0), domains=(),
@@ -172,7 +173,8 @@ heaviside = elementwise("heaviside", np.heaviside, (0, lambda z, x, y: (x == 0).
 sign = elementwise("sign", np.sign, None, kinks=(Kink("x = 0", "0", "a jump"),))
 for _ufunc in (np.floor, np.ceil, np.trunc, np.rint):
     elementwise(_ufunc.__name__, _ufunc, None, kinks=(Kink("integers", "0", "a jump"),))
-floor_divide = elementwise("floor_divide", np.floor_divide, None, domains=(ANY, POSITIVE))
+floor_divide = elementwise("floor_divide", np.floor_divide, None, domains=(ANY, POSITIVE),
+                           kinks=(Kink("x / y integer", "0", "a jump"),))
 nextafter = elementwise("nextafter", np.nextafter, (1, 0), domains=(ANY, ANY), sample=None)
 spacing = elementwise("spacing", np.spacing, None)
 
@@ -210,8 +212,8 @@ _TAKE_SECOND = lambda t, c, x, y: where(c, np.zeros((), t.dtype), t)
 select = elementwise(
     "where", _select,
     Linear((None, _TAKE_FIRST, _TAKE_SECOND), push=(None, _TAKE_FIRST, _TAKE_SECOND)),
-    domains=(), selects=True, dtype=lambda dtypes: _promoted(dtypes[1:]), kinks=(Kink("any", "that of the side taken", "NaN-safe: "
-                                                                                "the other side contributes nothing"),),
+    domains=(), selects=True, dtype=lambda dtypes: _promoted(dtypes[1:]), kinks=(
+        Kink("the edge of the condition", "that of the side taken", "NaN-safe: the other side contributes nothing"),),
     sample=lambda rng, shape, dtype: ((rng.random(shape) < 0.5, rng.normal(size=shape).astype(dtype),
                                        rng.normal(size=shape[1:]).astype(dtype)), {}))
 
@@ -268,6 +270,6 @@ def _as_complex(x: Any) -> Any:
 # copies: np.real and np.imag give views
 real = elementwise("real", lambda x: np.real(x) + 0, Linear((lambda ct, x: _as_complex(ct) if np.dtype(x.dtype).kind == "c" else ct,)),
                    dtype=_half)
-imag = elementwise("imag", lambda x: np.imag(x) + 0, Linear((lambda ct, x: -1j * ct if np.dtype(x.dtype).kind == "c" else ct * 0,)),
+imag = elementwise("imag", lambda x: np.imag(x) + 0, Linear((lambda ct, x: ct * -1j if np.dtype(x.dtype).kind == "c" else ct * 0,)),
                    dtype=_half)
 conj = elementwise("conjugate", np.conjugate, Linear((lambda ct, x: np.conj(ct),)))
