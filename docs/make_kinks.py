@@ -7,7 +7,7 @@ from pathlib import Path
 
 import fad.nn
 import fad.random
-import fad.stax  # so that every record is in the registry
+import fad.stax  # so that every record is in the registry  # noqa: F401
 from fad.primitive import Kink, registry
 
 PAGE = Path(__file__).with_name("kinks.md")

@@ -74,7 +74,7 @@ def along_level_set(loss, w, length=1e-4):
 def draw(axes, title, loss, path, exact, marks):
     """Level sets, the path of descent, and at each mark the gradient with its tangent; returns the cosines."""
     axes.set(aspect="equal", xlabel="weight 1", ylabel="weight 2", title=title)
-    reach = 1.25 * max(np.abs(np.vstack([path, marks]) - exact).max(axis=0))
+    reach = 1.6 * max(np.abs(np.vstack([path, marks]) - exact).max(axis=0))
     sides = [np.linspace(c - reach, c + reach, 60) for c in exact]
     values = [[loss(np.array([a, b])) for a in sides[0]] for b in sides[1]]
     axes.contour(*sides, values, levels=18, cmap="Greys", linewidths=0.8)
@@ -86,8 +86,8 @@ def draw(axes, title, loss, path, exact, marks):
         gradient, tangent = fad.grad(loss)(w), along_level_set(loss, w)
         direction = gradient / np.linalg.norm(gradient)
         cosines.append(abs(direction @ tangent))
-        axes.plot(*(w + 0.25 * reach * np.outer([-1, 1], tangent)).T, "--", color="C2", linewidth=1)
-        axes.annotate("", w + 0.3 * reach * direction, w, arrowprops={"arrowstyle": "-|>", "color": "C3", "lw": 1.5})
+        axes.plot(*(w + 0.2 * reach * np.outer([-1, 1], tangent)).T, "--", color="C2", linewidth=1)
+        axes.annotate("", w + 0.22 * reach * direction, w, arrowprops={"arrowstyle": "-|>", "color": "C3", "lw": 1.5})
     axes.plot([], [], color="C3", label="gradient")
     axes.plot([], [], "--", color="C2", label="tangent of the level set")
     axes.legend(fontsize=8, loc="lower right")

@@ -12,6 +12,8 @@ import os
 import sys
 from types import FrameType, TracebackType
 
+import numpy as np
+
 __all__ = [
     "FadError",
     "ShapeError",
@@ -25,8 +27,8 @@ __all__ = [
     "user_line",
 ]
 
-_OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_NOT_USERS = (_OWN, os.sep + "numpy" + os.sep, os.sep + "optree" + os.sep, "<frozen", "<__array_function__")
+_NOT_USERS = (*(os.path.dirname(os.path.abspath(path)) + os.sep for path in (__file__, np.__file__)),
+              "<frozen", "<__array_function__")
 
 
 def user_line(traceback: TracebackType | None = None) -> str:
@@ -47,7 +49,7 @@ def user_line(traceback: TracebackType | None = None) -> str:
 
 def _is_users(frame: FrameType) -> bool:
     path = frame.f_code.co_filename
-    return not any(part in path for part in _NOT_USERS)
+    return not path.startswith(_NOT_USERS)
 
 
 class FadError(Exception):

@@ -307,8 +307,8 @@ class Expr:
 
 
 # __setattr__ raises, so construction goes through the slots themselves
-_set_op, _set_args, _set_params, _set_shape, _set_dtype, _set_value, _set_id = (
-    vars(Expr)[name].__set__ for name in Expr.__slots__[:7])
+_SETTERS = tuple(vars(Expr)[name].__set__ for name in Expr.__slots__[:7])
+_set_op, _set_args, _set_params, _set_shape, _set_dtype, _set_value, _set_id = _SETTERS
 _NO_PARAMS: dict = {}
 
 
@@ -395,12 +395,29 @@ def bind(op: Any, args: tuple, params: dict) -> Expr:
         raise
     except (TypeError, ValueError, IndexError) as error:
         raise explained(error, f"{op.name}: {error}", args) from None
+    if op.keeps is not None:
+        kept = [a if i in op.keeps else shadow(a) for i, a in enumerate(kept)]
     return Expr(op, tuple(kept), params, shape, dtype, value)
+
+
+def shadow(a: Any) -> Any:
+    """A node without its value, for consumers whose derivative does not read it: the array is freed as soon as the
+    user's own reference is gone. Small arrays are not worth it."""
+    if type(a) is not Expr or a.value is None or a.op.keeps_out or a.nbytes < _WORTH_FREEING:
+        return a
+    twin = Expr.__new__(Expr)
+    for setter, part in zip(_SETTERS, (a.op, a.args, a.params, a.shape, a.dtype, None, a.id), strict=True):
+        setter(twin, part)
+    return twin
+
+
+_WORTH_FREEING = 1 << 14  # bytes
 
 
 def explained(error: Exception, what: str, args: tuple) -> FadError:
     """NumPy's own error as one that shows the arguments and the user's line."""
-    kind = {IndexError: OutOfRangeError, ValueError: ShapeError}.get(type(error), DtypeError)
+    kind = (ShapeError if isinstance(error, ValueError) else OutOfRangeError if isinstance(error, IndexError)
+            else DtypeError)  # NumPy's AxisError is both of the first two, and is about a shape
     fix = ("make the shapes equal, or 1 along the axes to stretch; x[:, None] adds an axis" if "broadcast" in what
            else "check the arguments against NumPy's documentation of this function")
     return kind(what.strip(" .:"), got=", ".join(map(short, args)), fix=fix)

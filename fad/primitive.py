@@ -15,7 +15,7 @@ Rules are written in plain NumPy, so they run on arrays and on nodes alike.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fad.expr import Expr, bind
@@ -85,7 +85,9 @@ class Primitive:
     (shape, dtype); ``derivative`` the one fact above; ``batch(size, args, batched, **params)`` maps over axis 0
     of the batched arguments; ``flops(out, *avals, **params)`` counts operations; ``sample(rng, shape, dtype)``
     draws ``(args, params)`` for the laws in tests/; ``selects`` marks operations whose zeros in the cotangent
-    are structural, so that 0 times anything stays 0; ``kinks`` and ``source`` document it.
+    are structural, so that 0 times anything stays 0; ``keeps`` are the positions of the arguments whose values the
+    derivative reads (None: all) and ``keeps_out`` whether it reads the result's: other arrays are freed early;
+    ``kinks`` and ``source`` document it.
     """
 
     name: str
@@ -96,14 +98,17 @@ class Primitive:
     flops: Callable
     sample: Callable | None = None
     selects: bool = False
+    keeps: tuple | None = None
+    keeps_out: bool = True
     kinks: tuple[Kink, ...] = ()
     domains: tuple = ()
     source: str = ""
-    tags: frozenset = field(default_factory=frozenset)
 
     def __post_init__(self) -> None:
         if self.name in registry:
             raise ValueError(f"two primitives are called {self.name!r}")
+        if isinstance(self.derivative, Linear | Joint):
+            object.__setattr__(self, "keeps_out", False)  # a linear rule reads arguments only
         registry[self.name] = self
 
     def __call__(self, *args: Any, **params: Any) -> Any:

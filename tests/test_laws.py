@@ -196,13 +196,18 @@ VALUE_LAWS = (abstract_is_what_evaluate_gives, evaluate_leaves_its_arguments_alo
 
 # -- the tests --------------------------------------------------------------------------------------------------------
 
+def examples(n):
+    """n examples in the usual profile, more in a thorough one."""
+    return settings(max_examples=max(1, n * settings().max_examples // 50))
+
+
 seeds = st.integers(0, 2**31 - 1)
 real_dtypes = st.sampled_from([np.float64, np.float32])
 small = shapes(max_dims=3, max_side=3)
 
 
 @pytest.mark.parametrize("name", SAMPLED)
-@settings(max_examples=6)
+@examples(6)
 @given(seed=seeds, shape=small, dtype=real_dtypes)
 def test_values(name, seed, shape, dtype):
     for law in VALUE_LAWS:
@@ -210,7 +215,7 @@ def test_values(name, seed, shape, dtype):
 
 
 @pytest.mark.parametrize("name", sorted(set(SAMPLED) - REAL_ONLY))
-@settings(max_examples=3)
+@examples(3)
 @given(seed=seeds, shape=small, dtype=st.sampled_from([np.complex128, np.complex64]))
 def test_values_of_complex_arguments(name, seed, shape, dtype):
     for law in VALUE_LAWS:
@@ -218,7 +223,7 @@ def test_values_of_complex_arguments(name, seed, shape, dtype):
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
-@settings(max_examples=4)
+@examples(4)
 @given(seed=seeds, shape=small, dtype=real_dtypes)
 def test_derivatives(name, seed, shape, dtype):
     modes_are_transposes(OPS[name], np.random.default_rng(seed), shape, dtype)
@@ -229,7 +234,7 @@ def test_derivatives(name, seed, shape, dtype):
 
 
 @pytest.mark.parametrize("name", sorted(set(DIFFERENTIABLE) - REAL_ONLY))
-@settings(max_examples=2)
+@examples(2)
 @given(seed=seeds, shape=small, dtype=st.sampled_from([np.complex128, np.complex64]))
 def test_derivatives_by_complex_arguments(name, seed, shape, dtype):
     modes_are_transposes(OPS[name], np.random.default_rng(seed), shape, dtype)

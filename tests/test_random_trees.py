@@ -12,6 +12,11 @@ from fad.primitive import registry
 from fad.testing import OPERATIONS, GradientError, Program, Step, assert_close, check_grads, programs
 
 
+def examples(n):
+    """n examples in the usual profile, more in a thorough one."""
+    return settings(max_examples=max(1, n * settings().max_examples // 50))
+
+
 def close(a, b, eps):
     """Equal up to rounding on the scale of each array."""
     for x, y in zip(fad.tree.leaves(a), fad.tree.leaves(b), strict=True):
@@ -19,19 +24,19 @@ def close(a, b, eps):
         assert_close(x, np.asarray(y)[()], ulp=8, atol=1e3 * eps * max(scale, 1.0))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(programs())
 def test_derivatives_match_differences(program):
     check_grads(program.function, program.args)
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(programs(dtype=np.float32))
 def test_derivatives_of_float32_match_differences(program):
     check_grads(program.function, program.args, order=1)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(programs())
 def test_modes_agree(program):
     report = fad.compare_modes(program.function, *program.args, repeats=1)
@@ -43,7 +48,7 @@ def test_modes_agree(program):
     close(jacobians[2], jacobians[0], 2e-16)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(programs(max_steps=6))
 def test_the_four_hessians_agree(program):
     def total(x):
@@ -58,7 +63,7 @@ def test_the_four_hessians_agree(program):
     close(rows, rows.T.copy(), 2e-16)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(programs())
 def test_tracing_keeps_the_value(program):
     expected = np.asarray(program.function(*program.args))[()]
@@ -68,7 +73,7 @@ def test_tracing_keeps_the_value(program):
         assert str(traced).startswith("program = lambda")
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(programs(), st.sampled_from([1, 3]))
 def test_vmap_is_a_loop(program, size):
     batch = tuple(np.stack([x + 0.01 * k for k in range(size)]) for x in program.args)
@@ -77,7 +82,7 @@ def test_vmap_is_a_loop(program, size):
     close(together, alone, 2e-16)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(programs(max_steps=6))
 def test_vmap_and_grad_commute(program):
     def total(*xs):

@@ -198,9 +198,9 @@ max_pool_argmax = structural(
 sum_pool = structural(
     "sum_pool", _sum_pool, lambda x, **geometry: (_pool_abstract(x, **geometry), x.dtype),
     Linear((lambda ct, x, **geometry: sum_pool_grad(ct, input_shape=x.shape, **geometry),)),
-    flops=_pool_flops, sample=_sample_pool, batch=_sum_pool_batch)
+    flops=_pool_flops, sample=_sample_pool, batch=_sum_pool_batch, keeps=())
 sum_pool_grad = structural(
     "sum_pool_grad", _sum_pool_grad, lambda g, *, input_shape, **geometry: (input_shape, g.dtype),
     Linear((lambda ct, g, *, input_shape, **geometry: sum_pool(ct, **geometry),)),
     flops=lambda out, g, *, window, **geometry: prod(g.shape) * prod(window), sample=_sample_pool_grad,
-    batch=_sum_pool_grad_batch)
+    batch=_sum_pool_grad_batch, keeps=())

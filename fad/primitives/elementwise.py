@@ -21,15 +21,15 @@ ANY = (-3.0, 3.0)
 
 # -- arithmetic -------------------------------------------------------------------------------------
 
-add = elementwise("add", np.add, (1, 1), domains=(ANY, ANY))
-subtract = elementwise("subtract", np.subtract, (1, -1), domains=(ANY, ANY))
-multiply = elementwise("multiply", np.multiply, (lambda z, x, y: y, lambda z, x, y: x), domains=(ANY, ANY))
+add = elementwise("add", np.add, (1, 1), keeps=(), keeps_out=False, domains=(ANY, ANY))
+subtract = elementwise("subtract", np.subtract, (1, -1), keeps=(), keeps_out=False, domains=(ANY, ANY))
+multiply = elementwise("multiply", np.multiply, keeps_out=False, partials=(lambda z, x, y: y, lambda z, x, y: x), domains=(ANY, ANY))
 divide = elementwise("divide", np.true_divide, (lambda z, x, y: 1 / y, lambda z, x, y: -z / y), flops=4,
                      domains=(ANY, POSITIVE))
-negative = elementwise("negative", np.negative, (-1,))
-positive = elementwise("positive", np.positive, (1,))
+negative = elementwise("negative", np.negative, (-1,), keeps=(), keeps_out=False)
+positive = elementwise("positive", np.positive, (1,), keeps=(), keeps_out=False)
 reciprocal = elementwise("reciprocal", np.reciprocal, (lambda y, x: -y * y,), flops=4, domains=(POSITIVE,))
-square = elementwise("square", np.square, (lambda y, x: 2 * x,))
+square = elementwise("square", np.square, (lambda y, x: 2 * x,), keeps_out=False)
 
 
 def _power_by_base(z: Any, x: Any, y: Any) -> Any:
@@ -68,10 +68,10 @@ def _ratio(x: Any, norm: Any) -> Any:
 
 # -- exponentials and logarithms --------------------------------------------------------------------
 
-exp = elementwise("exp", np.exp, (lambda y, x: y,), flops=15)
+exp = elementwise("exp", np.exp, (lambda y, x: y,), flops=15, keeps=())
 exp2 = elementwise("exp2", np.exp2, (lambda y, x: 0.6931471805599453 * y,), flops=15)
 expm1 = elementwise("expm1", np.expm1, (lambda y, x: np.exp(x),), flops=18)
-log = elementwise("log", np.log, (lambda y, x: 1 / x,), flops=15, domains=(POSITIVE,))
+log = elementwise("log", np.log, (lambda y, x: 1 / x,), flops=15, domains=(POSITIVE,), keeps_out=False)
 log2 = elementwise("log2", np.log2, (lambda y, x: 1.4426950408889634 / x,), flops=15, domains=(POSITIVE,))
 log10 = elementwise("log10", np.log10, (lambda y, x: 0.4342944819032518 / x,), flops=15, domains=(POSITIVE,))
 log1p = elementwise("log1p", np.log1p, (lambda y, x: 1 / (1 + x),), flops=18, domains=((-0.7, 3.0),))
@@ -88,15 +88,15 @@ def _share(x: Any, total: Any, exponential: Any) -> Any:
     return np.where(x == -np.inf, 0, exponential(np.where(x == -np.inf, 0, x - total)))
 
 
-sqrt = elementwise("sqrt", np.sqrt, (lambda y, x: 0.5 / y,), flops=5, domains=(POSITIVE,),
+sqrt = elementwise("sqrt", np.sqrt, (lambda y, x: 0.5 / y,), flops=5, domains=(POSITIVE,), keeps=(),
                    kinks=(Kink("x = 0", "inf", "the one-sided limit; no subgradient exists"),))
 cbrt = elementwise("cbrt", np.cbrt, (lambda y, x: 1 / (3 * y * y),), flops=20, domains=(POSITIVE,),
                    kinks=(Kink("x = 0", "inf", "the limit"),))
 
 # -- trigonometric and hyperbolic functions -----------------------------------------------------------
 
-sin = elementwise("sin", np.sin, (lambda y, x: np.cos(x),), flops=18)
-cos = elementwise("cos", np.cos, (lambda y, x: -np.sin(x),), flops=18)
+sin = elementwise("sin", np.sin, (lambda y, x: np.cos(x),), flops=18, keeps_out=False)
+cos = elementwise("cos", np.cos, (lambda y, x: -np.sin(x),), flops=18, keeps_out=False)
 tan = elementwise("tan", np.tan, (lambda y, x: 1 + y * y,), flops=25, domains=((-1.2, 1.2),))
 arcsin = elementwise("arcsin", np.arcsin, (lambda y, x: 1 / np.sqrt((1 - x) * (1 + x)),), flops=25, domains=(UNIT,),
                      kinks=(Kink("x = -1, 1", "inf", "the one-sided limit"),))
@@ -107,7 +107,7 @@ arctan2 = elementwise("arctan2", np.arctan2, (lambda z, y, x: _over_square(x, y,
                       flops=30, domains=(ANY, POSITIVE), kinks=(Kink("x = y = 0", "0", "no derivative exists"),))
 sinh = elementwise("sinh", np.sinh, (lambda y, x: np.cosh(x),), flops=20)
 cosh = elementwise("cosh", np.cosh, (lambda y, x: np.sinh(x),), flops=20)
-tanh = elementwise("tanh", np.tanh, (lambda y, x: 1 - y * y,), flops=20)
+tanh = elementwise("tanh", np.tanh, (lambda y, x: 1 - y * y,), flops=20, keeps=())
 arcsinh = elementwise("arcsinh", np.arcsinh, (lambda y, x: 1 / np.sqrt(x * x + 1),), flops=25)
 arccosh = elementwise("arccosh", np.arccosh, (lambda y, x: 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)),), flops=25,
                       domains=((1.2, 4.0),), kinks=(Kink("x = 1", "inf", "the one-sided limit"),))
@@ -162,11 +162,11 @@ def _extremum(wins: Any) -> Partials:
 
 
 _TIES = (Kink("x = y", "1/2 each, or 0 where the other argument is not differentiated"),)
-maximum = elementwise("maximum", np.maximum, _extremum(lambda a, b: a > b), domains=(ANY, ANY), selects=True, kinks=_TIES)
-minimum = elementwise("minimum", np.minimum, _extremum(lambda a, b: a < b), domains=(ANY, ANY), selects=True, kinks=_TIES)
+maximum = elementwise("maximum", np.maximum, _extremum(lambda a, b: a > b), domains=(ANY, ANY), selects=True, kinks=_TIES, keeps_out=False)
+minimum = elementwise("minimum", np.minimum, _extremum(lambda a, b: a < b), domains=(ANY, ANY), selects=True, kinks=_TIES, keeps_out=False)
 _unless_nan = lambda wins: _extremum(lambda a, b: wins(a, b) | (np.isnan(b) & ~np.isnan(a)))
-fmax = elementwise("fmax", np.fmax, _unless_nan(lambda a, b: a > b), domains=(ANY, ANY), selects=True, kinks=_TIES)
-fmin = elementwise("fmin", np.fmin, _unless_nan(lambda a, b: a < b), domains=(ANY, ANY), selects=True, kinks=_TIES)
+fmax = elementwise("fmax", np.fmax, _unless_nan(lambda a, b: a > b), domains=(ANY, ANY), selects=True, kinks=_TIES, keeps_out=False)
+fmin = elementwise("fmin", np.fmin, _unless_nan(lambda a, b: a < b), domains=(ANY, ANY), selects=True, kinks=_TIES, keeps_out=False)
 heaviside = elementwise("heaviside", np.heaviside, (0, lambda z, x, y: (x == 0).astype(z.dtype)), domains=(ANY, ANY),
                         kinks=(Kink("x = 0", "0 for x", "a jump"),))
 
@@ -212,7 +212,7 @@ _TAKE_SECOND = lambda t, c, x, y: where(c, np.zeros((), t.dtype), t)
 select = elementwise(
     "where", _select,
     Linear((None, _TAKE_FIRST, _TAKE_SECOND), push=(None, _TAKE_FIRST, _TAKE_SECOND)),
-    domains=(), selects=True, dtype=lambda dtypes: _promoted(dtypes[1:]), kinks=(
+    domains=(), selects=True, keeps=(0,), dtype=lambda dtypes: _promoted(dtypes[1:]), kinks=(
         Kink("the edge of the condition", "that of the side taken", "NaN-safe: the other side contributes nothing"),),
     sample=lambda rng, shape, dtype: ((rng.random(shape) < 0.5, rng.normal(size=shape).astype(dtype),
                                        rng.normal(size=shape[1:]).astype(dtype)), {}))
@@ -254,7 +254,7 @@ def cast(x: Any, dtype: Any) -> Any:
     return x if dtype_of(x) == dtype else convert(x, dtype=np.dtype(dtype))
 
 
-convert = elementwise("astype", _astype, Linear((lambda ct, x, dtype: cast(ct, x.dtype),)), dtype=lambda dtypes, dtype: dtype,
+convert = elementwise("astype", _astype, Linear((lambda ct, x, dtype: cast(ct, x.dtype),)), keeps=(), dtype=lambda dtypes, dtype: dtype,
                       sample=lambda rng, shape, dtype: ((rng.normal(size=shape).astype(dtype),), {"dtype": np.dtype(np.float64)}))
 FUNCTIONS["astype"] = cast
 
@@ -272,4 +272,4 @@ real = elementwise("real", lambda x: np.real(x) + 0, Linear((lambda ct, x: _as_c
                    dtype=_half)
 imag = elementwise("imag", lambda x: np.imag(x) + 0, Linear((lambda ct, x: ct * -1j if np.dtype(x.dtype).kind == "c" else ct * 0,)),
                    dtype=_half)
-conj = elementwise("conjugate", np.conjugate, Linear((lambda ct, x: np.conj(ct),)))
+conj = elementwise("conjugate", np.conjugate, Linear((lambda ct, x: np.conj(ct),)), keeps=())

@@ -44,7 +44,7 @@ def _gather_batch(size: int, args: tuple, batched: tuple) -> Any:
 gather = structural(
     "gather", lambda x, *index: np.asarray(x)[index],
     lambda x, *index: (_index_shape(index) + x.shape[len(index) :], x.dtype),
-    Linear((lambda ct, x, *index: scatter_add(ct, *index, shape=x.shape),)), batch=_gather_batch, selects=True,
+    Linear((lambda ct, x, *index: scatter_add(ct, *index, shape=x.shape),)), batch=_gather_batch, selects=True, keeps=tuple(range(1, 64)),
     sample=lambda rng, shape, dtype: (_sample_index(rng, shape, dtype), {}))
 
 
@@ -81,7 +81,7 @@ def _scatter_add_batch(size: int, args: tuple, batched: tuple, *, shape: tuple) 
 
 scatter_add = structural(
     "scatter_add", _scatter_add, lambda values, *index, shape: (shape, values.dtype),
-    Linear((lambda ct, values, *index, shape: gather(ct, *index),)), batch=_scatter_add_batch,
+    Linear((lambda ct, values, *index, shape: gather(ct, *index),)), batch=_scatter_add_batch, keeps=tuple(range(1, 64)),
     flops=lambda out, values, *index, shape: prod(values.shape),
     sample=lambda rng, shape, dtype: ((rng.normal(size=(2, 2, *shape)).astype(dtype), rng.integers(0, 3, (2, 2))),
                                       {"shape": (3, *shape)}))

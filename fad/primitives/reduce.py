@@ -30,7 +30,7 @@ def _sum_transpose(ct: Any, x: Any, *, axes: tuple, keepdims: bool) -> Any:
     return np.broadcast_to(expand(ct, x, axes), x.shape)
 
 
-sum_ = reduction("sum", np.sum, Linear((_sum_transpose,)), dtype=_sum_dtype)
+sum_ = reduction("sum", np.sum, Linear((_sum_transpose,)), keeps=(), dtype=_sum_dtype)
 
 
 def _extremum_weight(out: Any, x: Any, axes: tuple) -> Any:
@@ -114,7 +114,8 @@ def _scan(name: str, function: Any, derivative: Any) -> Any:
         return (rng.uniform(-2, 2, shape).astype(dtype),), {"axis": int(rng.integers(len(shape)))}
 
     primitive = structural(name, lambda x, *, axis: function(x, axis=axis), lambda x, *, axis: (x.shape, _sum_dtype(x.dtype)),
-                           derivative, batch=batch, flops=lambda out, x, **params: _size(x.shape), sample=sample)
+                           derivative, batch=batch, flops=lambda out, x, **params: _size(x.shape), sample=sample,
+                           keeps=() if isinstance(derivative, Linear) else None)
     return primitive
 
 
