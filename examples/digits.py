@@ -1,7 +1,9 @@
 """A convolutional net that reads handwritten digits: scikit-learn's 1797 scans of 8 x 8 pixels.
 
     python examples/digits.py                  trains to at least 98 % on a held-out fifth, under two minutes
-    python examples/digits.py --quick          a few epochs, to see that everything runs
+    python examples/digits.py --quick          one epoch, to see that everything runs
+
+Net and settings were chosen by cross-validation within the other four fifths.
 
 Writes digits.png: the loss curve and the digits that the net got wrong. Exits with status 1 when a full run stays
 below 98 %.
@@ -23,6 +25,7 @@ from fad import losses, optim, random, train
 from fad.stax import BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool, Relu, serial
 
 GOAL = 0.98
+BATCH = 64
 
 net = serial(
     Conv(16), BatchNorm(), Relu,
@@ -41,6 +44,13 @@ def load_data():
         images, digits.target, test_size=0.2, stratify=digits.target, random_state=0
     )
     return (x, y), (x_test, y_test)
+
+
+def with_shifts(images, labels):
+    """The images and their copies moved by one pixel up, down, left and right: handwriting sits where it likes."""
+    padded = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    moved = [padded[:, i : i + 8, j : j + 8] for i, j in ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))]
+    return np.concatenate(moved), np.tile(labels, len(moved))
 
 
 def draw(result, images, labels, predicted, path):
@@ -76,21 +86,24 @@ def draw(result, images, labels, predicted, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="three epochs and no demand on the accuracy")
+    parser.add_argument("--quick", action="store_true", help="one epoch and no demand on the accuracy")
     parser.add_argument("--out", type=Path, default=Path(), help="folder for digits.png")
     options = parser.parse_args()
 
     data, held_out = load_data()
+    data = with_shifts(*data)
+    epochs = 1 if options.quick else options.epochs
+    steps = epochs * -(-len(data[0]) // BATCH)
     result = train.fit(
         net,
         losses.cross_entropy,
-        optim.adam(2e-3),
+        optim.adam(lambda step: 1.5e-3 * (1 + np.cos(np.pi * step / steps))),  # from 0.003 down to 0
         data,
         key=random.key(options.seed),
-        epochs=3 if options.quick else options.epochs,
-        batch_size=64,
+        epochs=epochs,
+        batch_size=BATCH,
         validation=held_out,
     )
     images, labels = held_out

@@ -338,3 +338,18 @@ def test_a_perturbed_heaviside_is_caught():
     (fact,) = (fact for what, fact in perturbations(op) if what == "rules[1]")
     with derivative_of(op, fact), pytest.raises(GradientError):
         check_grads(at_the_jump, (np.ones(3),))
+
+
+@pytest.mark.parametrize("factor", [1.0, FACTOR])
+def test_the_primitives_without_samples(factor):
+    """`alias` is met by the outer of two nested transformations; `nextafter` moves with its first argument."""
+    right = OPS["alias"].derivative
+    off = Linear(tuple(lambda ct, x: ct * factor for _ in right.transpose), push=(lambda t, x: t * factor,))
+    nested = lambda x: fad.grad(lambda y: np.tanh(y) * np.sin(x))(x)
+    t = np.tanh(0.5)
+    wanted = (1 - t * t) * (np.cos(0.5) - 2 * t * np.sin(0.5))
+    with derivative_of(OPS["alias"], off):
+        for found in (fad.grad(nested)(0.5), fad.jvp(nested, (0.5,), (1.0,))[1]):
+            assert (abs(found - wanted) < 1e-12) == (factor == 1.0)
+    assert fad.grad(np.nextafter, (0, 1))(1.0, 2.0) == (1.0, 0.0)
+    assert fad.jvp(np.nextafter, (1.0, 2.0), (3.0, 5.0))[1] == 3.0

@@ -215,7 +215,7 @@ def test_residuals_are_freed_during_the_sweep():
 
 
 def test_arrays_differentiated_inside_other_traces_are_constants_there():
-    inner = lambda x: fad.grad(lambda w: np.sum(w * w * x))(X)  # noqa: E731
+    inner = lambda x: fad.grad(lambda w: np.sum(w * w * x))(X)
     assert np.allclose(fad.vmap(inner)(np.ones((2, 3))), np.stack([2 * X, 2 * X]))
     assert np.allclose(fad.trace(inner)(np.ones(3))(np.ones(3)), 2 * X)
     assert np.allclose(fad.jacobian(inner)(np.ones(3)), np.diag(2 * X))

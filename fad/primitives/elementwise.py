@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fad.expr import FUNCTIONS, UFUNCS
-from fad.primitive import Jvp, Kink, Linear, Partials
+from fad.primitive import Jvp, Kink, Linear, Partials, Primitive
 from fad.primitives.families import dtype_of, elementwise
 
 POSITIVE = (0.2, 3.0)
@@ -23,7 +23,7 @@ ANY = (-3.0, 3.0)
 
 add = elementwise("add", np.add, (1, 1), keeps=(), keeps_out=False, domains=(ANY, ANY))
 subtract = elementwise("subtract", np.subtract, (1, -1), keeps=(), keeps_out=False, domains=(ANY, ANY))
-multiply = elementwise("multiply", np.multiply, keeps_out=False, partials=(lambda z, x, y: y, lambda z, x, y: x), domains=(ANY, ANY))
+multiply = elementwise("multiply", np.multiply, (lambda z, x, y: y, lambda z, x, y: x), domains=(ANY, ANY), keeps_out=False)
 divide = elementwise("divide", np.true_divide, (lambda z, x, y: 1 / y, lambda z, x, y: -z / y), flops=4,
                      domains=(ANY, POSITIVE))
 negative = elementwise("negative", np.negative, (-1,), keeps=(), keeps_out=False)
@@ -161,12 +161,17 @@ def _extremum(wins: Any) -> Partials:
     return Partials((), ties)
 
 
-_TIES = (Kink("x = y", "1/2 each, or 0 where the other argument is not differentiated"),)
-maximum = elementwise("maximum", np.maximum, _extremum(lambda a, b: a > b), domains=(ANY, ANY), selects=True, kinks=_TIES, keeps_out=False)
-minimum = elementwise("minimum", np.minimum, _extremum(lambda a, b: a < b), domains=(ANY, ANY), selects=True, kinks=_TIES, keeps_out=False)
-_unless_nan = lambda wins: _extremum(lambda a, b: wins(a, b) | (np.isnan(b) & ~np.isnan(a)))
-fmax = elementwise("fmax", np.fmax, _unless_nan(lambda a, b: a > b), domains=(ANY, ANY), selects=True, kinks=_TIES, keeps_out=False)
-fmin = elementwise("fmin", np.fmin, _unless_nan(lambda a, b: a < b), domains=(ANY, ANY), selects=True, kinks=_TIES, keeps_out=False)
+def _choice(ufunc: np.ufunc, wins: Any) -> Primitive:
+    tie = Kink("x = y", "1/2 each, or 0 where the other argument is not differentiated")
+    return elementwise(ufunc.__name__, ufunc, _extremum(wins), domains=(ANY, ANY), selects=True, kinks=(tie,), keeps_out=False)
+
+
+def _unless_nan(wins: Any) -> Any:
+    return lambda a, b: wins(a, b) | (np.isnan(b) & ~np.isnan(a))
+
+
+maximum, minimum = _choice(np.maximum, np.greater), _choice(np.minimum, np.less)
+fmax, fmin = _choice(np.fmax, _unless_nan(np.greater)), _choice(np.fmin, _unless_nan(np.less))
 heaviside = elementwise("heaviside", np.heaviside, (0, lambda z, x, y: (x == 0).astype(z.dtype)), domains=(ANY, ANY),
                         kinks=(Kink("x = 0", "0 for x", "a jump"),))
 
@@ -254,7 +259,8 @@ def cast(x: Any, dtype: Any) -> Any:
     return x if dtype_of(x) == dtype else convert(x, dtype=np.dtype(dtype))
 
 
-convert = elementwise("astype", _astype, Linear((lambda ct, x, dtype: cast(ct, x.dtype),)), keeps=(), dtype=lambda dtypes, dtype: dtype,
+convert = elementwise("astype", _astype, Linear((lambda ct, x, dtype: cast(ct, x.dtype),)), keeps=(),
+                      dtype=lambda dtypes, dtype: dtype,
                       sample=lambda rng, shape, dtype: ((rng.normal(size=shape).astype(dtype),), {"dtype": np.dtype(np.float64)}))
 FUNCTIONS["astype"] = cast
 
@@ -268,7 +274,8 @@ def _as_complex(x: Any) -> Any:
 
 
 # copies: np.real and np.imag give views
-real = elementwise("real", lambda x: np.real(x) + 0, Linear((lambda ct, x: _as_complex(ct) if np.dtype(x.dtype).kind == "c" else ct,)),
+real = elementwise("real", lambda x: np.real(x) + 0,
+                   Linear((lambda ct, x: _as_complex(ct) if np.dtype(x.dtype).kind == "c" else ct,)),
                    dtype=_half)
 imag = elementwise("imag", lambda x: np.imag(x) + 0, Linear((lambda ct, x: ct * -1j if np.dtype(x.dtype).kind == "c" else ct * 0,)),
                    dtype=_half)
