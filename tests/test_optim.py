@@ -161,3 +161,17 @@ def test_wrong_trees_are_named():
         optimizer.update({"v": np.ones(2)}, optimizer.init({"w": np.ones(2)}), {"w": np.ones(2)})
     with pytest.raises(TreeError, match="3 parts for 2 links"):
         optimizer.update(np.ones(2), ((), (), ()), np.ones(2))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_update_runs_on_symbols(name):
+    """A traced step holds for every step number: state, the count included, is an input of the Function."""
+    optimizer = OPTIMIZERS[name]
+    params, grads = {"w": np.ones(3, np.float32)}, {"w": np.array([0.3, -0.2, 0.1], np.float32)}
+    state = optimizer.init(params)
+    traced = fad.trace(optimizer.update)(grads, state, params)
+    for _ in range(3):
+        by_trace = traced(grads, state, params)[0]
+        updates, state = optimizer.update(grads, state, params)
+        assert by_trace["w"].dtype == np.float32
+        np.testing.assert_allclose(by_trace["w"], updates["w"], rtol=1e-6)
