@@ -183,13 +183,15 @@ def own(results: list, inputs: Any = ()) -> list:
     seen = {id(x) for x in inputs}
     owned = []
     for y in results:
-        if isinstance(y, np.ndarray):
+        if isinstance(y, np.generic):
+            pass
+        elif isinstance(y, np.ndarray):
             if y.ndim == 0:
                 y = y[()]
             elif y.base is not None or not y.flags.writeable or id(y) in seen:
                 y = y.copy()
             seen.add(id(y))
-        elif not isinstance(y, Expr | np.generic):
+        elif not isinstance(y, Expr):
             y = np.asarray(y)[()]
         owned.append(y)
     return owned

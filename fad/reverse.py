@@ -47,7 +47,7 @@ def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list, m
             args = tuple([primal(a, plain) for a in node.args])
             found = pull(node.op, bar, positions, masked, primal(node, plain), args, node.params)
             masked = masked or node.op.selects
-            for i, ct in zip(positions, found, strict=True):
+            for i, ct in zip(positions, found):
                 if ct is not None:
                     bars.add(node.args[i], ct, masked)
             del bar, args, found

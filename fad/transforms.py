@@ -357,23 +357,16 @@ def _value_and_grad(f: Callable, argnums: int | tuple, has_aux: bool) -> Callabl
         inner, close = open_positions(opened, args, positions)
         y, aux = _split_aux(opened.call(*inner, **kwargs), has_aux)
         _check_scalar(y, f)
-        plain = True
-        value = y
-        if isinstance(y, Expr):
-            outputs = [y]
-            graph = opened.graph(outputs)
-            plain = graph.plain
-            aux = _released(opened, aux, plain) if has_aux else None
-            value = y.value if plain and y.value is not None else y
-            one = y.dtype.type(1)
-            del y
-            bars = cotangents_of(graph, opened.inputs, outputs, [one])
-        else:
-            bars = [None] * len(opened.inputs)
+        outputs = [y if isinstance(y, Expr) else Const(y)]
+        graph = opened.graph(outputs)
+        plain = graph.plain
+        aux = _released(opened, aux, plain) if has_aux else None
+        (value,) = _finish(outputs, plain)
+        one = outputs[0].dtype.type(1)
+        del y  # the sweep frees the tree as it goes
+        bars = cotangents_of(graph, opened.inputs, outputs, [one])
         opened.live = not plain
-        bars = [_zeros(x) if bar is None else bar for x, bar in zip(opened.inputs, bars, strict=True)]
-        gradients = close(_finish(bars, plain))
-        value = own([value])[0]
+        gradients = close(_finish([_zeros(x) if bar is None else bar for x, bar in zip(opened.inputs, bars)], plain))
         return ((value, aux) if has_aux else value), (gradients[0] if isinstance(argnums, int) else gradients)
 
     return differentiated

@@ -12,7 +12,7 @@ import contextlib
 import os
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
@@ -81,10 +81,25 @@ def start_pool() -> None:
         config: Any = numba.config
         if config.THREADING_LAYER == "default" and "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
             config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
-        numba.set_num_threads(numba.get_num_threads())
+        with _short_spin():
+            numba.set_num_threads(numba.get_num_threads())
         if numba.threading_layer() == "workqueue":
             _launch_guard = threading.Lock()
         _started = True
+
+
+@contextlib.contextmanager
+def _short_spin() -> Iterator[None]:
+    """GNU OpenMP's waiting threads spin for milliseconds before they sleep, which takes the cores from BLAS's pool and
+    from other processes. It reads its settings once, when it is loaded: ask for a short spin, unless the user chose."""
+    if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = "1000"
+    try:
+        yield
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
 
 
 def _pool_is_running() -> bool:
