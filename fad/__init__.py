@@ -9,6 +9,7 @@ from fad import tree
 from fad.batch import vmap
 from fad.expr import Const, Expr, Var
 from fad.function import Function
+from fad.jit import jit
 from fad.modes import ModeReport, compare_modes
 from fad.numpy.at import at
 from fad.trace import value
@@ -46,5 +47,5 @@ def __dir__() -> list[str]:
 
 
 __all__ = ["Const", "Expr", "Function", "ModeReport", "Var", "at", "compare_modes", "grad", "hessian", "hvp", "jacfwd",
-           "jacobian", "jacrev", "jvp", "linearize", "stop_gradient", "trace", "tree", "value", "value_and_grad", "var",
+           "jacobian", "jacrev", "jit", "jvp", "linearize", "stop_gradient", "trace", "tree", "value", "value_and_grad", "var",
            "vjp", "vmap"]

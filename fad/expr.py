@@ -315,20 +315,23 @@ _NO_PARAMS: dict = {}
 class Var(Expr):
     """An input of a tree. Inside a transformation it carries the value of the argument it stands for;
     where that argument is itself a node, the Var is an alias of it (``args == (node,)``), which is what
-    keeps nested derivatives apart."""
+    keeps nested derivatives apart. ``weak`` is the Python type of a number it stands for: such a Var promotes
+    as the number would, and does not widen a float32 array."""
 
-    __slots__ = ("name", "trace")
+    __slots__ = ("name", "trace", "weak")
     name: str
     trace: Any
+    weak: type | None
 
     def __init__(self, name: str, shape: tuple, dtype: Any, value: Any = None, op: Any = None, of: tuple = (),
-                 trace: Any = None):
+                 trace: Any = None, weak: type | None = None):
         super().__init__(op, of, _NO_PARAMS, shape, dtype, value)
         _set_name(self, name)
         _set_trace(self, trace)
+        _set_weak(self, weak)
 
 
-_set_name, _set_trace = (vars(Var)[name].__set__ for name in Var.__slots__)
+_set_name, _set_trace, _set_weak = (vars(Var)[name].__set__ for name in Var.__slots__)
 
 
 class Const(Expr):

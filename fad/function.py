@@ -94,6 +94,12 @@ class Function:
         return [n for n in found if n.op is not None and not isinstance(n, Var)]
 
     @property
+    def constants(self) -> list[Expr]:
+        """The constant arrays that are nodes."""
+        found = reachable(list(self.outputs), stop={x.id for x in self.inputs})[0]
+        return [n for n in found if n.op is None and not isinstance(n, Var)]
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of one call, as the records count them."""
         return sum(n.op.flops(n, *n.args, **n.params) for n in self.nodes)
@@ -118,7 +124,7 @@ class Function:
             template, steps, outs = self.plan
             n = len(self.inputs)
             body = tuple((op.name, tuple(refs), freeze(params), slot) for op, refs, params, slot, _ in steps)
-            content = (tuple((x.shape, x.dtype.str) for x in self.inputs), tuple(freeze(c) for c in template[n:]), body, outs,
+            content = (tuple((x.shape, x.dtype.str, x.weak) for x in self.inputs), tuple(freeze(c) for c in template[n:]), body, outs,
                        self.in_tree, self.out_tree)
             object.__setattr__(self, "_key", (hash(content), content))
         return self._key
@@ -131,7 +137,7 @@ class Function:
 
     def __reduce__(self) -> tuple:
         template, steps, outs = self.plan
-        inputs = [(x.name, x.shape, x.dtype) for x in self.inputs]
+        inputs = [(x.name, x.shape, x.dtype, x.weak) for x in self.inputs]
         avals = _slot_avals(self)
         flat = [(op.name, tuple(refs), params, slot, *avals[slot]) for op, refs, params, slot, _ in steps]
         return _rebuild, (self.name, inputs, template[len(inputs) :], flat, outs, self.in_tree, self.out_tree)
@@ -163,6 +169,8 @@ class Function:
 def _checked(name: str, leaf: Any, var: Var) -> Any:
     if not isinstance(leaf, Expr | np.ndarray | np.generic):
         try:
+            if type(leaf) is var.weak:
+                return leaf
             leaf = np.asarray(leaf, var.dtype) if type(leaf) in (int, float, complex, bool) else np.asarray(leaf)
         except (TypeError, ValueError):
             raise DtypeError(f"{name}: not an array", got=short(leaf), rule=f"it takes {short(var)}",
@@ -266,7 +274,7 @@ def freeze(x: Any) -> Any:
 
 def _rebuild(name: str, inputs: list, constants: list, steps: list, outs: tuple, in_tree: Any, out_tree: Any) -> Function:
     """The Function that was pickled."""
-    variables = [Var(n, shape, dtype) for n, shape, dtype in inputs]
+    variables = [Var(n, shape, dtype, weak=weak) for n, shape, dtype, weak in inputs]
     env: list = [*variables, *constants]
     for op, refs, params, slot, shape, dtype in steps:
         env[slot] = Expr(registry[op], tuple(env[r] for r in refs), params, shape, dtype, None)

@@ -78,9 +78,9 @@ class Trace:
             var = Var(name, leaf.shape, leaf.dtype, leaf, trace=self)
         return self._keep(var)
 
-    def symbol(self, shape: tuple, dtype: Any, name: str = "x") -> Var:
-        """A fresh Var without a value."""
-        return self._keep(Var(name, tuple(shape), np.dtype(dtype), trace=self))
+    def symbol(self, shape: tuple, dtype: Any, name: str = "x", weak: type | None = None) -> Var:
+        """A fresh Var without a value; ``weak`` is the Python type where it stands for a number."""
+        return self._keep(Var(name, tuple(shape), np.dtype(dtype), trace=self, weak=weak))
 
     def _keep(self, var: Var) -> Var:
         if self.start is None:

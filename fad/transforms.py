@@ -71,9 +71,10 @@ def _traced(f: Callable, args: tuple, names: list[str], concrete: bool = False) 
 
 
 def _input(opened: Trace, x: Any, name: str, concrete: bool) -> Var:
+    weak = type(x) if type(x) in (bool, int, float, complex) else None
     x = x if isinstance(x, Expr) else Const(x)
     if not concrete:
-        return opened.symbol(x.shape, x.dtype, name)
+        return opened.symbol(x.shape, x.dtype, name, weak)
     return opened.var(x if x.op is not None or isinstance(x, Var) else x.value, name)
 
 
@@ -95,6 +96,8 @@ def _lifts(transform: Callable) -> Callable:
 
     @functools.wraps(transform)
     def lifted(f: Callable, *args: Any, **kwargs: Any) -> Callable:
+        if hasattr(type(f), "transformed"):  # of a jitted function: its transformation, jitted
+            return f.transformed(lambda g: transform(g, *args, **kwargs), transform.__name__)
         if not callable(f):
             raise DtypeError(f"{transform.__name__}: not a function", got=short(f), rule="the first argument is the function",
                              fix=f"fad.{transform.__name__}(f)(x)")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.expr import UFUNCS, Expr
+from fad.expr import UFUNCS, Expr, Var
 from fad.primitive import Jvp, Linear, Partials, Primitive, Weights
 
 __all__ = ["elementwise", "reduction", "structural", "shape_of", "dtype_of", "axes_tuple", "batch_by_loop", "front"]
@@ -23,7 +23,9 @@ def shape_of(x: Any) -> tuple:
 
 
 def dtype_of(x: Any) -> Any:
-    """dtype of a node or array; the Python type of a Python scalar, which promotes weakly."""
+    """dtype of a node or array; the Python type of a Python scalar, or of a Var for one, which promote weakly."""
+    if type(x) is Var and x.weak is not None:
+        return x.weak
     dtype = getattr(x, "dtype", None)
     return type(x) if dtype is None else dtype
 

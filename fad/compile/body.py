@@ -1,0 +1,267 @@
+"""Bodies: what a loop nest does at one index, as a list of instructions on elements.
+
+Values are *pulled*: a root asks its operands for their value at the index where it needs them, through views and down to
+loads. Where an embed or a concatenation is met whose answer depends on the index, the nest is cut there into boxes, and
+within a box there is nothing to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from fad.compile import index as ix
+from fad.compile.fuse import REDUCTIONS, Nest, Partition, is_view
+from fad.compile.scalar import lower
+from fad.expr import Const, Expr, Var
+from fad.primitive import registry
+
+__all__ = ["Access", "Body", "Instruction", "bodies"]
+
+
+@dataclass(frozen=True)
+class Access:
+    """Elements of a buffer, ``offset + sum(strides * index)`` in elements."""
+
+    buffer: int  # the id of the node whose memory it is
+    offset: int
+    strides: tuple
+    dtype: np.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """``load``: from `access`. ``number``: `value`. Otherwise `function` of the values `args`, converted to `dtypes`."""
+
+    name: str
+    dtype: np.dtype
+    args: tuple = ()
+    dtypes: tuple = ()
+    function: Callable | None = None
+    access: Access | None = None
+    value: Any = None
+    cost: float = 0.0
+
+
+@dataclass
+class Body:
+    """Instructions for every index in a box, with the values that are stored and those that are folded."""
+
+    box: tuple  # (begin, end) of every axis
+    reduced: tuple
+    instructions: list[Instruction] = field(default_factory=list)
+    stores: list[tuple[Access, int]] = field(default_factory=list)
+    folds: list[tuple[str, Access, int]] = field(default_factory=list)  # (reduction, where it goes, value)
+
+    @property
+    def cost(self) -> float:
+        """Operations at one index."""
+        return sum([i.cost for i in self.instructions])
+
+
+class _Cut(Exception):
+    """A box must be cut at a position of an axis."""
+
+    def __init__(self, axis: int, position: int):
+        self.axis, self.position = axis, position
+
+
+def bodies(nest: Nest, parts: Partition, done: set[int]) -> list[Body]:
+    """The boxes of a nest; ``done`` are the stored nodes that earlier steps have written."""
+    boxes = [tuple((0, s) for s in nest.domain)]
+    found = []
+    while boxes:
+        box = boxes.pop()
+        try:
+            found.append(_Puller(nest, parts, done, box).body())
+        except _Cut as cut:
+            begin, end = box[cut.axis]
+            for half in ((cut.position, end), (begin, cut.position)):
+                boxes.append((*box[: cut.axis], half, *box[cut.axis + 1 :]))
+    return found
+
+
+class _Puller:
+    """The instructions of one box so far, by node and map."""
+
+    def __init__(self, nest: Nest, parts: Partition, done: set[int], box: tuple):
+        self.nest, self.parts, self.done, self.box = nest, parts, done, box
+        self.memo: dict[tuple, int] = {}
+        self.seen: dict[Any, int] = {}  # instructions, by their content
+        self.out = Body(box, nest.reduced)
+
+    def body(self) -> Body:
+        nest, rank = self.nest, len(self.nest.domain)
+        every = ix.identity(nest.domain)
+        for root in nest.roots:
+            if nest.reduced and root.op.name in REDUCTIONS and root.args[0].shape == nest.domain and root.id not in self.parts.inline:
+                value = self.pull(root.args[0], every)
+                value = self.converted(value, root.args[0].dtype, root.dtype)
+                kept = [a for a in range(rank) if a not in nest.reduced]
+                strides = [0] * rank
+                for a, s in zip(kept, ix.strides_of(tuple(nest.domain[a] for a in kept)), strict=True):
+                    strides[a] = s
+                self.out.folds.append((root.op.name, Access(root.id, 0, tuple(strides), root.dtype), value))
+            else:
+                value = self.pull(root, every)
+                _, strides = ix.address(every, ix.strides_of(root.shape), rank)
+                self.out.stores.append((Access(root.id, 0, strides, root.dtype), value))
+        return self.out
+
+    def pull(self, node: Expr, index: ix.Map) -> int:
+        """The instruction that gives the node's value at an index."""
+        stack = [(node, index)]
+        children: dict[tuple, list] = {}
+        memo = self.memo
+        while stack:
+            top = stack[-1]
+            key = (top[0].id, top[1])
+            if key in memo:
+                stack.pop()
+                continue
+            if key not in children:
+                children[key] = self.operands(*top)
+                missing = [c for c in children[key] if isinstance(c, tuple) and (c[0].id, c[1]) not in memo]
+                if missing:
+                    stack += missing
+                    continue
+            stack.pop()
+            values = [memo[c[0].id, c[1]] if isinstance(c, tuple) else c for c in children.pop(key)]
+            memo[key] = self.make(*top, values)
+        return memo[node.id, index]
+
+    def is_memory(self, node: Expr) -> bool:
+        base = self.parts.alias.get(node.id, node)
+        return base.op is None or isinstance(base, Var) or base.id in self.done
+
+    def operands(self, node: Expr, index: ix.Map) -> list:
+        """(node, map) of what a node's value is made from; numbers as they are."""
+        if self.is_memory(node):
+            return []
+        if is_view(node):
+            return [(node.args[0], ix.through(node, index))] if isinstance(node.args[0], Expr) else [node.args[0]]
+        if node.op.name == "embed":
+            inner = self.inside(node, index)
+            return [] if inner is None else [(node.args[0], inner)]
+        if node.op.name == "concatenate":
+            return [self.piece(node, index)]
+        if node.op.name in REDUCTIONS:
+            return self.unrolled(node, index)
+        return [(a, ix.broadcast(index, a.shape, node.shape)) if isinstance(a, Expr) else a for a in node.args]
+
+    def unrolled(self, node: Expr, index: ix.Map) -> list:
+        """The operand at every index that a small reduction runs over."""
+        x, axes = node.args[0], node.params["axes"]
+        kept = iter(index if not node.params["keepdims"] else [e for a, e in enumerate(index) if a not in axes])
+        pattern = [None if a in axes else next(kept) for a in range(len(x.shape))]
+        found = []
+        for picks in product(*(range(x.shape[a]) for a in axes)):
+            pick = iter(picks)
+            found.append((x, tuple((ix.CONSTANT, 0, next(pick)) if e is None else e for e in pattern)))
+        return found
+
+    # -- boxes -----------------------------------------------------------------------------------------------
+
+    def position(self, entry: tuple, begin: int, end: int) -> int:
+        """-1, 0, 1 where an index lies before, within or behind [begin, end) all over the box; cuts the box otherwise."""
+        axis, step, start = entry
+        if axis == ix.CONSTANT:
+            first = last = start
+        else:
+            lo, hi = self.box[axis]
+            first, last = sorted((start + step * lo, start + step * (hi - 1)))
+        if last < begin:
+            return -1
+        if first >= end:
+            return 1
+        for edge in (begin, end):
+            if first < edge <= last:
+                at = -((start - edge) // step) if step > 0 else (edge - start) // step + 1
+                raise _Cut(axis, at)
+        return 0
+
+    def inside(self, node: Expr, index: ix.Map) -> ix.Map | None:
+        """The map of what was embedded, None where the box lies outside."""
+        x = node.args[0]
+        inner: list = [(ix.CONSTANT, 0, 0)] * len(x.shape)
+        for k, (axis, _, start) in enumerate(ix.basic_index(node.params["index"], node.shape)):
+            extent = 1 if axis == ix.CONSTANT else x.shape[axis]
+            if self.position(index[k], start, start + extent):
+                return None
+            if axis != ix.CONSTANT:
+                source, step, offset = index[k]
+                inner[axis] = (source, step, offset - start)
+        return tuple(inner)
+
+    def piece(self, node: Expr, index: ix.Map) -> tuple:
+        """The operand of a concatenation in which the box lies, and its map."""
+        axis, offset = node.params["axis"], 0
+        for x in node.args:
+            if x.shape[axis] and self.position(index[axis], offset, offset + x.shape[axis]) == 0:
+                source, step, start = index[axis]
+                return x, (*index[:axis], (source, step, start - offset), *index[axis + 1 :])
+            offset += x.shape[axis]
+        raise AssertionError("an index outside the concatenation")
+
+    # -- instructions --------------------------------------------------------------------------------------------
+
+    def add(self, key: Any, instruction: Callable[[], Instruction]) -> int:
+        at = self.seen.get(key)
+        if at is None:
+            at = self.seen[key] = len(self.out.instructions)
+            self.out.instructions.append(instruction())
+        return at
+
+    def number(self, value: Any, dtype: Any) -> int:
+        dtype = np.dtype(dtype)
+        value = np.asarray(value).astype(dtype).reshape(-1)[0]
+        return self.add(("number", dtype.str, value.tobytes()), lambda: Instruction("number", dtype, value=value))
+
+    def load(self, node: Expr, index: ix.Map) -> int:
+        base = self.parts.alias.get(node.id, node)
+        if isinstance(base, Const) and base.size == 1:
+            return self.number(base.value, base.dtype)
+        access = Access(base.id, *ix.address(index, ix.strides_of(node.shape), len(self.box)), node.dtype)
+        return self.add(("load", access), lambda: Instruction("load", node.dtype, access=access, cost=1))
+
+    def converted(self, value: int, old: Any, new: Any) -> int:
+        if old == new:
+            return value
+        return self.add(("astype", value, new.str), lambda: Instruction("astype", new, (value,), (np.dtype(old),), lambda x: x, cost=1))
+
+    def make(self, node: Expr, index: ix.Map, values: list) -> int:
+        """The instruction for a node whose operands are there."""
+        if self.is_memory(node):
+            return self.load(node, index)
+        if is_view(node) or node.op.name == "concatenate":
+            return values[0] if isinstance(node.args[0], Expr) else self.number(values[0], node.dtype)
+        if node.op.name == "embed":
+            return values[0] if values else self.number(0, node.dtype)
+        if node.op.name in REDUCTIONS:
+            return self.folded(node, values)
+        function, dtypes = lower(node.op, node.args, node.dtype)
+        args = [v if isinstance(a, Expr) else self.number(v, d) for a, v, d in zip(node.args, values, dtypes, strict=True)]
+        have = tuple(np.dtype(a.dtype) if isinstance(a, Expr) else d for a, d in zip(node.args, dtypes, strict=True))
+        cost = node.op.flops(node, *node.args, **node.params) / max(node.size, 1)
+        if node.op.name == "astype":
+            return self.converted(args[0], have[0], node.dtype)
+        args = [self.converted(a, h, d) for a, h, d in zip(args, have, dtypes, strict=True)]
+        return self.add((node.op.name, *args, node.dtype.str), lambda: Instruction(
+            node.op.name, node.dtype, tuple(args), dtypes, function, cost=cost))
+
+    def folded(self, node: Expr, values: list) -> int:
+        """A small reduction as a balanced tree."""
+        combine = registry[{"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum", "any": "bitwise_or",
+                            "all": "bitwise_and"}[node.op.name]]
+        dtype = node.dtype
+        values = [self.converted(v, node.args[0].dtype, dtype) for v in values]
+        function, dtypes = lower(combine, (np.empty(1, dtype),) * 2, dtype)
+        while len(values) > 1:
+            pairs = [self.add((combine.name, a, b, dtype.str), lambda a=a, b=b: Instruction(
+                combine.name, dtype, (a, b), dtypes, function, cost=1)) for a, b in zip(values[::2], values[1::2], strict=False)]
+            values = pairs + values[len(values) // 2 * 2 :]
+        return values[0]

@@ -1,0 +1,383 @@
+"""Emit: loop nests as LLVM IR.
+
+The axes of a box are merged where memory allows, ordered so that kept axes come first, and one of them is run in
+vectors; what does not fill a vector is written once more with fewer lanes. Long reductions are cut into blocks whose
+partial results are reduced by a second nest, so that rounding errors grow as in NumPy's pairwise sums and the result
+does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fad.compile.body import Access, Body, Instruction
+from fad.compile.ir import Block, Module, Value, call, constant, literal, typed, where, write
+from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
+
+__all__ = ["Loops", "arrange", "mapped", "permuted", "split_axis", "write_function"]
+
+FOLDS = {"sum": lambda a, b: a + b, "prod": lambda a, b: a * b, "max": maximum, "min": minimum,
+         "any": lambda a, b: a | b, "all": lambda a, b: a & b}
+
+
+@dataclass
+class Loops:
+    """A body with loops: extents, which are reduced, the last one in vectors. ``outer`` of them are shared among threads."""
+
+    body: Body
+    extents: list[int]
+    reduced: list[bool]
+    vector: int  # the axis that runs in vectors
+    lanes: int
+    outer: int = 0
+
+    @property
+    def work(self) -> float:
+        """Operations of the whole nest."""
+        return prod(self.extents) * (self.body.cost + len(self.body.stores))
+
+    @property
+    def pieces(self) -> int:
+        """Iterations of the outer loops together."""
+        return prod(self.extents[: self.outer])
+
+
+# -- arranging loops ------------------------------------------------------------------------------------------------------
+
+
+def accesses(body: Body) -> list[Access]:
+    """Every memory access of a body."""
+    return ([i.access for i in body.instructions if i.access] + [a for a, _ in body.stores] + [a for _, a, _ in body.folds])
+
+
+def mapped(body: Body, change: Any) -> Body:
+    """The body with another address for every access."""
+    return replace(body, instructions=[replace(i, access=change(i.access)) if i.access else i for i in body.instructions],
+                   stores=[(change(a), v) for a, v in body.stores], folds=[(name, change(a), v) for name, a, v in body.folds])
+
+
+def arrange(body: Body, vector_bytes: int) -> Loops:
+    """Loops for a body."""
+    extents = [hi - lo for lo, hi in body.box]
+    reduced = [a in body.reduced for a in range(len(extents))]
+    starts = [lo for lo, _ in body.box]
+    body = mapped(body, lambda a: replace(a, offset=a.offset + sum(map(int.__mul__, starts, a.strides))))
+    body, extents, reduced = merge(body, extents, reduced)
+    lanes = lanes_of(body, vector_bytes)
+    vector = best_axis(body, extents, lanes)
+    order = sorted(range(len(extents)), key=lambda a: (reduced[a], a == vector, a))  # kept axes outside
+    body, extents, reduced = permute(body, extents, reduced, order)
+    return Loops(body, extents, reduced, order.index(vector) if order else 0, lanes)
+
+
+def merge(body: Body, extents: list, reduced: list) -> tuple[Body, list, list]:
+    """Drop axes of length one, and join neighbours that memory does not tell apart."""
+    keep = [a for a, n in enumerate(extents) if n != 1]
+    body, extents, reduced = permute(body, extents, reduced, keep)
+    a = len(extents) - 2
+    while a >= 0:
+        if reduced[a] == reduced[a + 1] and all(x.strides[a] == x.strides[a + 1] * extents[a + 1] for x in accesses(body)):
+            extents = [*extents[:a], extents[a] * extents[a + 1], *extents[a + 2 :]]
+            reduced = reduced[:a] + reduced[a + 1 :]
+            body = mapped(body, lambda x, a=a: replace(x, strides=x.strides[:a] + x.strides[a + 1 :]))
+        a -= 1
+    return body, extents, reduced
+
+
+def permute(body: Body, extents: list, reduced: list, order: list) -> tuple[Body, list, list]:
+    """The axes in another order, or fewer of them."""
+    if order == list(range(len(extents))):
+        return body, extents, reduced
+    changed = mapped(body, lambda x: replace(x, strides=tuple(x.strides[a] for a in order)))
+    return changed, [extents[a] for a in order], [reduced[a] for a in order]
+
+
+def lanes_of(body: Body, vector_bytes: int) -> int:
+    """Elements at a time: a vector of the widest float, several where the body is light, so that latencies overlap."""
+    sizes = [i.dtype.itemsize for i in body.instructions if i.dtype.kind == "f"] or [8]
+    lanes = vector_bytes // max(sizes)
+    if any(i.cost > 12 for i in body.instructions):
+        return lanes
+    return lanes * (4 if body.folds and body.cost <= 8 else 2)
+
+
+def best_axis(body: Body, extents: list, lanes: int) -> int:
+    """The axis to run in vectors: the one along which most accesses are contiguous."""
+    if not extents:
+        return 0
+    found = accesses(body)
+
+    def score(a: int) -> float:
+        n = extents[a]
+        full = n / (-(-n // min(lanes, 8)) * min(lanes, 8))
+        return full * sum([{0: 0.9, 1: 1.0, -1: 0.8}.get(x.strides[a], 0.2) for x in found])
+
+    return max(range(len(extents)), key=lambda a: (round(score(a), 6), a))
+
+
+def split_axis(loops: Loops, axis: int, size: int) -> tuple[Loops, Loops | None]:
+    """An axis as (blocks, size), and what is left over as loops of its own."""
+    n = loops.extents[axis]
+    blocks, rest = divmod(n, size)
+    body = mapped(loops.body, lambda x: replace(x, strides=(*x.strides[:axis], x.strides[axis] * size, *x.strides[axis:])))
+    main = Loops(body, [*loops.extents[:axis], blocks, size, *loops.extents[axis + 1 :]],
+                 [*loops.reduced[:axis], loops.reduced[axis], *loops.reduced[axis:]],
+                 loops.vector + (loops.vector >= axis), loops.lanes)
+    if not rest:
+        return main, None
+    moved = mapped(loops.body, lambda x: replace(x, offset=x.offset + blocks * size * x.strides[axis]))
+    return main, Loops(moved, [*loops.extents[:axis], rest, *loops.extents[axis + 1 :]], loops.reduced, loops.vector, loops.lanes)
+
+
+def permuted(loops: Loops, order: list) -> Loops:
+    """The loops in another order."""
+    body, extents, reduced = permute(loops.body, loops.extents, loops.reduced, order)
+    return Loops(body, extents, reduced, order.index(loops.vector), loops.lanes, loops.outer)
+
+
+# -- writing loops ----------------------------------------------------------------------------------------------------------
+
+
+def write_function(module: Module, name: str, nests: list[Loops], slots: dict[int, int]) -> None:
+    """``void name(ptr table, i64 begin, i64 end)``: the nests one after another; a nest with outer loops runs the
+    iterations from begin to end of these. ``slots`` are the places of the buffers in the table of pointers."""
+
+    def body(block: Block) -> None:
+        table = Value(block, "%table", "ptr", 1)
+
+        def pointers(buffer: int) -> Value:
+            p = write(f"getelementptr inbounds ptr, ptr {table.name}, i64 {slots[buffer]}", "ptr", 1, table)
+            return write(f"load ptr, ptr {p.name}, align 8", "ptr", 1, p)
+
+        for loops in nests:
+            with block.section() as inside:
+                writer = _Writer(loops, lambda b, inside=inside: Value(inside, pointers(b).name, "ptr", 1))
+                if not loops.outer:
+                    writer.write(inside, [])
+                    continue
+                begin, end = (Value(block, n, "i64", 1) for n in ("%begin", "%end"))
+                with inside.loop(begin, end) as turn:
+                    writer.write(turn, unflatten(turn.index, loops.extents[: loops.outer]))
+
+    module.function(f"internal void @{name}(ptr noalias %table, i64 %begin, i64 %end)", body)
+
+
+def unflatten(i: Value, extents: list) -> list[Value]:
+    """The indices of several loops that are counted as one."""
+    index: list[Value] = []
+    for n in reversed(extents[1:]):
+        index.insert(0, i._op("", "urem", n))
+        i = i._op("", "udiv", n)
+    return [i, *index]
+
+
+class _Writer:
+    """Writes one nest into a block; ``pointers`` gives the address of a buffer."""
+
+    def __init__(self, loops: Loops, pointers: Any):
+        self.loops, self.pointers = loops, pointers
+        self.body = loops.body
+
+    def write(self, block: Block, index: list[Value]) -> None:
+        """The loops inside the outer ones, whose indices are given."""
+        self.kept(block, len(index), index, 1)
+
+    def kept(self, block: Block, axis: int, index: list, lanes: int) -> None:
+        """The loops over axes that are not reduced."""
+        loops = self.loops
+        if axis == len(loops.extents) or loops.reduced[axis]:
+            self.inner(block, axis, index, lanes)
+            return
+        for inside, i, width in self.turns(block, axis):
+            with inside as b:
+                self.kept(b, axis + 1, [*index, i(b)], width if axis == loops.vector else lanes)
+
+    def turns(self, block: Block, axis: int) -> list:
+        """(context of a block, index in it, lanes) of the loop over an axis: whole vectors, then what is left."""
+        n, vector = self.loops.extents[axis], axis == self.loops.vector
+        lanes = self.loops.lanes if vector else 1
+        full = n - n % lanes
+        found = []
+        if full > lanes:
+            found.append((block.loop(0, full, lanes), lambda b: b.index, lanes))
+        elif full:
+            found.append((block.section(), lambda b: b.integer(0), lanes))
+        if n % lanes:
+            found.append((block.section(), lambda b: b.integer(full), n % lanes))
+        return found
+
+    def inner(self, block: Block, axis: int, index: list, lanes: int) -> None:
+        """The point, or the loops over reduced axes and the folds' results."""
+        if not self.body.folds:
+            self.point(block, index, lanes)
+            return
+        loops = self.loops
+        widths = [lanes]
+        if loops.reduced[loops.vector] if loops.extents else False:
+            n = loops.extents[loops.vector]
+            widths = [w for w in (loops.lanes if n >= loops.lanes else 0, n % loops.lanes) if w]
+        start = [[self.neutral(block, name, a.dtype, w) for name, a, _ in self.body.folds] for w in widths]
+        totals = self.fold(block, axis, index, widths, start)
+        for k, (name, access, _) in enumerate(self.body.folds):
+            parts = [t[k] for t in totals]
+            if len(widths) > 1 or (loops.extents and loops.reduced[loops.vector]):
+                parts = [horizontal(name, p) for p in parts]
+            total = parts[0]
+            for p in parts[1:]:
+                total = FOLDS[name](total, p)
+            self.store(block, access, index + [block.integer(0)] * (len(loops.extents) - len(index)), total, lanes)
+
+    def fold(self, block: Block, axis: int, index: list, widths: list, accs: list) -> list:
+        """The accumulators after the loops over reduced axes from this one on; one list of them for each width."""
+        loops = self.loops
+        if axis == len(loops.extents):
+            return [self.folded(block, index, widths[0], accs[0])]
+        if axis == loops.vector:
+            return [self.fold_turns(block, axis, index, w, a, whole=(k == 0 and loops.extents[axis] >= loops.lanes))
+                    for k, (w, a) in enumerate(zip(widths, accs, strict=True))]
+        with block.loop(0, loops.extents[axis]) as loop:
+            inside = [[loop.carried(a) for a in group] for group in accs]
+            after = self.fold(loop, axis + 1, [*index, loop.index], widths, inside)
+            for group, new in zip(inside, after, strict=True):
+                for a, b in zip(group, new, strict=True):
+                    loop.update(a, b)
+        return [[loop.last(a) for a in group] for group in inside]
+
+    def fold_turns(self, block: Block, axis: int, index: list, width: int, accs: list, whole: bool) -> list:
+        """The innermost loop, over whole vectors or over what is left of them."""
+        n = self.loops.extents[axis]
+        full = n - n % self.loops.lanes
+        if not whole:
+            return self.folded(block, [*index, block.integer(full)], width, accs)
+        if full == width:
+            return self.folded(block, [*index, block.integer(0)], width, accs)
+        with block.loop(0, full, width) as loop:
+            inside = [loop.carried(a) for a in accs]
+            for a, b in zip(inside, self.folded(loop, [*index, loop.index], width, inside), strict=True):
+                loop.update(a, b)
+        return [loop.last(a) for a in inside]
+
+    def folded(self, block: Block, index: list, lanes: int, accs: list) -> list:
+        values = self.point(block, index, lanes)
+        return [FOLDS[name](acc, values[v].spread(lanes)) for (name, _, v), acc in zip(self.body.folds, accs, strict=True)]
+
+    def neutral(self, block: Block, name: str, dtype: np.dtype, lanes: int) -> Value:
+        """Where a fold begins: -0.0 for sums, so that a sum of -0.0 is -0.0."""
+        if name in ("max", "min"):
+            low = name == "max"
+            number = (-np.inf if low else np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min if low else np.iinfo(dtype).max) \
+                if dtype.kind == "i" else not low
+        else:
+            number = {"sum": -0.0 if dtype.kind == "f" else 0, "prod": 1, "any": False, "all": True}[name]
+        kind = KIND[dtype.str[1:]]
+        return Value(block.root, literal(number, kind), kind, 1).spread(lanes)
+
+    # -- one point ------------------------------------------------------------------------------------------------
+
+    def point(self, block: Block, index: list, lanes: int) -> list[Value]:
+        """The body at an index: the values of its instructions; stores are done."""
+        values: list[Value] = []
+        for i in self.body.instructions:
+            if i.name == "load":
+                values.append(self.load(block, i.access, index, lanes))
+            elif i.name == "number":
+                kind = kind_of(i.dtype)
+                values.append(Value(block.root, literal(i.value, kind), kind, 1))
+            else:
+                values.append(apply(i, [values[a] for a in i.args], lanes))
+        for access, v in self.body.stores:
+            self.store(block, access, index, values[v], lanes)
+        return values
+
+    def pointer(self, access: Access, index: list, back: int = 0) -> Value:
+        """The address of an access, its loop-invariant part first."""
+        base = self.pointers(access.buffer)
+        offset: Any = access.offset - back
+        for i, s in zip(index, access.strides, strict=True):
+            if s and i.name != "0":
+                offset = offset + (i if s == 1 else i * s)
+        if isinstance(offset, int):
+            offset = Value(base.block.root, str(offset), "i64", 1)
+        return write(f"getelementptr inbounds {memory(access.dtype)}, ptr {base.name}, i64 {offset.name}", "ptr", 1, base, offset)
+
+    def load(self, block: Block, access: Access, index: list, lanes: int) -> Value:
+        stride = access.strides[self.loops.vector] if access.strides and lanes > 1 else 0
+        size, kind = access.dtype.itemsize, memory(access.dtype)
+        if stride == 0:
+            p = self.pointer(access, index)
+            x = write(f"load {kind}, ptr {p.name}, align {size}", kind, 1, p)
+        elif stride in (1, -1):
+            p = self.pointer(access, index, back=lanes - 1 if stride < 0 else 0)
+            x = write(f"load {typed(kind, lanes)}, ptr {p.name}, align {size}", kind, lanes, p)
+            x = x if stride > 0 else reverse(x)
+        else:
+            p = self.pointer(access, index)
+            x = gathered(p, kind, size, stride, lanes)
+        return x.to("i1") if access.dtype.kind == "b" else x
+
+    def store(self, block: Block, access: Access, index: list, value: Value, lanes: int) -> None:
+        stride = access.strides[self.loops.vector] if access.strides and lanes > 1 else 0
+        kind, size = memory(access.dtype), access.dtype.itemsize
+        value = value.to("i8") if value.kind == "i1" else value
+        if stride == 0:
+            p = self.pointer(access, index)
+            block.append(f"store {kind} {value.name}, ptr {p.name}, align {size}")
+        elif stride == 1:
+            value, p = value.spread(lanes), self.pointer(access, index)
+            block.append(f"store {value.type} {value.name}, ptr {p.name}, align {size}")
+        else:
+            value, p = value.spread(lanes), self.pointer(access, index)
+            for k in range(lanes):
+                q = write(f"getelementptr {kind}, ptr {p.name}, i64 {k * stride}", "ptr", 1, p)
+                x = write(f"extractelement {value.type} {value.name}, i64 {k}", kind, 1, value)
+                block.append(f"store {kind} {x.name}, ptr {q.name}, align {size}")
+
+
+def apply(i: Instruction, args: list[Value], lanes: int) -> Value:
+    """An elementwise instruction on values."""
+    if i.name == "astype":
+        return convert(args[0], i.dtypes[0], i.dtype)
+    return i.function(*args)
+
+
+def memory(dtype: np.dtype) -> str:
+    """The kind in which elements lie in memory: booleans are bytes."""
+    return "i8" if dtype.kind == "b" else STORED[dtype.str[1:]]
+
+
+def reverse(x: Value) -> Value:
+    """The lanes in reverse order."""
+    order = ", ".join(f"i32 {k}" for k in reversed(range(x.lanes)))
+    return write(f"shufflevector {x.type} {x.name}, {x.type} poison, <{x.lanes} x i32> <{order}>", x.kind, x.lanes, x)
+
+
+def gathered(p: Value, kind: str, size: int, stride: int, lanes: int) -> Value:
+    """Elements that lie ``stride`` apart, one by one into a vector."""
+    x = Value(p.block, "poison", kind, lanes)
+    for k in range(lanes):
+        q = write(f"getelementptr {kind}, ptr {p.name}, i64 {k * stride}", "ptr", 1, p)
+        one = write(f"load {kind}, ptr {q.name}, align {size}", kind, 1, q)
+        x = write(f"insertelement {x.type} {x.name}, {kind} {one.name}, i64 {k}", kind, lanes, one)
+    return x
+
+
+def horizontal(name: str, x: Value) -> Value:
+    """The fold of all lanes, halves upon halves."""
+    while x.lanes > 1:
+        if x.lanes % 2:
+            head, tail = part(x, 0, x.lanes - 1), part(x, x.lanes - 1, 1)
+            return FOLDS[name](horizontal(name, head), tail)
+        x = FOLDS[name](part(x, 0, x.lanes // 2), part(x, x.lanes // 2, x.lanes // 2))
+    return x
+
+
+def part(x: Value, start: int, lanes: int) -> Value:
+    """Some of the lanes."""
+    if lanes == 1:
+        return write(f"extractelement {x.type} {x.name}, i64 {start}", x.kind, 1, x)
+    order = ", ".join(f"i32 {start + k}" for k in range(lanes))
+    return write(f"shufflevector {x.type} {x.name}, {x.type} poison, <{lanes} x i32> <{order}>", x.kind, lanes, x)

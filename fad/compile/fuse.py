@@ -1,0 +1,355 @@
+"""Fuse: which nodes are stored, which are computed where they are used, and which loop nests that makes.
+
+Elementwise nodes, views and small reductions are pulled into the loops that use them; reductions, outputs and the
+arguments of callbacks are stored. A value that several nests want is stored if that is cheaper than computing it again.
+Nodes get a level, the number of stored results they must wait for; what shares level and domain becomes one nest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fad.compile import index as ix
+from fad.compile.scalar import KIND, lower
+from fad.expr import Const, Expr, Var, aval_text
+from fad.function import Function
+
+__all__ = ["Partition", "Nest", "Callback", "partition", "REDUCTIONS"]
+
+REDUCTIONS = {"sum": "+", "prod": "*", "max": "max", "min": "min", "any": "or", "all": "and"}
+VIEWS = {"transpose", "broadcast_to", "getitem", "reshape"}
+
+UNROLL = 8  # elements of a reduction that is written out where it is used
+BODY = 600  # operations in one nest: LLVM's time must stay linear
+BOXES = 9  # boxes into which embeds and concatenations may cut a nest
+PIECES = 4  # operands up to which a concatenation is pulled rather than stored piece by piece
+RECOMPUTE = {True: 12, False: 40}  # operations an element worth doing twice, for arrays in cache and for larger ones
+CACHE = 1 << 17  # bytes
+
+
+@dataclass
+class Nest:
+    """Loops over ``domain`` that store elementwise roots and reduce others over the axes ``reduced``."""
+
+    domain: tuple
+    reduced: tuple
+    roots: list[Expr] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        over = f", reduced over {self.reduced}" if self.reduced else ""
+        return f"nest {self.domain}{over}: " + ", ".join(f"{r.op.name}:{aval_text(r.shape, r.dtype)}" for r in self.roots)
+
+
+@dataclass
+class Callback:
+    """A primitive evaluated by NumPy."""
+
+    node: Expr
+
+    def __str__(self) -> str:
+        return f"call {self.node.op.name}: {aval_text(self.node.shape, self.node.dtype)}"
+
+
+@dataclass
+class Partition:
+    """The steps in order, and the ids of stored nodes; ``alias`` maps a reshape to the stored node it shares memory with."""
+
+    function: Function
+    steps: list
+    stored: set[int]
+    alias: dict[int, Expr]
+    inline: set[int]  # reductions that are written out where they are used
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.steps))
+
+
+def is_view(node: Expr) -> bool:
+    """Whether a node is an affine view of its operand."""
+    if node.op is None or node.op.name not in VIEWS:
+        return False
+    return node.op.name != "reshape" or ix.unit_reshape(ix.shape_of(node.args[0]), node.shape) is not None
+
+
+def is_masked(node: Expr) -> bool:
+    """Whether a node selects by position, and can be pulled by cutting the nest into boxes."""
+    if node.op is None:
+        return False
+    if node.op.name == "embed":
+        return all(a == ix.CONSTANT or step == 1 for a, step, _ in ix.basic_index(node.params["index"], node.shape)) and _plain(node)
+    return node.op.name == "concatenate" and len(node.args) <= PIECES and all(a.dtype == node.dtype for a in node.args)
+
+
+def _plain(node: Expr) -> bool:
+    return None not in [i for i in node.params["index"] if i is None]
+
+
+def reads(x: Any) -> bool:
+    """Whether an argument is a node and not a constant number."""
+    return isinstance(x, Expr)
+
+
+def boxes(cuts: frozenset, shape: tuple) -> int:
+    """Into how many boxes these cuts divide an array."""
+    return prod([1 + sum([1 for k, _ in cuts if k == axis]) for axis in range(len(shape))]) if cuts else 1
+
+
+NO_CUTS: frozenset = frozenset()
+
+
+class _Partitioner:
+    def __init__(self, function: Function):
+        self.function = function
+        self.nodes = function.nodes
+        self.stored: set[int] = set()
+        self.alias: dict[int, Expr] = {}
+        self.inline: set[int] = set()
+        self.native: dict[int, bool] = {}
+        self.cost: dict[int, float] = {}  # operations an element, of what is fused below a node
+        self.depth: dict[int, int] = {}
+        self.cuts: dict[int, frozenset] = {}  # (axis, position) at which embeds and concatenations below a node begin and end
+        self.level: dict[int, int] = {}
+        self.consumers: dict[int, list[Expr]] = {}
+        self.outputs = {y.id for y in function.outputs if y.op is not None and not isinstance(y, Var)}
+
+    # -- what must be stored -------------------------------------------------------------------------------------
+
+    def is_leaf(self, x: Any) -> bool:
+        """Whether reading x needs no computation: memory, or a view of memory."""
+        while isinstance(x, Expr):
+            if x.op is None or isinstance(x, Var) or x.id in self.stored or x.id in self.alias:
+                return True
+            if not is_view(x):
+                return False
+            x = x.args[0]
+        return True
+
+    def store(self, x: Any) -> None:
+        """Give x memory of its own, unless it is a number, an input or stored already."""
+        if isinstance(x, Expr) and x.op is not None and not isinstance(x, Var) and x.id not in self.alias:
+            self.stored.add(x.id)
+            self.cost[x.id], self.depth[x.id], self.cuts[x.id] = 0, 0, NO_CUTS
+
+    def visit(self, node: Expr) -> None:
+        """One node, its arguments being decided."""
+        for a in node.args:
+            if isinstance(a, Expr):
+                self.consumers.setdefault(a.id, []).append(node)
+        args = [a for a in node.args if isinstance(a, Expr)]
+        name = node.op.name
+        self.native[node.id] = True
+        if is_view(node):
+            self.fuse(node, args, 0)
+        elif name == "reshape" and self.can_hold(node):
+            self.reshape(node)
+        elif is_masked(node) and self.can_hold(node):
+            self.fuse(node, args, 1)
+        elif name in REDUCTIONS and self.can_hold(node) and self.can_hold(args[0]):
+            self.reduction(node, args[0])
+        elif lower(node.op, node.args, node.dtype) is not None:
+            self.elementwise(node, args)
+        else:
+            self.callback(node, args)
+        if node.id in self.outputs:
+            self.store(node)
+
+    def can_hold(self, node: Expr) -> bool:
+        return node.dtype.str[1:] in KIND
+
+    def fuse(self, node: Expr, args: list, operations: float) -> None:
+        cost = operations + sum([self.cost.get(a.id, 0) for a in args])
+        depth = 1 + max([self.depth.get(a.id, 0) for a in args], default=0)
+        if depth > BODY:
+            for a in args:
+                if self.depth.get(a.id, 0) > BODY // 2:
+                    self.store(a)
+            depth = 1
+        cuts = self.cut(node)
+        if boxes(cuts, node.shape) > BOXES:
+            for a in args:
+                if self.cuts.get(a.id):
+                    self.store(a)
+            cuts = self.cut(node)
+        self.cost[node.id], self.depth[node.id], self.cuts[node.id] = min(cost, 1e6), depth, cuts
+        if boxes(cuts, node.shape) > BOXES:
+            self.store(node)
+
+    def cut(self, node: Expr) -> frozenset:
+        """The cuts of a node, in its own axes."""
+        if node.id in self.inline:
+            return NO_CUTS  # its operand has none
+        found = []
+        offset = 0
+        for a in node.args:
+            cuts = self.cuts.get(a.id, NO_CUTS) if isinstance(a, Expr) else NO_CUTS
+            if node.op.name == "concatenate":
+                axis = node.params["axis"]
+                found += [(k, p + offset * (k == axis)) for k, p in cuts]
+                offset += a.shape[axis]
+                found.append((axis, offset))
+            elif node.op.name == "embed":
+                entries = ix.basic_index(node.params["index"], node.shape)
+                for k, (axis, _, start) in enumerate(entries):
+                    found += [(k, start), (k, start + (1 if axis == ix.CONSTANT else a.shape[axis]))]
+                    found += [(k, start + p) for j, p in cuts if j == axis]
+            elif cuts and is_view(node):
+                found += ix.cuts_through(node, cuts)
+            elif cuts:
+                lead = len(node.shape) - len(a.shape)
+                found += [(k + lead, p) for k, p in cuts]
+        return frozenset([(k, p) for k, p in found if 0 < p < node.shape[k]]) if found else NO_CUTS
+
+    def elementwise(self, node: Expr, args: list) -> None:
+        for a in args:
+            if a.size < node.size and not self.is_leaf(a):  # a broadcast would compute it many times
+                self.store(a)
+        self.fuse(node, args, self.operations(node))
+
+    def operations(self, node: Expr) -> float:
+        return node.op.flops(node, *node.args, **node.params) / max(node.size, 1)
+
+    def reshape(self, node: Expr) -> None:
+        x = node.args[0]
+        if not (x.op is None or isinstance(x, Var) or x.id in self.alias):
+            self.store(x)
+        self.alias[node.id] = self.alias.get(x.id, x)
+        self.cost[node.id], self.depth[node.id] = 0, 0
+
+    def reduction(self, node: Expr, x: Expr) -> None:
+        trip = prod(x.shape[a] for a in node.params["axes"])
+        if self.cuts.get(x.id):
+            self.store(x)
+        if 0 < trip <= UNROLL and node.size > trip and trip * (self.cost.get(x.id, 0) + 1) <= 8 * UNROLL:
+            self.inline.add(node.id)
+            self.fuse(node, [x] * trip, trip)
+        else:
+            self.store(node)
+
+    def callback(self, node: Expr, args: list) -> None:
+        self.native[node.id] = False
+        for a in args:
+            if not self.is_leaf(a):
+                self.store(a)
+        self.store(node)
+
+    # -- levels and sharing ---------------------------------------------------------------------------------------
+
+    def levels(self) -> None:
+        """How many stored results each node waits for, one after another."""
+        level = self.level
+        for node in self.nodes:
+            here = 0
+            direct = self.native[node.id] and not is_view(node) and not is_masked(node) and node.id not in self.alias
+            for a in node.args:
+                if not isinstance(a, Expr) or a.op is None or isinstance(a, Var):
+                    continue
+                base = self.alias.get(a.id, a)
+                at = level.get(base.id, 0)
+                if base.id in self.stored:
+                    same = direct and a is base and a.shape == self.domain(node)[0] and self.is_elementwise(a)
+                    at += 0 if same else 1
+                here = max(here, at)
+            level[node.id] = here
+
+    def is_elementwise(self, node: Expr) -> bool:
+        return self.native[node.id] and node.op.name not in REDUCTIONS
+
+    def domain(self, node: Expr) -> tuple[tuple, tuple]:
+        """The loops a stored node needs, and the axes among them that it reduces."""
+        if node.op.name in REDUCTIONS and node.id not in self.inline:
+            return node.args[0].shape, node.params["axes"]
+        return node.shape, ()
+
+    def share(self) -> None:
+        """Store what several nests would compute again at a higher price."""
+        sites: dict[int, set] = {}
+        reduced: dict[tuple, tuple] = {}
+        for node in self.nodes:
+            if node.id in self.stored and self.native[node.id]:
+                domain, axes = self.domain(node)
+                if axes:
+                    reduced.setdefault((domain, self.level[node.id]), axes)
+        for node in reversed(self.nodes):
+            places: set = set()
+            for c in self.consumers.get(node.id, ()):
+                if c.id in self.alias or not self.native[c.id]:
+                    continue
+                if c.id in self.stored and not is_view(c) and not is_masked(c) and c.id not in self.inline:
+                    domain, axes = self.domain(c)
+                    axes = axes or reduced.get((domain, self.level[c.id]), ())
+                    places.add((domain, self.level[c.id], axes))
+                elif is_view(c) or is_masked(c) or c.id in self.inline:
+                    places.add(c.id)
+                else:
+                    places |= sites.get(c.id, set())
+                if len(places) > 4:
+                    break
+            if node.id in self.stored and self.native[node.id]:
+                sites[node.id] = {(*self.domain(node), self.level[node.id])}
+                continue
+            sites[node.id] = places
+            if len(places) > 1 and node.id not in self.alias and not is_view(node):
+                limit = RECOMPUTE[node.nbytes <= CACHE]
+                if self.cost[node.id] * (len(places) - 1) > limit:
+                    self.stored.add(node.id)
+
+    # -- nests -----------------------------------------------------------------------------------------------------
+
+    def steps(self) -> list:
+        """Nests and callbacks, level by level."""
+        by_level: dict[int, dict] = {}
+        for node in self.nodes:
+            if node.id not in self.stored:
+                continue
+            steps = by_level.setdefault(self.level[node.id], {})
+            if not self.native[node.id]:
+                steps[node.id] = [node]
+                continue
+            steps.setdefault(self.domain(node), []).append(node)
+        ordered: list = []
+        for level in sorted(by_level):
+            groups = by_level[level]
+            for key in list(groups):  # elementwise roots join a reduction over the same domain
+                if isinstance(key, tuple) and not key[1]:
+                    partner = next((k for k in groups if isinstance(k, tuple) and k[1] and k[0] == key[0]), None)
+                    if partner is not None:
+                        groups[partner] = groups.pop(key) + groups[partner]
+            for key, roots in groups.items():
+                if isinstance(key, tuple):
+                    ordered += self.split(Nest(key[0], key[1]), roots)
+                else:
+                    ordered.append(Callback(roots[0]))
+        return ordered
+
+    def split(self, empty: Nest, roots: list[Expr]) -> list[Nest]:
+        """Nests of at most BODY operations or so."""
+        nests, seen = [], set()
+        nest = Nest(empty.domain, empty.reduced)
+        for root in sorted(roots, key=lambda r: r.id):
+            stack = [root]
+            while stack:
+                node = stack.pop()
+                if node.id in seen or (node is not root and node.id in self.stored):
+                    continue
+                seen.add(node.id)
+                stack += [a for a in node.args if isinstance(a, Expr) and a.op is not None and not isinstance(a, Var)]
+            if len(seen) > BODY and nest.roots:
+                nests.append(nest)
+                nest, seen = Nest(empty.domain, empty.reduced), set()
+            nest.roots.append(root)
+        return [*nests, nest]
+
+
+def partition(function: Function) -> Partition:
+    """The steps of a simplified Function."""
+    work = _Partitioner(function)
+    for node in work.nodes:
+        work.visit(node)
+    work.levels()
+    work.share()
+    work.levels()
+    return Partition(function, work.steps(), work.stored, work.alias, work.inline)

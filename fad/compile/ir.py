@@ -1,0 +1,420 @@
+"""LLVM IR as text, written through values that know their type: `x * y + 1.0` appends instructions.
+
+A `Block` is a straight piece of code with loops in it; an instruction goes to the innermost block that one of its
+operands belongs to, and the same instruction is written once there. So loop invariants are hoisted and common
+subexpressions shared as the text is made, and little is left for an optimiser to find.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Block", "Module", "Value", "by_libm", "call", "constant", "fma", "literal", "same", "typed", "where", "write"]
+
+KINDS = {"f8": "double", "f4": "float", "i8": "i64", "i4": "i32", "i2": "i16", "i1": "i8",
+         "u8": "i64", "u4": "i32", "u2": "i16", "u1": "i8", "b1": "i1"}  # NumPy's dtype.str without byte order -> LLVM
+FLOATS = ("double", "float")
+BITS = {"double": 64, "float": 32, "i64": 64, "i32": 32, "i16": 16, "i8": 8, "i1": 1}
+TWIN = {"double": "i64", "float": "i32", "i64": "double", "i32": "float"}  # bit patterns
+
+
+def typed(kind: str, lanes: int) -> str:
+    """The LLVM type of a vector, or of a scalar where there is one lane."""
+    return kind if lanes == 1 else f"<{lanes} x {kind}>"
+
+
+class Value:
+    """An SSA value: its name, the element kind, the number of lanes, and the block it is defined in.
+
+    Operators write instructions. Python numbers are constants of the other operand's kind; one lane spreads over many.
+    Integer values are signed. Comparisons of floats are ordered: false where an operand is NaN (``!=`` is true there).
+    """
+
+    __slots__ = ("block", "name", "kind", "lanes")
+    __hash__ = object.__hash__
+
+    def __init__(self, block: Block, name: str, kind: str, lanes: int):
+        self.block, self.name, self.kind, self.lanes = block, name, kind, lanes
+
+    @property
+    def type(self) -> str:
+        """The LLVM type."""
+        return typed(self.kind, self.lanes)
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind in FLOATS
+
+    @property
+    def bits(self) -> int:
+        """Bits of one element."""
+        return BITS[self.kind]
+
+    def _op(self, floats: str, ints: str, other: Any, swap: bool = False) -> Value:
+        a, b = same(self, other)
+        if swap:
+            a, b = b, a
+        return write(f"{floats if a.is_float else ints} {a.type} {a.name}, {b.name}", a.kind, a.lanes, a, b)
+
+    def _compare(self, floats: str, ints: str, other: Any) -> Value:
+        a, b = same(self, other)
+        return write(f"{'fcmp ' + floats if a.is_float else 'icmp ' + ints} {a.type} {a.name}, {b.name}", "i1", a.lanes, a, b)
+
+    def __add__(self, other: Any) -> Value: return self._op("fadd", "add", other)
+    def __radd__(self, other: Any) -> Value: return self._op("fadd", "add", other, swap=True)
+    def __sub__(self, other: Any) -> Value: return self._op("fsub", "sub", other)
+    def __rsub__(self, other: Any) -> Value: return self._op("fsub", "sub", other, swap=True)
+    def __mul__(self, other: Any) -> Value: return self._op("fmul", "mul", other)
+    def __rmul__(self, other: Any) -> Value: return self._op("fmul", "mul", other, swap=True)
+    def __truediv__(self, other: Any) -> Value: return self._op("fdiv", "sdiv", other)
+    def __rtruediv__(self, other: Any) -> Value: return self._op("fdiv", "sdiv", other, swap=True)
+    def __and__(self, other: Any) -> Value: return self._op("", "and", other)
+    def __or__(self, other: Any) -> Value: return self._op("", "or", other)
+    def __xor__(self, other: Any) -> Value: return self._op("", "xor", other)
+    def __lshift__(self, other: Any) -> Value: return self._op("", "shl", other)
+    def __rshift__(self, other: Any) -> Value: return self._op("", "ashr", other)
+    def __lt__(self, other: Any) -> Value: return self._compare("olt", "slt", other)
+    def __le__(self, other: Any) -> Value: return self._compare("ole", "sle", other)
+    def __gt__(self, other: Any) -> Value: return self._compare("ogt", "sgt", other)
+    def __ge__(self, other: Any) -> Value: return self._compare("oge", "sge", other)
+    def __eq__(self, other: Any) -> Value: return self._compare("oeq", "eq", other)  # type: ignore[override]
+    def __ne__(self, other: Any) -> Value: return self._compare("une", "ne", other)  # type: ignore[override]
+
+    def __invert__(self) -> Value:
+        return self ^ constant(True if self.kind == "i1" else -1, self)
+
+    def __neg__(self) -> Value:
+        return write(f"fneg {self.type} {self.name}", self.kind, self.lanes, self) if self.is_float else 0 - self
+
+    def __abs__(self) -> Value:
+        if self.is_float:
+            return call("fabs", self)
+        return where(self < 0, -self, self)
+
+    def isnan(self) -> Value:
+        """Lanes that are NaN."""
+        return write(f"fcmp uno {self.type} {self.name}, {self.name}", "i1", self.lanes, self)
+
+    def bitcast(self) -> Value:
+        """The bit pattern of floats as integers of that width, and back."""
+        kind = TWIN[self.kind]
+        return write(f"bitcast {self.type} {self.name} to {typed(kind, self.lanes)}", kind, self.lanes, self)
+
+    def shift_right(self, count: int) -> Value:
+        """Logical shift: zeros come in."""
+        return self._op("", "lshr", count)
+
+    def to(self, kind: str, signed: bool = True) -> Value:
+        """Converted to another kind: floats to integers truncate, integers to i1 test for non-zero."""
+        if kind == self.kind:
+            return self
+        if kind == "i1":
+            return self != 0
+        source, wider = self.kind, BITS[kind] > self.bits
+        if source in FLOATS and kind in FLOATS:
+            op = "fpext" if wider else "fptrunc"
+        elif source in FLOATS:
+            op = "fptosi" if signed else "fptoui"
+        elif kind in FLOATS:
+            op = "uitofp" if source == "i1" or not signed else "sitofp"
+        else:
+            op = ("zext" if source == "i1" or not signed else "sext") if wider else "trunc"
+        return write(f"{op} {self.type} {self.name} to {typed(kind, self.lanes)}", kind, self.lanes, self)
+
+    def spread(self, lanes: int) -> Value:
+        """One lane repeated."""
+        if self.lanes == lanes:
+            return self
+        if self.name[0] not in "%":
+            return Value(self.block, f"splat ({self.kind} {self.name})", self.kind, lanes)
+        many = typed(self.kind, lanes)
+        one = write(f"insertelement {many} poison, {self.kind} {self.name}, i64 0", self.kind, lanes, self)
+        return write(f"shufflevector {many} {one.name}, {many} poison, <{lanes} x i32> zeroinitializer", self.kind, lanes, one)
+
+    def any(self) -> Value:
+        """Whether one lane of a vector of i1 is true."""
+        if self.lanes == 1:
+            return self
+        bits = write(f"bitcast {self.type} {self.name} to i{self.lanes}", f"i{self.lanes}", 1, self)
+        return write(f"icmp ne i{self.lanes} {bits.name}, 0", "i1", 1, bits)
+
+
+# -- constants ----------------------------------------------------------------------------------------------------
+
+
+def literal(x: Any, kind: str) -> str:
+    """A number as LLVM writes it; floats by their bits, rounded to the kind."""
+    if kind == "i1":
+        return "true" if x else "false"
+    if kind == "double":
+        return f"0x{struct.unpack('<Q', struct.pack('<d', float(x)))[0]:016X}"
+    if kind == "float":
+        with np.errstate(all="ignore"):
+            return f"0x{struct.unpack('<Q', struct.pack('<d', float(np.float32(x))))[0]:016X}"
+    bits = BITS[kind]
+    return str((int(x) + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1)))
+
+
+def constant(x: Any, like: Value, kind: str | None = None) -> Value:
+    """A number as a value with the lanes of another, and its kind unless one is named."""
+    kind = kind or like.kind
+    one = Value(like.block.root, literal(x, kind), kind, 1)
+    return one if like.lanes == 1 else one.spread(like.lanes)
+
+
+def same(a: Any, b: Any) -> tuple[Value, Value]:
+    """Two operands with the same kind and lanes."""
+    if not isinstance(a, Value):
+        return constant(a, b), b
+    if not isinstance(b, Value):
+        return a, constant(b, a)
+    lanes = max(a.lanes, b.lanes)
+    assert a.kind == b.kind, f"{a.type} meets {b.type}"
+    return a.spread(lanes), b.spread(lanes)
+
+
+# -- instructions -----------------------------------------------------------------------------------------------------
+
+
+def write(text: str, kind: str, lanes: int, *operands: Value) -> Value:
+    """The instruction in the innermost block of its operands; written once there."""
+    block = operands[0].block
+    for x in operands[1:]:
+        if x.block.depth > block.depth:
+            block = x.block
+    return block.write(text, kind, lanes)
+
+
+def where(condition: Value, x: Any, y: Any) -> Value:
+    """Lane by lane x where the condition holds, otherwise y."""
+    x, y = same(x, y) if isinstance(x, Value) or isinstance(y, Value) else (constant(x, condition), constant(y, condition))
+    lanes = max(condition.lanes, x.lanes)
+    c, x, y = condition.spread(lanes), x.spread(lanes), y.spread(lanes)
+    return write(f"select {c.type} {c.name}, {x.type} {x.name}, {y.type} {y.name}", x.kind, lanes, c, x, y)
+
+
+def call(name: str, *args: Value) -> Value:
+    """An LLVM intrinsic that maps lanes, by its short name: fabs, floor, sqrt, copysign, ..."""
+    first = args[0]
+    suffix = ("" if first.lanes == 1 else f"v{first.lanes}") + (f"f{first.bits}" if first.is_float else f"i{first.bits}")
+    arguments = ", ".join(f"{a.type} {a.name}" for a in args)
+    first.block.module.declare(f"declare {first.type} @llvm.{name}.{suffix}({', '.join(a.type for a in args)})")
+    return write(f"call {first.type} @llvm.{name}.{suffix}({arguments})", first.kind, first.lanes, *args)
+
+
+def fma(a: Any, b: Any, c: Any) -> Value:
+    """a * b + c, rounded once where the CPU can."""
+    like = next(v for v in (a, b, c) if isinstance(v, Value))
+    lanes = max(v.lanes for v in (a, b, c) if isinstance(v, Value))
+    a, b, c = (v.spread(lanes) if isinstance(v, Value) else constant(v, like).spread(lanes) for v in (a, b, c))
+    return call("fma", a, b, c) if like.block.module.has_fma else a * b + c
+
+
+def by_libm(name: str, lanes_to_fix: Value, fast: Value, *args: Value) -> Value:
+    """``fast``, with libm's function in the lanes marked: for arguments that are rare and hard. Branches once a vector."""
+    block = max((v.block for v in (lanes_to_fix, fast, *args)), key=lambda b: b.depth)
+    return block.by_libm(name, lanes_to_fix, fast, args)
+
+
+# -- blocks and loops -------------------------------------------------------------------------------------------------
+
+
+class Block:
+    """A sequence of instructions and loops. Lines written to it while an inner loop is open go before that loop."""
+
+    def __init__(self, module: Module, parent: Block | None = None):
+        self.module, self.parent = module, parent
+        self.depth: int = parent.depth + 1 if parent else 0
+        self.root: Block = parent.root if parent else self
+        self.items: list = []  # str, or Loop
+        self.open_at: int | None = None  # where the open inner loop stands
+        self.known: dict[str, Value] = {}
+
+    def append(self, line: str) -> None:
+        """A line as it is."""
+        if self.open_at is None:
+            self.items.append(line)
+        else:
+            self.items.insert(self.open_at, line)
+            self.open_at += 1
+
+    def write(self, text: str, kind: str, lanes: int) -> Value:
+        """A pure instruction, unless this block or one around it has it already."""
+        block: Block | None = self
+        while block is not None:
+            if (found := block.known.get(text)) is not None:
+                return found
+            block = block.parent
+        value = self.fresh(kind, lanes)
+        self.append(f"{value.name} = {text}")
+        self.known[text] = value
+        return value
+
+    def effect(self, text: str, kind: str, lanes: int) -> Value:
+        """An instruction that is written every time: one that reads memory which may change."""
+        value = self.fresh(kind, lanes)
+        self.append(f"{value.name} = {text}")
+        return value
+
+    def fresh(self, kind: str, lanes: int) -> Value:
+        """A name for a value of this block."""
+        return Value(self, self.module.name("v"), kind, lanes)
+
+    def integer(self, n: int) -> Value:
+        """An i64 constant."""
+        return Value(self.root, str(n), "i64", 1)
+
+    def by_libm(self, name: str, fix: Value, fast: Value, args: tuple[Value, ...]) -> Value:
+        function = self.module.libm(name, fast.kind, fast.lanes, len(args))
+        slow, join = self.module.name("slow"), self.module.name("join")
+        before = self.module.name("here")
+        self.append(f"br label {before}")
+        self.append(f"{before[1:]}:")
+        self.append(f"br i1 {fix.any().name}, label {slow}, label {join}, !prof !0")
+        self.append(f"{slow[1:]}:")
+        arguments = ", ".join(f"{a.type} {a.name}" for a in (fix, fast, *args))
+        fixed = self.effect(f"call {fast.type} {function}({arguments})", fast.kind, fast.lanes)
+        self.append(f"br label {join}")
+        self.append(f"{join[1:]}:")
+        return self.effect(f"phi {fast.type} [ {fast.name}, {before} ], [ {fixed.name}, {slow} ]", fast.kind, fast.lanes)
+
+    @contextmanager
+    def loop(self, start: Value | int, stop: Value | int, step: int = 1) -> Iterator[Loop]:
+        """A counted loop, run while ``loop.index < stop``, at least once: callers keep empty ranges out."""
+        with self.inner(Loop(self, start, stop, step)) as loop:
+            yield loop
+            loop.close()
+
+    @contextmanager
+    def inner(self, block: Any) -> Iterator[Any]:
+        """A block inside this one, open while the context lasts."""
+        self.open_at = len(self.items)
+        self.items.append(block)
+        yield block
+        self.open_at = None
+
+    def section(self) -> Any:
+        """A block whose instructions are not shared with what comes after it: memory may have changed by then."""
+        return self.inner(Block(self.module, self))
+
+    def lines_from(self, label: str) -> tuple[list[str], str]:
+        """The text as it stands in the block around it."""
+        return self.lines(label)
+
+    def lines(self, label: str) -> tuple[list[str], str]:
+        """The text, and the label of the block in which it ends; ``label`` is the one it begins in."""
+        text: list[str] = []
+        for item in self.items:
+            if isinstance(item, Block):
+                more, label = item.lines_from(label)
+                text += more
+            else:
+                text.append(item if item.endswith(":") else "  " + item)
+                if item.endswith(":"):
+                    label = "%" + item[:-1]
+        return text, label
+
+
+class Loop(Block):
+    """A counted loop. ``carried(init)`` makes a value that `update` renews in every turn; after the loop it is `last`."""
+
+    def __init__(self, parent: Block, start: Value | int, stop: Value | int, step: int):
+        super().__init__(parent.module, parent)
+        as_value = lambda n: n if isinstance(n, Value) else parent.integer(n)
+        self.start, self.stop, self.step = as_value(start), as_value(stop), step
+        self.label = self.module.name("loop")
+        self.index = Value(self, self.module.name("i"), "i64", 1)
+        self.phis: list[list] = []  # [value, init, next]
+
+    def carried(self, init: Value) -> Value:
+        """A value that begins as ``init``."""
+        value = Value(self, self.module.name("acc"), init.kind, init.lanes)
+        self.phis.append([value, init, None])
+        return value
+
+    def update(self, value: Value, new: Value) -> None:
+        """What a carried value becomes at the end of the turn."""
+        next(p for p in self.phis if p[0] is value)[2] = new
+
+    def last(self, value: Value) -> Value:
+        """A carried value after the loop."""
+        new = next(p for p in self.phis if p[0] is value)[2]
+        return Value(self.parent, new.name, new.kind, new.lanes)  # the loop's only exit is behind its last turn
+
+    def close(self) -> None:
+        """The end of the loop's body."""
+        self.after = self.module.name("i")
+        self.append(f"{self.after} = add nsw i64 {self.index.name}, {self.step}")
+
+    def lines_from(self, label: str) -> tuple[list[str], str]:
+        body, latch = self.lines(self.label)
+        exit_ = self.module.name("after")
+        more = self.module.name("more")
+        head = [f"  br label {self.label}", f"{self.label[1:]}:",
+                f"  {self.index.name} = phi i64 [ {self.start.name}, {label} ], [ {self.after}, {latch} ]"]
+        head += [f"  {v.name} = phi {v.type} [ {init.name}, {label} ], [ {new.name}, {latch} ]" for v, init, new in self.phis]
+        tail = [f"  {more} = icmp slt i64 {self.after}, {self.stop.name}",
+                f"  br i1 {more}, label {self.label}, label {exit_}", f"{exit_[1:]}:"]
+        return head + body + tail, exit_
+
+
+class Module:
+    """The text of one LLVM module: functions, declarations, and names that are fresh."""
+
+    def __init__(self, has_fma: bool = True):
+        self.has_fma = has_fma
+        self.functions: list[str] = []
+        self.declared: dict[str, None] = {}
+        self.helpers: dict[str, str] = {}
+        self.count = 0
+
+    def name(self, stem: str) -> str:
+        """A fresh local name."""
+        self.count += 1
+        return f"%{stem}{self.count}"
+
+    def declare(self, line: str) -> None:
+        """Declare an intrinsic or an external function, once."""
+        self.declared[line] = None
+
+    def function(self, header: str, body: Callable[[Block], None], end: str = "ret void") -> None:
+        """A function; ``body`` writes into its block."""
+        block = Block(self)
+        body(block)
+        text, _ = block.lines("%entry")
+        self.functions.append("\n".join([f"define {header} {{", "entry:", *text, f"  {end}", "}"]))
+
+    def libm(self, name: str, kind: str, lanes: int, arity: int) -> str:
+        """A helper that puts libm's ``name`` into the marked lanes of a vector."""
+        symbol = f"@fad.{name}.{kind}.{lanes}"
+        if symbol in self.helpers:
+            return symbol
+        scalar = name + ("f" if kind == "float" else "")
+        self.declare(f"declare {kind} @{scalar}({', '.join([kind] * arity)})")
+        vector, mask = typed(kind, lanes), typed("i1", lanes)
+        arguments = "".join(f", {vector} %a{k}" for k in range(arity))
+        lines = [f"define internal {vector} {symbol}({mask} %fix, {vector} %fast{arguments}) noinline cold {{", "entry:"]
+        one = ", ".join(f"{kind} %x{k}" for k in range(arity))
+        if lanes == 1:
+            passed = ", ".join(f"{kind} %a{k}" for k in range(arity))
+            lines += [f"  %y = call {kind} @{scalar}({passed})", f"  ret {kind} %y", "}"]
+        else:
+            lines += ["  br label %loop", "loop:", "  %i = phi i64 [ 0, %entry ], [ %n, %next ]",
+                      f"  %r = phi {vector} [ %fast, %entry ], [ %s, %next ]", f"  %m = extractelement {mask} %fix, i64 %i",
+                      "  br i1 %m, label %do, label %next", "do:"]
+            lines += [f"  %x{k} = extractelement {vector} %a{k}, i64 %i" for k in range(arity)]
+            lines += [f"  %y = call {kind} @{scalar}({one})", f"  %t = insertelement {vector} %r, {kind} %y, i64 %i",
+                      "  br label %next", "next:", f"  %s = phi {vector} [ %r, %loop ], [ %t, %do ]", "  %n = add i64 %i, 1",
+                      f"  %e = icmp slt i64 %n, {lanes}", "  br i1 %e, label %loop, label %exit", "exit:",
+                      f"  ret {vector} %s", "}"]
+        self.helpers[symbol] = "\n".join(lines)
+        return symbol
+
+    def __str__(self) -> str:
+        metadata = '!0 = !{!"branch_weights", i32 1, i32 2000}'
+        return "\n\n".join([*self.functions, *self.helpers.values(), "\n".join(self.declared), metadata, ""])

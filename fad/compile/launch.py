@@ -1,0 +1,91 @@
+"""On how many threads native code runs, and the function through which it does."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import os
+import threading
+
+from fad.compile.pool import Pool
+from fad.errors import FadError
+
+__all__ = ["ThreadsError", "get_num_threads", "launcher", "set_num_threads"]
+
+_lock = threading.Lock()
+_pool: Pool | None = None
+_threads: int | None = None  # as set; None: the default
+
+
+class ThreadsError(FadError, ValueError):
+    """A number of threads that cannot be."""
+
+
+def launcher() -> int:
+    """The address of ``void launch(void (*chunk)(void *data, int64 begin, int64 end), void *data, int64 total, int64 grain)``.
+
+    It runs ``chunk`` once over each piece of [0, total): ``grain`` (at least 1) long, the last one shorter. All threads take
+    pieces, the caller among them, and it returns when all are done. It is called without the GIL, by any number of threads at
+    once; while one launch has the pool, another one, as that of a chunk that launches, runs its pieces by itself. So does one
+    with a single thread or a single piece, and every launch where there are no pthreads (Windows).
+    The first call compiles the pool; its threads start with the first launch that wants them.
+    """
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = Pool(get_num_threads())
+        return _pool.launch
+
+
+def get_num_threads() -> int:
+    """The number of threads a launch uses. At first, all cores this process may use, or what NUMBA_NUM_THREADS or else
+    OMP_NUM_THREADS says if that is less."""
+    return _threads or min(_cores(), _from_environment() or _cores())
+
+
+def set_num_threads(n: int) -> None:
+    """Later launches use n threads, their caller among them.
+
+    Raises ThreadsError (a ValueError) unless n is an integer from 1 to the number of cores, or to what the environment says.
+    """
+    global _threads
+    most = max(_cores(), _from_environment() or 1)
+    try:
+        number = operator.index(n)
+    except TypeError:
+        number = 0
+    if isinstance(n, bool) or not 1 <= number <= most:
+        raise ThreadsError("set_num_threads", got=repr(n), rule=f"the number of threads is an integer from 1 to {most}",
+                           fix="for more, set NUMBA_NUM_THREADS before Python starts" if number > most else f"pass {most} for all")
+    with _lock:
+        _threads = number
+        if _pool is not None:
+            _pool.use(number)
+
+
+@functools.cache
+def _cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def _from_environment() -> int | None:
+    """The number of threads the user's environment asks for."""
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        first = os.environ.get(name, "").split(",")[0].strip()  # OpenMP's form: one number for each level of nesting
+        if first.isdecimal() and int(first) > 0:
+            return int(first)
+    return None
+
+
+def _after_fork_in_child() -> None:
+    """A forked child has the pool's memory and none of its threads; another thread may have held the lock."""
+    global _lock
+    _lock = threading.Lock()
+    if _pool is not None:
+        _pool.reset()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_after_fork_in_child)

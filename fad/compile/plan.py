@@ -1,0 +1,276 @@
+"""Plan: the order of nests and callbacks, blocks of long reductions, pieces for threads, and memory.
+
+Memory is one arena, laid out here: two buffers share bytes if no step needs both. Inputs, constants, outputs and the
+results of callbacks are arrays of Python's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fad.compile.body import Access, Body, Instruction, bodies
+from fad.compile.emit import Loops, arrange, mapped, permuted, split_axis
+from fad.compile.fuse import Callback, Nest, Partition
+from fad.expr import Const, Expr, Var
+
+__all__ = ["Plan", "Segment", "plan"]
+
+BLOCK = 4096  # elements that one partial result of a reduction takes
+STRIP = 2048  # elements of a one-dimensional nest that are one piece of work
+PARALLEL = 100_000  # operations from which threads are worth waking
+GRAIN = 30_000  # operations of one piece of work
+
+
+@dataclass
+class Segment:
+    """Nests that run in one native call."""
+
+    nests: list[Loops] = field(default_factory=list)
+
+
+@dataclass
+class Plan:
+    """Everything about a program but its machine code."""
+
+    parts: Partition
+    steps: list[Segment | Callback]
+    objects: dict[int, int]  # buffers that are Python objects: their places among inputs, constants, outputs, results
+    offsets: dict[int, int]  # buffers in the arena: where they begin, in bytes
+    arena: int  # bytes
+    constants: list[np.ndarray]
+    outputs: list[tuple]  # ("object", place), ("input", k) or ("constant", array) for every output
+
+    def __str__(self) -> str:
+        lines = []
+        for step in self.steps:
+            if isinstance(step, Callback):
+                lines.append(str(step))
+                continue
+            for n in step.nests:
+                lines.append(describe(n))
+        return "\n".join([*lines, f"arena: {self.arena} bytes"])
+
+
+def describe(n: Loops) -> str:
+    """One line about a nest."""
+    axes = " x ".join(f"{e}{'r' if r else ''}{'v' if k == n.vector else ''}" for k, (e, r) in enumerate(zip(n.extents, n.reduced, strict=True)))
+    names = [i.name for i in n.body.instructions]
+    shared = f", {n.pieces} pieces over threads" if parallel(n) else ""
+    return (f"loops [{axes}] by {n.lanes}{shared}: {names.count('load')} loads, "
+            f"{len(names) - names.count('load') - names.count('number')} operations, {len(n.body.stores)} stores, {len(n.body.folds)} folds")
+
+
+def parallel(n: Loops) -> bool:
+    """Whether a nest is worth several threads."""
+    return n.outer > 0 and n.pieces > 1 and n.work > PARALLEL
+
+
+def grain(n: Loops) -> int:
+    """Iterations of the outer loops in one piece of work."""
+    return max(1, int(n.pieces * GRAIN / n.work))
+
+
+# -- nests to loops ------------------------------------------------------------------------------------------------------
+
+
+class _Planner:
+    def __init__(self, parts: Partition, vector_bytes: int):
+        self.parts, self.vector_bytes = parts, vector_bytes
+        self.sizes: dict[int, int] = {}  # bytes of buffers that may live in the arena
+        self.temporary = -1
+
+    def loops(self, nest: Nest, done: set[int]) -> list[Loops]:
+        """The loops of a nest in order."""
+        if 0 in nest.domain:
+            return self.empty(nest)
+        found: list[Loops] = []
+        for body in bodies(nest, self.parts, done):
+            found += self.blocked(arrange(body, self.vector_bytes))
+        return found
+
+    def empty(self, nest: Nest) -> list[Loops]:
+        """Reductions of nothing: fill in the neutral number."""
+        found = []
+        for root in nest.roots:
+            if root.size and root.id not in self.parts.inline and nest.reduced:
+                number = {"sum": 0, "prod": 1, "any": False, "all": True}[root.op.name]
+                fill = Instruction("number", root.dtype, value=np.asarray(number).astype(root.dtype)[()])
+                body = Body(((0, root.size),), (), [fill], [(Access(root.id, 0, (1,), root.dtype), 0)])
+                found.append(arrange(body, self.vector_bytes))
+        return found
+
+    def blocked(self, loops: Loops) -> list[Loops]:
+        """Loops with long reductions in blocks, cut into pieces for threads."""
+        first = next((a for a, r in enumerate(loops.reduced) if r), None)
+        if first is not None:
+            inner = prod(loops.extents[first + 1 :])
+            size = max(1, BLOCK // inner)
+            if loops.extents[first] > size and inner * loops.extents[first] > BLOCK:
+                return self.partial(loops, first, size)
+        v = loops.vector
+        if loops.extents and not loops.reduced[v] and v == 0 and loops.extents[0] >= 2 * STRIP:
+            main, rest = split_axis(loops, 0, STRIP)
+            return [self.shared(main), *([rest] if rest else [])]
+        return [self.shared(loops)]
+
+    def shared(self, loops: Loops) -> Loops:
+        """The outer loops that threads share."""
+        outer = 0
+        for a, (n, r) in enumerate(zip(loops.extents, loops.reduced, strict=True)):
+            if r or a == loops.vector or (outer and prod(loops.extents[:outer]) >= 256):
+                break
+            outer += 1
+        return replace(loops, outer=outer)
+
+    def partial(self, loops: Loops, axis: int, size: int) -> list[Loops]:
+        """Blocks along a reduced axis, each with its own results, and the reduction of these."""
+        main, rest = split_axis(loops, axis, size)
+        blocks = main.extents[axis]
+        parts = blocks + (rest is not None)
+        main.reduced[axis] = False
+        main = permuted(main, [axis, *(a for a in range(len(main.extents)) if a != axis)])
+        combine: list[Loops] = []
+        moves: dict[Access, tuple[int, int]] = {}  # where a fold went, and how many results a part has
+        kept = [n for n, r in zip(loops.extents, loops.reduced, strict=True) if not r]
+        for name, access, _ in loops.body.folds:
+            count = prod(kept)
+            buffer = self.temporary
+            self.temporary -= 1
+            self.sizes[buffer] = parts * count * access.dtype.itemsize
+            moves[access] = (buffer, count)
+            combine += self.combined(name, access, buffer, parts, kept, loops)
+        strides = contiguous(kept)
+
+        def move(a: Access, first: int, blocks_axis: bool) -> Access:
+            buffer, count = moves[a]
+            own = iter(strides)
+            within = tuple(0 if r else next(own) for r in loops.reduced)
+            if blocks_axis:
+                within = (count, *within[:axis], 0, *within[axis + 1 :])
+            return replace(a, buffer=buffer, offset=first * count, strides=within)
+
+        originals = [a for _, a, _ in loops.body.folds]
+        main.body.folds = [(n, move(o, 0, True), v) for (n, _, v), o in zip(main.body.folds, originals, strict=True)]
+        found = [self.shared(main)]
+        if rest is not None:
+            rest.body.folds = [(n, move(o, blocks, False), v) for (n, _, v), o in zip(rest.body.folds, originals, strict=True)]
+            found.append(self.shared(rest))
+        return found + combine
+
+    def combined(self, name: str, access: Access, buffer: int, parts: int, kept: list, loops: Loops) -> list[Loops]:
+        """The reduction of partial results into where the whole one goes."""
+        out = tuple(s for s, r in zip(access.strides, loops.reduced, strict=True) if not r)
+        load = Instruction("load", access.dtype, access=Access(buffer, 0, (prod(kept), *contiguous(kept)), access.dtype), cost=1)
+        body = Body(((0, parts), *((0, n) for n in kept)), (0,), [load],
+                    folds=[(name, replace(access, strides=(0, *out)), 0)])
+        return self.blocked(arrange(body, self.vector_bytes))
+
+
+def contiguous(extents: list) -> tuple:
+    """C-contiguous strides."""
+    return tuple(prod(extents[a + 1 :]) for a in range(len(extents)))
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------------
+
+
+def plan(parts: Partition, vector_bytes: int) -> Plan:
+    """The plan of a partitioned Function."""
+    work = _Planner(parts, vector_bytes)
+    steps: list[Any] = []
+    done: set[int] = set()
+    for step in parts.steps:
+        if isinstance(step, Callback):
+            steps.append(step)
+            done.add(step.node.id)
+            continue
+        if not steps or isinstance(steps[-1], Callback):
+            steps.append(Segment())
+        steps[-1].nests += work.loops(step, done)
+        done |= {r.id for r in step.roots}
+        work.sizes.update({r.id: r.nbytes for r in step.roots})
+    objects, constants, outputs = places(parts, steps)
+    offsets, arena = layout(parts, steps, {b: n for b, n in work.sizes.items() if b not in objects})
+    return Plan(parts, steps, objects, offsets, arena, constants, outputs)
+
+
+def places(parts: Partition, steps: list) -> tuple[dict, list, list]:
+    """Places of Python objects: inputs, constants, outputs, then results of callbacks."""
+    function = parts.function
+    objects = {x.id: k for k, x in enumerate(function.inputs)}
+    constants: list[np.ndarray] = []
+    for node in function.constants:
+        if node.size > 1:
+            objects[node.id] = len(objects)
+            constants.append(np.ascontiguousarray(node.value))
+    outputs: list[tuple] = []
+    for y in function.outputs:
+        base = parts.alias.get(y.id, y)
+        if isinstance(base, Var):
+            outputs.append(("input", objects[base.id]))
+        elif base.op is None:
+            outputs.append(("constant", base.value))
+        else:
+            if base.id not in objects:
+                objects[base.id] = len(objects)
+            outputs.append(("object", objects[base.id]))
+    for step in steps:
+        if isinstance(step, Callback) and step.node.id not in objects:
+            objects[step.node.id] = len(objects)
+    return objects, constants, outputs
+
+
+def layout(parts: Partition, steps: list, sizes: dict[int, int]) -> tuple[dict[int, int], int]:
+    """Offsets of buffers in the arena: each at the lowest place that is free from its first use to its last."""
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for t, used in enumerate(uses(parts, steps)):
+        for b in used:
+            if b in sizes:
+                first.setdefault(b, t)
+                last[b] = t
+    offsets: dict[int, int] = {}
+    live: list[tuple[int, int, int]] = []  # (begin, end, last use), by begin
+    arena = 0
+    for b in sorted(first, key=lambda b: (first[b], -sizes[b])):
+        live = [x for x in live if x[2] >= first[b]]
+        size = -(-max(sizes[b], 1) // 64) * 64
+        at = 0
+        for begin, end, _ in live:
+            if begin - at >= size:
+                break
+            at = max(at, end)
+        offsets[b] = at
+        live.append((at, at + size, last[b]))
+        live.sort()
+        arena = max(arena, at + size)
+    return offsets, arena
+
+
+def memory_of(parts: Partition, x: Expr) -> tuple[Expr, list[Expr]]:
+    """The node in memory that x is a view of, and the views from there to x."""
+    views: list[Expr] = []
+    while x.op is not None and not isinstance(x, Var) and x.id not in parts.stored and x.id not in parts.alias:
+        views.append(x)
+        if not isinstance(x.args[0], Expr):
+            break
+        x = x.args[0]
+    return x, views[::-1]
+
+
+def uses(parts: Partition, steps: list) -> list[set[int]]:
+    """The buffers that each nest or callback touches."""
+    found = []
+    for step in steps:
+        if isinstance(step, Callback):
+            memories = [memory_of(parts, a)[0] for a in step.node.args if isinstance(a, Expr)]
+            found.append({parts.alias.get(m.id, m).id for m in memories})
+        else:
+            for n in step.nests:
+                found.append({i.access.buffer for i in n.body.instructions if i.access}
+                             | {a.buffer for a, _ in n.body.stores} | {a.buffer for _, a, _ in n.body.folds})
+    return found

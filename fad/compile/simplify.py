@@ -1,0 +1,238 @@
+"""Simplify: a Function to an equal Function with fewer nodes.
+
+One pass in creation order. Every node is rebuilt from simplified arguments, looked up among the nodes that exist
+already (common subexpressions), folded where its arguments are constants, and rewritten by identities that hold exactly
+in floating point, NaN, infinities and signed zeros included. What no output needs is never reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fad.errors import FadError
+from fad.expr import Const, Expr, Var, reachable
+from fad.function import Function, freeze
+from fad.primitive import Primitive, registry
+
+__all__ = ["simplify"]
+
+FOLD = 1 << 12  # elements up to which constants are folded
+
+# Primitives that are written with others: their evaluation, run on nodes, is their definition.
+COMPOSITE = {"logsumexp", "norm", "sinc"}
+
+
+def simplify(function: Function) -> Function:
+    """The simplified Function: same inputs, outputs equal up to the rounding of composites written out."""
+    work = _Simplifier(function.inputs)
+    outputs = [work.result(y) for y in function.outputs]
+    return Function(function.inputs, outputs, function.in_tree, function.out_tree, function.name)
+
+
+class _Simplifier:
+    """The nodes made so far, by structure."""
+
+    def __init__(self, inputs: tuple):
+        self.env: dict[int, Any] = {x.id: x for x in inputs}  # old id -> new node or constant
+        self.known: dict[tuple, Any] = {}
+
+    def result(self, y: Expr) -> Any:
+        """The new node for an output."""
+        for node in reachable([y], stop=self.env)[0]:
+            if node.id in self.env:
+                continue
+            if node.op is None:
+                self.env[node.id] = self.const(node.value)
+            elif isinstance(node, Var):
+                self.env[node.id] = self.env[node.args[0].id]
+            else:
+                args = tuple([self.env[a.id] if isinstance(a, Expr) else self.const(a) for a in node.args])
+                self.env[node.id] = self.node(node.op, args, node.params, node.shape, node.dtype)
+        return self.env[y.id]
+
+    def const(self, value: Any) -> Any:
+        """A constant: arrays as one node each, uniform ones as a broadcast number."""
+        if type(value) in (int, float, complex, bool):
+            return value
+        value = np.asarray(value)
+        if value.ndim and value.size > 1:
+            first = value.flat[0]
+            flat = value.reshape(-1).view(np.uint8) if value.flags.c_contiguous else value.tobytes()
+            same = bytes(flat[: value.itemsize]) * 1 == first.tobytes() and (value == first).all() and _same_sign(value, first)
+            if same:
+                return self.node(registry["broadcast_to"], (self.const(first),), {"shape": value.shape}, value.shape, value.dtype)
+        key = ("const", value.shape, value.dtype.str, value.tobytes() if value.nbytes < 1 << 16 else id(value))
+        if key not in self.known:
+            self.known[key] = Const(value)
+        return self.known[key]
+
+    def node(self, op: Primitive, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+        """``op(*args)``, or what it is equal to."""
+        if (rule := RULES.get(op.name)) is not None:
+            found = rule(self, args, params, shape, dtype)
+            if found is not None:
+                return found
+        key = (op.name, tuple([a.id if isinstance(a, Expr) else freeze(a) for a in args]), freeze(params) if params else ())
+        found = self.known.get(key)
+        if found is not None:
+            return found
+        if op.name in COMPOSITE:
+            found = self.written_out(op, args, params, dtype)
+        else:
+            found = self.folded(op, args, params, shape)
+        if found is None:
+            found = Expr(op, args, params, shape, dtype, None)
+        self.known[key] = found
+        return found
+
+    def folded(self, op: Primitive, args: tuple, params: dict, shape: tuple) -> Any:
+        if any(not isinstance(a, Const) if isinstance(a, Expr) else False for a in args) or not args:
+            return None
+        if int(np.prod(shape)) > min(FOLD, max([getattr(a, "size", 1) for a in args])):
+            return None
+        try:
+            with np.errstate(all="ignore"):
+                return self.const(op.evaluate(*(a.value if isinstance(a, Expr) else a for a in args), **params))
+        except (FadError, ValueError, TypeError, IndexError):  # it is told when the program runs
+            return None
+
+    def written_out(self, op: Primitive, args: tuple, params: dict, dtype: Any) -> Any:
+        """The definition of a composite on stand-ins for its arguments, simplified in its turn."""
+        stand_ins = [Var("x", a.shape, a.dtype) if isinstance(a, Expr) else a for a in args]
+        out = op.evaluate(*stand_ins, **params)
+        for s, a in zip(stand_ins, args, strict=True):
+            if isinstance(s, Var):
+                self.env[s.id] = a
+        return self.result(out if out.dtype == dtype else out.astype(dtype))
+
+
+def _same_sign(value: np.ndarray, first: Any) -> bool:
+    return bool(first != 0) or value.dtype.kind not in "fc" or value.tobytes() == first.tobytes() * value.size
+
+
+# -- identities: each gives an equal node, or None ----------------------------------------------------------------------
+
+
+def _number(x: Any) -> Any:
+    """The Python number that a constant scalar, or a broadcast of one, stands for; None otherwise."""
+    if isinstance(x, Expr):
+        if isinstance(x, Const) and x.size == 1:
+            return x.value.item()
+        if x.op is not None and x.op.name == "broadcast_to":
+            return _number(x.args[0])
+        return None
+    return x
+
+
+def _as(work: _Simplifier, x: Any, shape: tuple, dtype: Any) -> Any:
+    """x where it already has the shape and dtype of the result."""
+    return x if isinstance(x, Expr) and x.shape == shape and x.dtype == dtype else None
+
+
+def _neutral(position: int, number: float) -> Callable:
+    """An identity with a neutral operand; its sign counts for zeros."""
+
+    def rule(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+        for i in (0, 1) if position < 0 else (position,):
+            n = _number(args[i])
+            if n is not None and n == number and np.signbit(np.real(n)) == np.signbit(number):
+                return _as(work, args[1 - i], shape, dtype)
+        return None
+
+    return rule
+
+
+def _first(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    return _as(work, args[0], shape, dtype)
+
+
+def _inner(name: str) -> Callable:
+    """op(op(x)) is x."""
+
+    def rule(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+        x = args[0]
+        return x.args[0] if isinstance(x, Expr) and x.op is not None and x.op.name == name else None
+
+    return rule
+
+
+def _view(name: str) -> Callable:
+    """Reshapes and broadcasts that change nothing, and a reshape of a reshape."""
+
+    def rule(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+        x = args[0]
+        if not isinstance(x, Expr):
+            return None
+        if x.shape == shape:
+            return x
+        number = None if x.op is None or x.op.name != "broadcast_to" else _number(x)
+        if name == "reshape" and number is not None:  # a broadcast number in another shape
+            source = x.args[0]
+            return work.node(registry["broadcast_to"], (source,), {"shape": shape}, shape, dtype)
+        if x.op is not None and x.op.name == name and name == "reshape":
+            return work.node(registry[name], (x.args[0],), {"shape": shape}, shape, dtype)
+        return None
+
+    return rule
+
+
+def _transpose(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    x, axes = args[0], params["axes"]
+    if axes == tuple(range(len(axes))):
+        return x
+    if x.op is not None and x.op.name == "transpose":
+        axes = tuple(x.params["axes"][a] for a in axes)
+        return work.node(registry["transpose"], (x.args[0],), {"axes": axes}, shape, dtype)
+    return None
+
+
+def _reduction(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    """A reduction over axes of length one is a reshape."""
+    x = args[0]
+    if not isinstance(x, Expr) or x.dtype != dtype or any(x.shape[a] != 1 for a in params["axes"]):
+        return None
+    return x if x.shape == shape else work.node(registry["reshape"], (x,), {"shape": shape}, shape, dtype)
+
+
+def _where(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    c, x, y = args
+    taken = _number(c)
+    if taken is not None:
+        return _as(work, x if taken else y, shape, dtype)
+    return _as(work, x, shape, dtype) if x is y else None
+
+
+def _strong(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    """A strong zero is an ordinary one where the other factor is a finite number."""
+    for i in (0, 1):
+        n = _number(args[i])
+        if n is not None and np.isfinite(n):
+            return work.node(registry["multiply"], args, {}, shape, dtype)
+    return None
+
+
+def _power(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    n = _number(args[1])
+    if n == 1:
+        return _as(work, args[0], shape, dtype)
+    if n == 2 and isinstance(args[0], Expr) and args[0].dtype == dtype:
+        return work.node(registry["square"], (args[0],), {}, shape, dtype)
+    return None
+
+
+def _dense(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    x, w, b = args
+    product = work.node(registry["matmul"], (x, w), {}, shape, np.result_type(x.dtype, w.dtype))
+    return work.node(registry["add"], (product, b), {}, shape, dtype)
+
+
+RULES: dict[str, Callable] = {
+    "multiply": _neutral(-1, 1.0), "divide": _neutral(1, 1.0), "subtract": _neutral(1, 0.0), "add": _neutral(-1, -0.0),
+    "stop_gradient": _first, "positive": _first, "negative": _inner("negative"), "astype": _first,
+    "reshape": _view("reshape"), "broadcast_to": _view("broadcast_to"), "transpose": _transpose,
+    "sum": _reduction, "prod": _reduction, "max": _reduction, "min": _reduction,
+    "where": _where, "strong_multiply": _strong, "power": _power, "float_power": _power, "dense": _dense,
+}

@@ -1,0 +1,263 @@
+"""Exponentials, logarithms and powers, for vectors of float32 and float64.
+
+Polynomials are minimax fits for the relative error of the function (Remez), unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+
+from fad.compile.ir import Value, call, constant, fma, where
+from fad.compile.vecmath.parts import (
+    bits_of,
+    digits,
+    horner,
+    inf,
+    nearest,
+    product,
+    quick_sum,
+    scaled,
+    split_log2,
+    truncated,
+    two_to,
+)
+
+__all__ = ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "pow", "cbrt"]
+
+hexadecimal = float.fromhex
+
+# ln 2 in two parts, the first with few enough bits that n ln2 is exact
+LN2 = {"double": (hexadecimal("0x1.62e42fefa3p-1"), hexadecimal("0x1.3de6af278ece6p-42")),
+       "float": (hexadecimal("0x1.62e4p-1"), hexadecimal("0x1.7f7d1cp-20"))}
+
+# (e^r - 1 - r) / r² for |r| <= ln2 / 2; relative error of e^r - 1: 1.8e-17, 1.3e-8
+EXPM1 = {"double": (0.5000000000000006, 0.16666666666666588, 0.04166666666657676, 0.008333333333389538, 0.0013888888931565067,
+                    0.00019841269719036097, 2.4801505273649037e-05, 2.7557407516898023e-06, 2.762603792267422e-07,
+                    2.5053782971033324e-08),
+         "float": (0.49999997, 0.16666543, 0.0416672, 0.0083665205, 0.0013882521)}
+
+# (2^r - 1) / r for |r| <= 1/2; 3.4e-18, 2e-9
+EXP2 = {"double": (0.6931471805599453, 0.2402265069591013, 0.05550410866482008, 0.009618129107594065, 0.001333355814677515,
+                   0.00015403530457187777, 1.525273349277445e-05, 1.3215435241474584e-06, 1.0178199655812772e-07,
+                   7.073790738214788e-09, 4.4347678519920655e-10),
+        "float": (0.6931472, 0.24022648, 0.055503324, 0.009618438, 0.00133989, 0.00015353334)}
+
+
+def clamped(x: Value, low: float, high: float) -> Value:
+    """x moved into [low, high]; NaN stays."""
+    x = where(x < low, low, x)
+    return where(x > high, high, x)
+
+
+def exp(x: Value) -> Value:
+    """e^x = 2^n e^r, r = x - n ln 2 (Cody and Waite 1980)."""
+    low, high = (-746.0, 710.0) if x.kind == "double" else (-104.0, 89.0)
+    x = clamped(x, low, high)
+    n, bits = nearest(x, math.log2(math.e))
+    r = fma(-n, LN2[x.kind][1], fma(-n, LN2[x.kind][0], x))
+    return scaled(horner(r, (1.0, 1.0, *EXPM1[x.kind])), bits)
+
+
+def exp2(x: Value) -> Value:
+    """2^x = 2^n 2^r, r = x - n."""
+    x = clamped(x, -1080.0, 1030.0) if x.kind == "double" else clamped(x, -155.0, 130.0)
+    n, bits = nearest(x)
+    return scaled(horner(x - n, (1.0, *EXP2[x.kind])), bits)
+
+
+def expm1(x: Value) -> Value:
+    """e^x - 1 = 2 (s (e^r - 1) + (s - 1/2)), s = 2^(n-1): so the largest n does not overflow early."""
+    t = clamped(x, -40.0, 710.0) if x.kind == "double" else clamped(x, -20.0, 89.0)
+    n, bits = nearest(t, math.log2(math.e))
+    hi, lo = fma(-n, LN2[x.kind][0], t), -n * LN2[x.kind][1]
+    r = hi + lo
+    s = two_to(bits, x, -1)
+    tail = fma(r * r, horner(r, EXPM1[x.kind]), lo)
+    y = 2.0 * fma(s, tail, fma(s, hi, s - 0.5))
+    return where(abs(x) < 2.0 ** (-2 - digits(x)), x, y)
+
+
+# -- logarithms -----------------------------------------------------------------------------------------------------------
+
+# (log(1+f) - 2s) / (s³), s = f/(2+f), a polynomial in s² <= 0.0295: 1.2e-18. (log(1+f) - f + f²/2) / f³: 5.8e-9
+LOG = {"double": (0.6666666666666735, 0.39999999999411084, 0.28571428743264266, 0.22222198475864477, 0.18183569744080463,
+                  0.1531390318421254, 0.14797507928451067),
+       "float": (0.3333333, -0.2500082, 0.20001227, -0.16623357, 0.14201759, -0.13160183, 0.12761575, -0.07634496)}
+
+
+def log_parts(f: Value) -> tuple[Value, Value]:
+    """f²/2 and w with log(1+f) = f - f²/2 + w, for √½ <= 1+f < √2."""
+    square = f * f
+    if f.kind == "float":
+        return 0.5 * square, square * f * horner(f, LOG["float"])
+    half, s = 0.5 * square, f / (f + 2.0)
+    z = s * s
+    return half, s * fma(z, horner(z, LOG["double"]), half)
+
+
+def with_ends(x: Value, y: Value) -> Value:
+    """A logarithm y of x with its special values: -inf at zero, NaN below, inf and NaN as they come."""
+    y = where(x < inf, y, x)
+    return where(x > 0, y, where(x == 0, -inf, where(x < 0, constant(math.nan, x), y)))
+
+
+def log(x: Value) -> Value:
+    """log x = k ln 2 + log m (fdlibm e_log.c)."""
+    k, m, _ = split_log2(x)
+    f = m - 1.0
+    half, w = log_parts(f)
+    hi, lo = LN2[x.kind]
+    return with_ends(x, fma(k, hi, f - (half - fma(k, lo, w))))
+
+
+def log1p(x: Value) -> Value:
+    """log(1+x) = log u + c/u, where u + c = 1 + x exactly (fdlibm s_log1p.c)."""
+    u = 1.0 + x
+    c = where(x < 1.0, x - (u - 1.0), 1.0 - (u - x))
+    k, m, inverse = split_log2(u)
+    f = m - 1.0
+    half, w = log_parts(f)
+    hi, lo = LN2[x.kind]
+    c = c * where(x < 2.0 ** (digits(x) + 8), inverse, 0.0)
+    w = fma(c, fma(f, f, 1.0 - f), w)  # 1/m ≈ 1 - f + f² is enough for so small a term
+    y = fma(k, hi, f - (half - fma(k, lo, w)))
+    return where(abs(x) < 2.0 ** (-2 - digits(x)), x, with_ends(u, y))
+
+
+def in_base(x: Value, inverse: float, inverse_low: float, unit: float, unit_low: float) -> Value:
+    """k unit + log(m) inverse, the leading products exact (FreeBSD e_log2.c, e_log10.c)."""
+    drop = digits(x) // 2 + 1
+    k, m, _ = split_log2(x)
+    f = m - 1.0
+    half, w = log_parts(f)
+    hi = truncated(f - half, drop)
+    lo = ((f - hi) - half) + w
+    tail = fma(lo, inverse, fma(lo + hi, inverse_low, k * unit_low))
+    total, rest = quick_sum(k * unit, hi * inverse)
+    return with_ends(x, total + (rest + tail))
+
+
+# log_b 2 and 1 / log b, each in two parts, the first with few enough bits for exact products
+BASE = {(2, "double"): (1.0, 0.0, hexadecimal("0x1.715476p+0"), hexadecimal("0x1.4ae0bf85ddf44p-26")),
+        (2, "float"): (1.0, 0.0, hexadecimal("0x1.714p+0"), hexadecimal("0x1.47652cp-12")),
+        (10, "double"): (hexadecimal("0x1.34413509f7p-2"), hexadecimal("0x1.3fde623e2566bp-43"),
+                         hexadecimal("0x1.bcb7b1p-2"), hexadecimal("0x1.49b9438ca9aaep-28")),
+        (10, "float"): (hexadecimal("0x1.344p-2"), hexadecimal("0x1.3509f8p-18"),
+                        hexadecimal("0x1.bcap-2"), hexadecimal("0x1.7b1526p-14"))}
+
+
+def in_base(base: int, x: Value) -> Value:
+    """k log_b 2 + log(m) / log b with exact leading products (FreeBSD e_log2.c, e_log10.c)."""
+    unit, unit_low, inverse, inverse_low = BASE[base, x.kind]
+    k, m, _ = split_log2(x)
+    f = m - 1.0
+    half, w = log_parts(f)
+    hi = truncated(f - half, digits(x) // 2 + 1)
+    lo = ((f - hi) - half) + w
+    tail = fma(lo, inverse, fma(lo + hi, inverse_low, k * unit_low))
+    total, rest = quick_sum(k * unit, hi * inverse)
+    return with_ends(x, total + (rest + tail))
+
+
+def log2(x: Value) -> Value:
+    """log₂ x = k + log(m) / log 2."""
+    return in_base(2, x)
+
+
+def log10(x: Value) -> Value:
+    """log₁₀ x = k log₁₀ 2 + log(m) / log 10."""
+    return in_base(10, x)
+
+
+# -- powers ---------------------------------------------------------------------------------------------------------------
+
+# log₂ m = s (c0 + z (c1 + z Q(z))), s = (m-1)/(m+1), z = s²: 2/ln 2 and 2/(3 ln 2), each as a sum of two, and Q: 3e-20
+LOG2_0 = (hexadecimal("0x1.71547652b82fep+1"), hexadecimal("0x1.777d0ffda0d24p-55"))
+LOG2_1 = (hexadecimal("0x1.ec709dc3a03fdp-1"), hexadecimal("0x1.d27f05548af0cp-55"))
+LOG2_Q = (0.5770780163556182, 0.41219858309184826, 0.32059890229086135, 0.26230769953542954, 0.2219840742952973,
+          0.19125330711486252, 0.1904032560537859)
+
+# For float32 in double lanes: log₂(m) / s, 4.2e-12, and (2^r - 1) / r, 2e-9
+LOG2_SHORT = (2.8853900817901423, 0.9617966732661521, 0.5770836003483212, 0.4116717449612787, 0.3407489932755498)
+EXP2_SHORT = (0.6931472028804037, 0.24022647910098524, 0.0555033241044402, 0.009618437629970323, 0.0013398899942419981,
+              0.00015353334533579747)
+
+# m^(-1/3) for √½ <= m < √2: 2.5e-4
+CBRT = (1.7307096, -1.2857317, 0.71334046, -0.15853973)
+
+
+def pow(x: Value, y: Value) -> Value:
+    """x^y = 2^(y log₂ |x|), with the sign and the special values of C99 F.9.4.4; float32 in double lanes."""
+    short = x.kind == "float"
+    r = (power_short if short else power)(abs(x), y)
+    whole = call("rint", y) == y
+    half = 0.5 * y
+    odd = whole & (call("rint", half) != half)
+    r = where((x < 0) & (x > -inf) & ~whole, math.nan, r)
+    r = (r.bitcast() ^ where(odd, x.bitcast() & bits_of(-0.0, x), 0)).bitcast()
+    return where((x == 1) | (y == 0) | ((x == -1) & (abs(y) == inf)), 1.0, r)
+
+
+def power(a: Value, y: Value) -> Value:
+    """a^y for a >= 0, float64."""
+    hi, lo = log2_double_double(a)
+    e, e_low = product(log2_ends(a, hi), y)
+    near = clamped(e, -1100.0, 1100.0)
+    n, bits = nearest(near)
+    r = (near - n) + where(abs(e) < 1100.0, fma(lo, y, e_low), 0.0)
+    return scaled(horner(r, (1.0, *EXP2["double"])), bits)
+
+
+def power_short(a: Value, y: Value) -> Value:
+    """a^y for a >= 0, float32, whose range and digits are small for float64."""
+    a = a.to("double")
+    k, m, _ = split_log2(a)
+    s = (m - 1.0) / (m + 1.0)
+    e = log2_ends(a, fma(s, horner(s * s, LOG2_SHORT), k)) * y.to("double")
+    e = clamped(e, -300.0, 300.0)
+    n, bits = nearest(e)
+    return (horner(e - n, (1.0, *EXP2_SHORT)) * two_to(bits, a)).to("float")
+
+
+def log2_ends(a: Value, y: Value) -> Value:
+    """The binary logarithm y of a >= 0 with its special values."""
+    return where(a < inf, where(a == 0, -inf, y), a)
+
+
+def log2_double_double(x: Value) -> tuple[Value, Value]:
+    """log₂ x as a sum of two for positive finite x, relative error about 2^-64 (Dekker's arithmetic)."""
+    k, m, _ = split_log2(x)
+    f = m - 1.0
+    d, d_low = quick_sum(constant(1.0, x), m)
+    inverse = 1.0 / d
+    s = f * inverse
+    p, p_low = product(s, d)
+    s_low = (((f - p) - p_low) - s * d_low) * inverse
+    z, z_low = product(s, s)
+    z_low = fma(2.0 * s, s_low, z_low)
+    q, q_low = quick_sum(constant(LOG2_1[0], x), z * horner(z, LOG2_Q))
+    w, w_low = product(z, q)
+    w_low = w_low + fma(z, q_low + LOG2_1[1], z_low * q)
+    u, u_low = quick_sum(constant(LOG2_0[0], x), w)
+    t, t_low = product(s, u)
+    t_low = t_low + fma(s, u_low + (w_low + LOG2_0[1]), s_low * u)
+    hi, lo = quick_sum(k, t)
+    return hi, lo + t_low
+
+
+def cbrt(x: Value) -> Value:
+    """∛x = 2^q ∛a: t ≈ 1/∛a by a third-order step, then a Newton step from y = a t² with an exact residual."""
+    k, m, _ = split_log2(abs(x))
+    q, bits = nearest(k, 1 / 3)
+    left = k - 3.0 * q  # -1, 0 or 1
+    pick = lambda low, middle, high: where(left < 0, low, where(left > 0, high, middle))
+    a = pick(0.5 * m, m, 2.0 * m)
+    t = horner(m, CBRT) * pick(2 ** (1 / 3), constant(1.0, x), 0.5 ** (1 / 3))
+    e = 1.0 - a * t * t * t
+    t = fma(t * e, fma(e, 2 / 9, 1 / 3), t)
+    y = a * t * t
+    square, square_low = product(y, y)
+    cube, cube_low = product(square, y)
+    rest = ((a - cube) - cube_low) - square_low * y
+    y = call("copysign", fma(rest, t * t * (1 / 3), y) * two_to(bits, x), x)
+    return where((abs(x) < inf) & (x != 0), y, x)

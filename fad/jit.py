@@ -1,0 +1,242 @@
+"""jit: a Python function as machine code, compiled once for each signature of its arguments."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fad import tree
+from fad.errors import DtypeError, TraceError, TreeError
+from fad.expr import Expr, aval_text, short
+from fad.function import Function
+from fad.transforms import trace
+
+__all__ = ["jit", "Jit", "Lowered"]
+
+_NUMBERS = (bool, int, float, complex)
+
+
+def jit(f: Callable | None = None, *, static_argnums: int | tuple = (), static_argnames: str | tuple = (),
+        donate: int | tuple = ()) -> Any:
+    """f compiled to native code that uses all cores: the same results, to a few ulp.
+
+    Args:
+        f: function of arrays and pytrees, written with NumPy; it is traced once for each structure, shape and dtype of
+            its arguments, on symbols: Python's ``if`` cannot follow their values (use np.where, or static arguments).
+        static_argnums, static_argnames: arguments that are no arrays, or whose value the code may depend on. They must be
+            hashable; each value is compiled for itself.
+        donate: positions of arguments whose memory results may take over; do not use those arrays afterwards.
+    Returns: a `Jit`, which composes with every transformation: ``grad(jit(f))`` is ``jit(grad(f))``.
+    Raises: TraceError where f asks a symbol for its value, DtypeError for arguments that are not arrays of numbers.
+
+    >>> jit(lambda x: np.sum(np.sin(x) ** 2))(np.zeros(3))
+    np.float64(0.0)
+    """
+    if f is None:  # used as @jit(static_argnums=...)
+        return lambda g: jit(g, static_argnums=static_argnums, static_argnames=static_argnames, donate=donate)
+    if not callable(f):
+        raise DtypeError("jit: not a function", got=short(f), rule="the first argument is the function", fix="fad.jit(f)(x)")
+    if isinstance(f, Jit):
+        return f
+    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    return Jit(f, numbers, names, (donate,) if isinstance(donate, int) else tuple(donate))
+
+
+class Jit:
+    """A jitted function: what `jit` returns."""
+
+    def __init__(self, f: Callable, static_argnums: tuple = (), static_argnames: tuple = (), donate: tuple = ()):
+        self.f, self.donate = f, donate
+        self.static_argnums, self.static_argnames = _both(f, static_argnums, static_argnames)
+        self.compiled: dict[tuple, Compiled] = {}
+        functools.update_wrapper(self, f, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        compiled, leaves = self._find(args, kwargs)
+        if compiled is None:  # inside another transformation: its trace goes through f
+            return self.f(*args, **kwargs)
+        return compiled(leaves)
+
+    def _find(self, args: tuple, kwargs: dict) -> tuple:
+        """The compiled program for these arguments, and their leaves."""
+        static, rest = self._split(args, kwargs)
+        leaves, treedef = tree.flatten(rest)
+        avals = []
+        for k, x in enumerate(leaves):
+            kind = type(x)
+            if kind is np.ndarray:
+                avals.append((x.shape, x.dtype))
+            elif isinstance(x, Expr):
+                return None, leaves
+            elif kind in _NUMBERS:
+                avals.append(kind)
+            elif isinstance(x, np.ndarray | np.generic):
+                avals.append((x.shape, x.dtype))
+            else:
+                leaves[k] = _array(x, rest, k)
+                avals.append((leaves[k].shape, leaves[k].dtype))
+        key = (treedef, tuple(avals), static)
+        try:
+            compiled = self.compiled.get(key)
+        except TypeError:
+            raise TreeError("jit: a static argument is not hashable", got=", ".join(short(v) for _, v in static),
+                            rule="static arguments are part of the key under which code is kept",
+                            fix="pass a tuple in place of a list, or do not mark it as static") from None
+        if compiled is None:
+            compiled = self.compiled[key] = Compiled(self, rest, static, key)
+        return compiled, leaves
+
+    def _split(self, args: tuple, kwargs: dict) -> tuple[tuple, tuple]:
+        """Static arguments as (name or position, value) pairs, and (args, kwargs) without them."""
+        if not (self.static_argnums or self.static_argnames):
+            return (), (args, kwargs)
+        numbers = {n % len(args) for n in self.static_argnums if -len(args) <= n < len(args)}
+        static = tuple([(n, args[n]) for n in sorted(numbers)] + [(n, kwargs[n]) for n in self.static_argnames if n in kwargs])
+        return static, (tuple(a for n, a in enumerate(args) if n not in numbers),
+                        {n: v for n, v in kwargs.items() if n not in self.static_argnames})
+
+    def transformed(self, transform: Callable, name: str) -> Jit:
+        """The jitted transformation of the function."""
+        return Jit(transform(self.f), self.static_argnums, self.static_argnames)
+
+    def trace(self, *args: Any, **kwargs: Any) -> Function:
+        """The Function that is compiled for these arguments: its inputs are ``(args, kwargs)`` without the static ones."""
+        static, rest = self._split(args, kwargs)
+        return _traced(self.f, static, rest)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """Tree, loops, LLVM IR and assembly of the program for these arguments, as readable text."""
+        compiled, _ = self._find(args, kwargs)
+        if compiled is None:
+            raise TraceError("jit: lower() of nodes", got=short(args), rule="it takes arrays", fix="call it outside of any trace")
+        return Lowered(compiled.program)
+
+    def explain(self) -> str:
+        """What was compiled, when, for which signatures, and which argument caused each retrace."""
+        lines = [f"{self.__name__}: {len(self.compiled)} signature{'s' * (len(self.compiled) != 1)}"]
+        before: list[Compiled] = []
+        for c in self.compiled.values():
+            lines.append(f"- {c.text}")
+            lines.append(f"  {c.when}: traced in {c.trace_seconds * 1e3:.1f} ms, {c.nodes} nodes; {c.origin} in {c.compile_seconds * 1e3:.1f} ms")
+            if before:
+                lines.append("  retraced: " + min((c.difference(b) for b in before), key=len))
+            before.append(c)
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<jit of {self.__name__}, {len(self.compiled)} signatures>"
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+
+def _both(f: Callable, numbers: tuple, names: tuple) -> tuple[tuple, tuple]:
+    """Static arguments by position and by name, each completed from the other through f's signature."""
+    if not (numbers or names):
+        return numbers, names
+    try:
+        parameters = list(inspect.signature(f).parameters)
+    except (TypeError, ValueError):
+        return numbers, names
+    named = [parameters[n] for n in numbers if -len(parameters) <= n < len(parameters)]
+    return (tuple(dict.fromkeys([*numbers, *(parameters.index(n) for n in names if n in parameters)])),
+            tuple(dict.fromkeys([*names, *named])))
+
+
+def _array(x: Any, rest: Any, k: int) -> Any:
+    """A leaf that is no array as one."""
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        array = np.empty(0, object)
+    if array.dtype.kind not in "fiubc":
+        path = tree.paths(rest)[k]
+        raise DtypeError(f"jit: the argument at {path} is no array of numbers", got=short(x),
+                         rule="arguments are arrays, numbers and pytrees of them",
+                         fix="pass what is not an array with static_argnums or static_argnames")
+    return array
+
+
+def _traced(f: Callable, static: tuple, rest: tuple) -> Function:
+    """The Function of ``(args, kwargs)``, the static ones put back."""
+    by_place = {n: v for n, v in static if isinstance(n, int)}
+    by_name = {n: v for n, v in static if isinstance(n, str)}
+
+    def call(args: tuple, kwargs: dict) -> Any:
+        given = iter(args)
+        places = [by_place[n] if n in by_place else next(given) for n in range(len(args) + len(by_place))]
+        return f(*places, **kwargs, **by_name)
+
+    call.__name__ = getattr(f, "__name__", "f")
+    return trace(call)(*rest)
+
+
+class Compiled:
+    """A program with the pytrees around it, and where it came from."""
+
+    def __init__(self, owner: Jit, rest: tuple, static: tuple, key: tuple):
+        from fad.compile.cache import program_for
+
+        start = time.perf_counter()
+        function = _traced(owner.f, static, rest)
+        traced = time.perf_counter()
+        self.program, self.origin = program_for(function)
+        self.trace_seconds, self.compile_seconds = traced - start, time.perf_counter() - traced
+        self.when = time.strftime("%H:%M:%S")
+        self.nodes = len(function.nodes)
+        self.out_tree = function.out_tree
+        self.key, self.paths = key, tree.paths(rest)
+        self.text = ", ".join([f"{p}: {_aval(a)}" for p, a in zip(self.paths, key[1], strict=True)]
+                              + [f"{n} = {short(v)}" for n, v in static]) or "no arguments"
+
+    def __call__(self, leaves: list) -> Any:
+        return tree.unflatten(self.out_tree, self.program(leaves))
+
+    def difference(self, other: Compiled) -> str:
+        """What tells this signature from another."""
+        (structure, avals, static), (structure_, avals_, static_) = self.key, other.key
+        if structure != structure_:
+            return f"the structure of the arguments is {structure}, was {structure_}"
+        changed = [f"{p} is {_aval(a)}, was {_aval(b)}" for p, a, b in zip(self.paths, avals, avals_, strict=True) if a != b]
+        changed += [f"{n} is {short(v)}, was {short(w)}" for (n, v), (_, w) in zip(static, static_, strict=True) if v != w]
+        return "; ".join(changed)
+
+
+def _aval(a: Any) -> str:
+    return a.__name__ if isinstance(a, type) else aval_text(*a)
+
+
+class Lowered:
+    """The stages of a compiled program as text: ``tree``, ``loops``, ``llvm``, ``assembly``."""
+
+    def __init__(self, program: Any):
+        self.program = program
+
+    @property
+    def tree(self) -> str:
+        """The simplified expression tree."""
+        return str(self.program.simplified)
+
+    @property
+    def loops(self) -> str:
+        """Loop nests and callbacks in order, and the arena."""
+        return str(self.program.plan)
+
+    @property
+    def llvm(self) -> str:
+        """LLVM IR as fad wrote it."""
+        return self.program.text
+
+    @property
+    def assembly(self) -> str:
+        """The machine's own instructions."""
+        return self.program.assembly()
+
+    def __str__(self) -> str:
+        return "\n\n".join([self.tree, self.loops, self.llvm, self.assembly])
