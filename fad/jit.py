@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import optree
 
 from fad import tree
 from fad.errors import DtypeError, TraceError, TreeError
@@ -55,12 +56,20 @@ class Jit:
         self.f, self.donate = f, donate
         self.static_argnums, self.static_argnames = _both(f, static_argnums, static_argnames)
         self.compiled: dict[tuple, Compiled] = {}
+        self.recent: Callable | None = None  # the short way into the program called last
         functools.update_wrapper(self, f, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        recent = self.recent
+        if recent is not None and not kwargs:
+            result = recent(args)
+            if result is not None:
+                return result[0]
         compiled, leaves = self._find(args, kwargs)
         if compiled is None:  # inside another transformation: its trace goes through f
             return self.f(*args, **kwargs)
+        if compiled.quick is not None and not kwargs:
+            self.recent = compiled.quick
         return compiled(leaves)
 
     def _find(self, args: tuple, kwargs: dict) -> tuple:
@@ -191,12 +200,39 @@ class Compiled:
         self.when = time.strftime("%H:%M:%S")
         self.nodes = len(function.nodes)
         self.out_tree = function.out_tree
+        self.quick = None if static else self._quick(rest, key[1])
         self.key, self.paths = key, tree.paths(rest)
         self.text = ", ".join([f"{p}: {_aval(a)}" for p, a in zip(self.paths, key[1], strict=True)]
                               + [f"{n} = {short(v)}" for n, v in static]) or "no arguments"
 
     def __call__(self, leaves: list) -> Any:
         return tree.unflatten(self.out_tree, self.program(leaves))
+
+    def _quick(self, rest: tuple, avals: tuple) -> Callable | None:
+        """A function from a call's positional arguments to (result,), or None where they are not those compiled for."""
+        args, kwargs = rest
+        kinds = [type(x) if a is type(x) or not a[0] else a for a, x in zip(avals, tree.leaves(rest), strict=True)]
+        run = None if kwargs or np.ndarray in kinds else self.program.quick(kinds)
+        if run is None:
+            return None
+        flatten, unflatten = optree.tree_flatten, optree.tree_unflatten
+        treedef, out_tree = tree.structure(args), self.out_tree
+        is_flat, is_leaf = treedef.num_leaves == len(args) == treedef.num_nodes - 1, out_tree.is_leaf()
+        is_one = out_tree.num_leaves == 1
+
+        def call(arguments: tuple) -> tuple | None:
+            if is_flat:
+                leaves = arguments
+            else:
+                leaves, found = flatten(arguments, namespace="fad")
+                if found != treedef:
+                    return None
+            y = run(leaves)
+            if y is None:
+                return None
+            return (y,) if is_leaf else (unflatten(out_tree, [y] if is_one else y),)
+
+        return call
 
     def difference(self, other: Compiled) -> str:
         """What tells this signature from another."""

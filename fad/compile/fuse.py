@@ -112,6 +112,7 @@ class _Partitioner:
         self.cost: dict[int, float] = {}  # operations an element, of what is fused below a node
         self.depth: dict[int, int] = {}
         self.cuts: dict[int, frozenset] = {}  # (axis, position) at which embeds and concatenations below a node begin and end
+        self.boxed: set[int] = set()  # stored nodes whose nests are cut
         self.level: dict[int, int] = {}
         self.consumers: dict[int, list[Expr]] = {}
         self.outputs = {y.id for y in function.outputs if y.op is not None and not isinstance(y, Var)}
@@ -132,6 +133,8 @@ class _Partitioner:
         """Give x memory of its own, unless it is a number, an input or stored already."""
         if isinstance(x, Expr) and x.op is not None and not isinstance(x, Var) and x.id not in self.alias:
             self.stored.add(x.id)
+            if self.cuts.get(x.id):
+                self.boxed.add(x.id)
             self.cost[x.id], self.depth[x.id], self.cuts[x.id] = 0, 0, NO_CUTS
 
     def visit(self, node: Expr) -> None:
@@ -250,7 +253,8 @@ class _Partitioner:
                 base = self.alias.get(a.id, a)
                 at = level.get(base.id, 0)
                 if base.id in self.stored:
-                    same = direct and a is base and a.shape == self.domain(node)[0] and self.is_elementwise(a)
+                    same = direct and a is base and a.shape == self.domain(node)[0] and self.is_elementwise(a) \
+                        and not (a.id in self.boxed and node.op.name in REDUCTIONS)  # folds are not cut
                     at += 0 if same else 1
                 here = max(here, at)
             level[node.id] = here
@@ -317,10 +321,11 @@ class _Partitioner:
                 if isinstance(key, tuple) and not key[1]:
                     partner = next((k for k in groups if isinstance(k, tuple) and k[1] and k[0] == key[0]), None)
                     if partner is not None:
-                        groups[partner] = groups.pop(key) + groups[partner]
+                        groups[partner] = [r for r in groups[key] if r.id not in self.boxed] + groups[partner]
+                        groups[key] = [r for r in groups[key] if r.id in self.boxed]
             for key, roots in groups.items():
                 if isinstance(key, tuple):
-                    ordered += self.split(Nest(key[0], key[1]), roots)
+                    ordered += self.split(Nest(key[0], key[1]), roots) if roots else []
                 else:
                     ordered.append(Callback(roots[0]))
         return ordered

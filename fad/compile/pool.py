@@ -5,9 +5,10 @@ region lasts until the scheduler has run every thread once, though the others co
 opens a *gate*. Workers that are awake come in and take pieces from a counter, as the caller does; whoever finds no piece
 left shuts the gate, and the caller waits only for those inside. A worker that slept too long finds the gate shut.
 
-The source is LLVM IR on pthreads, as it must run without Python: generated code calls it with the GIL released. An idle
-worker spins for a while, as the next launch is often near, and then sleeps in a condition variable.
-(Spin, then sleep: Karlin, Li, Manasse, Owicki, "Empirical studies of competitive spinning", SOSP 1991.)
+The source is LLVM IR on pthreads, as it must run without Python: generated code calls it with the GIL released. Who waits
+spins for about as long as it costs to sleep and wake, and then sleeps in a condition variable: an idle worker, as the next
+launch is often near; and a caller whose workers are still inside, so that the core it leaves can run one that lost its own.
+(Karlin, Li, Manasse, Owicki, "Empirical studies of competitive spinning for a shared-memory multiprocessor", SOSP 1991.)
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import time
 from string import Template
 
@@ -22,7 +24,8 @@ from fad.compile.engine import load, machine
 
 __all__ = ["Pool"]
 
-SPIN = 50_000  # nanoseconds that an idle worker, or a caller whose workers are still at it, spins
+IDLE = 20_000  # nanoseconds that an idle worker spins; in that time it may keep others off its core
+LAST = 50_000  # nanoseconds that a caller spins for the last pieces
 
 # No synchronisation: one thread, one piece, or no pthreads.
 SERIAL = """
@@ -63,6 +66,8 @@ WITH_THREADS = SERIAL + """
 @sleepers = internal global i64 0, align 128   ; workers that wait for @wake; written under @mutex
 @mutex    = internal global [128 x i8] zeroinitializer, align 128
 @wake     = internal global [128 x i8] zeroinitializer, align 128
+@waiting  = internal global i64 0, align 128   ; 1 while the caller waits for @left; written under @mutex
+@left     = internal global [128 x i8] zeroinitializer, align 128
 
 ; The job of the slot's owner: chunk, data, total, grain, pieces. It stands still while somebody is inside.
 %Job = type { ptr, ptr, i64, i64, i64 }
@@ -94,6 +99,7 @@ together:
   store atomic i64 0, ptr @next monotonic, align 8
   %others = sub i64 %threads, 1
   %helpers = call i64 @llvm.smin.i64(i64 %others, i64 %whole)
+  call void @settle()
   %started = call i64 @start(i64 %helpers)
   %places = shl i64 %helpers, 32
   store atomic i64 %places, ptr @gate seq_cst, align 8
@@ -104,7 +110,7 @@ together:
   %missed = icmp sgt i64 %absent, 0
   br i1 %missed, label %rouse, label %share
 rouse:
-  call void @rouse(i64 %absent)
+  call void @signal(ptr @wake, i64 %absent)
   br label %share
 share:
   call void @work()
@@ -112,13 +118,23 @@ share:
   %empty = icmp eq i64 %gate, 0
   br i1 %empty, label %done, label %wait
 wait:
-  %left = call i1 @spin(i64 u0x00000000FFFFFFFF, i1 false)
-  br i1 %left, label %done, label %yield
-yield:                                        ; a worker inside has lost its core, perhaps to this spinning
-  call i32 @sched_yield()
-  %gate.then = load atomic i64, ptr @gate acquire, align 8
-  %empty.then = icmp eq i64 %gate.then, 0
-  br i1 %empty.then, label %done, label %yield
+  %soon = call i1 @spin(i64 u0x00000000FFFFFFFF, i1 false, i64 $last)
+  br i1 %soon, label %done, label %block
+block:
+  call i32 @pthread_mutex_lock(ptr @mutex)
+  store atomic i64 1, ptr @waiting seq_cst, align 8
+  br label %look
+look:
+  %gate.now = load atomic i64, ptr @gate seq_cst, align 8
+  %empty.now = icmp eq i64 %gate.now, 0
+  br i1 %empty.now, label %unblock, label %sleep
+sleep:
+  call i32 @pthread_cond_wait(ptr @left, ptr @mutex)
+  br label %look
+unblock:
+  store atomic i64 0, ptr @waiting monotonic, align 8
+  call i32 @pthread_mutex_unlock(ptr @mutex)
+  br label %done
 done:
   store atomic i32 0, ptr @slot release, align 4
   ret void
@@ -152,7 +168,10 @@ shut:
 define internal ptr @worker(ptr %nothing) {
   br label %idle
 idle:
-  %opened = call i1 @spin(i64 u0xFFFFFFFF00000000, i1 true)
+  %crowded = call i1 @crowded()
+  br i1 %crowded, label %tired, label %alert
+alert:
+  %opened = call i1 @spin(i64 u0xFFFFFFFF00000000, i1 true, i64 $idle)
   br i1 %opened, label %enter, label %tired
 enter:
   %gate = load atomic i64, ptr @gate monotonic, align 8
@@ -166,7 +185,12 @@ step:                                         ; one place less, one inside more
   br i1 %in, label %share, label %enter
 share:
   call void @work()
-  atomicrmw sub ptr @gate, i64 1 release      ; the last touch: the job may be gone now
+  atomicrmw sub ptr @gate, i64 1 seq_cst      ; from here on the job may be gone
+  %waiting = load atomic i64, ptr @waiting seq_cst, align 8
+  %awaited = icmp ne i64 %waiting, 0
+  br i1 %awaited, label %tell, label %idle
+tell:
+  call void @signal(ptr @left, i64 1)
   br label %idle
 tired:
   call i32 @pthread_mutex_lock(ptr @mutex)
@@ -183,11 +207,12 @@ sleep:
 awake:
   atomicrmw sub ptr @sleepers, i64 1 seq_cst
   call i32 @pthread_mutex_unlock(ptr @mutex)
+  call i1 @crowded()
   br label %enter
 }
 
 ; Spins until the masked bits of the gate are some (or none); false when that takes too long.
-define internal i1 @spin(i64 %mask, i1 %wanted) {
+define internal i1 @spin(i64 %mask, i1 %wanted, i64 %patience) {
   %start = call i64 @now()
   br label %turn
 turn:
@@ -206,7 +231,7 @@ pause:
 clock:
   %now = call i64 @now()
   %spent = sub i64 %now, %start
-  %late = icmp sgt i64 %spent, $spin
+  %late = icmp sgt i64 %spent, %patience
   br i1 %late, label %done, label %turn
 done:
   ret i1 %met
@@ -223,14 +248,14 @@ define internal i64 @now() {
   ret i64 %now
 }
 
-; Wakes so many sleepers. Taking the mutex once makes sure that who was about to sleep does sleep, and hears the signal.
-define internal void @rouse(i64 %count) noinline {
+; Wakes so many. Taking the mutex once makes sure that who was about to sleep does sleep, and hears the signal.
+define internal void @signal(ptr %condition, i64 %count) {
   call i32 @pthread_mutex_lock(ptr @mutex)
   call i32 @pthread_mutex_unlock(ptr @mutex)
   br label %one
 one:
   %left = phi i64 [ %count, %0 ], [ %less, %one ]
-  call i32 @pthread_cond_signal(ptr @wake)
+  call i32 @pthread_cond_signal(ptr %condition)
   %less = sub i64 %left, 1
   %more = icmp sgt i64 %less, 0
   br i1 %more, label %one, label %done
@@ -240,14 +265,14 @@ done:
 
 ; Starts workers until there are so many, and returns how many there are. They take no signals: handlers are the user's.
 define internal i64 @start(i64 %wanted) {
+  %thread = alloca ptr
+  %signals = alloca [16 x i64]
   %started = load i64, ptr @started
   %enough = icmp sge i64 %started, %wanted
   br i1 %enough, label %as.before, label %prepare
 as.before:
   ret i64 %started
 prepare:
-  %thread = alloca ptr
-  %signals = alloca [16 x i64]
   call i32 @pthread_sigmask(i32 $set_mask, ptr @blocked, ptr %signals)
   br label %one
 one:
@@ -284,10 +309,13 @@ define void @reset() {
   store i32 0, ptr @slot
   store i64 0, ptr @gate
   store i64 0, ptr @sleepers
+  store i64 0, ptr @waiting
   call void @llvm.memset.p0.i64(ptr @mutex, i8 0, i64 128, i1 false)
   call void @llvm.memset.p0.i64(ptr @wake, i8 0, i64 128, i1 false)
+  call void @llvm.memset.p0.i64(ptr @left, i8 0, i64 128, i1 false)
   call i32 @pthread_mutex_init(ptr @mutex, ptr null)
   call i32 @pthread_cond_init(ptr @wake, ptr null)
+  call i32 @pthread_cond_init(ptr @left, ptr null)
   ret void
 }
 
@@ -301,11 +329,64 @@ declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_init(ptr, ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
 declare i32 @pthread_cond_signal(ptr)
-declare i32 @sched_yield()
 declare i32 @clock_gettime(i32, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.x86.sse2.pause()
 declare void @llvm.aarch64.isb(i32)
+"""
+
+# When no core is idle, Linux wakes a worker on the core of its waker and is slow to part them: they take turns there, and the
+# launch takes as long as on one thread. So an idle worker that finds itself on the caller's core leaves it.
+ON_LINUX = """
+@home = internal global i32 -1, align 128      ; the core of the last caller
+
+define internal void @settle() {
+  %here = call i32 @sched_getcpu()
+  store atomic i32 %here, ptr @home monotonic, align 4
+  ret void
+}
+
+; Whether this worker is on the caller's core and cannot leave it.
+define internal i1 @crowded() {
+  %all = alloca [16 x i64]                     ; a set of cores as bits
+  %others = alloca [16 x i64]
+  %home = load atomic i32, ptr @home monotonic, align 4
+  %here = call i32 @sched_getcpu()
+  %same = icmp eq i32 %here, %home
+  br i1 %same, label %ask, label %done
+ask:
+  call i32 @sched_getaffinity(i32 0, i64 128, ptr %all)
+  %error = call i32 @sched_getaffinity(i32 0, i64 128, ptr %others)
+  %failed = icmp ne i32 %error, 0
+  %unknown = icmp ugt i32 %here, 1023
+  %lost = or i1 %failed, %unknown
+  br i1 %lost, label %done, label %leave
+leave:
+  %core = zext i32 %here to i64
+  %index = lshr i64 %core, 6
+  %shift = and i64 %core, 63
+  %bit = shl i64 1, %shift
+  %rest = xor i64 %bit, -1
+  %word = getelementptr i64, ptr %others, i64 %index
+  %bits = load i64, ptr %word
+  %fewer = and i64 %bits, %rest
+  store i64 %fewer, ptr %word
+  %refused = call i32 @sched_setaffinity(i32 0, i64 128, ptr %others)  ; moves at once; refused if there is no other core
+  call i32 @sched_setaffinity(i32 0, i64 128, ptr %all)
+  %stays = icmp ne i32 %refused, 0
+  br label %done
+done:
+  %crowded = phi i1 [ false, %0 ], [ true, %ask ], [ %stays, %leave ]
+  ret i1 %crowded
+}
+declare i32 @sched_getcpu()
+declare i32 @sched_getaffinity(i32, i64, ptr)
+declare i32 @sched_setaffinity(i32, i64, ptr)
+"""
+
+ELSEWHERE = """
+define internal void @settle() { ret void }
+define internal i1 @crowded() { ret i1 false }
 """
 
 
@@ -328,8 +409,9 @@ def source() -> str:
     """The IR for this machine."""
     if os.name != "posix":
         return WITHOUT_THREADS
-    return Template(WITH_THREADS).substitute(
-        pause=_pause(), spin=SPIN, clock=time.CLOCK_MONOTONIC, set_mask=int(signal.SIG_SETMASK), blocked=_blocked(),
+    text = WITH_THREADS + (ON_LINUX if sys.platform == "linux" else ELSEWHERE)
+    return Template(text).substitute(
+        pause=_pause(), idle=IDLE, last=LAST, clock=time.CLOCK_MONOTONIC, set_mask=int(signal.SIG_SETMASK), blocked=_blocked(),
         zeros=", ".join(["i64 0"] * 15))
 
 

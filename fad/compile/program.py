@@ -11,6 +11,7 @@ import numpy as np
 from fad.compile import engine
 from fad.compile.emit import Loops, write_function
 from fad.compile.fuse import Callback, partition
+from fad.compile.guard import checker, guard_table, layout_is_known
 from fad.compile.ir import Module
 from fad.compile.plan import Plan, Segment, grain, memory_of, parallel, plan
 from fad.compile.simplify import simplify
@@ -40,25 +41,65 @@ class Program:
         if self.needs_threads:
             from fad.compile.launch import launcher
 
-            launch = launcher()
+            self.launch = launcher()
         else:
-            launch = 0
+            self.launch = 0
         self.origin = "compiled"
-        self.loaded = loaded = engine.load(self.text) if names else None  # owns the code
+        self.loaded = loaded = engine.load(self.text) if any(names) else None  # owns the code
         self.steps = []
         for step, name in zip(self.plan.steps, names, strict=True):
             if isinstance(step, Callback):
                 self.steps.append(called_back(step.node, self.plan))
             else:
-                self.steps.append(native(loaded, name, launch))
-        made = [y for y in self.plan.outputs if y[0] == "object"]
+                self.steps.append(native(loaded, name, self.launch))
         results = {self.plan.objects[s.node.id] for s in self.plan.steps if isinstance(s, Callback)}
         by_place = {self.plan.objects[n.id]: n for n in self.simplified.nodes if n.id in self.plan.objects}
         first = len(function.inputs) + len(self.plan.constants)
         count = max(self.plan.objects.values(), default=-1) + 1
         self.fresh = [None if k in results else (by_place[k].shape, by_place[k].dtype) for k in range(first, count)]
         self.shapes = [y.shape for y in function.outputs]
-        del made
+
+    def quick(self, avals: tuple) -> Any:
+        """``call(arguments)`` for arguments of exactly these types, shapes and dtypes: one native call does all.
+
+        It gives the outputs, or None where the arguments are others. None in its place for programs with callbacks."""
+        places = [y[1] for y in self.plan.outputs if y[0] == "object"]
+        if len(self.steps) != 1 or isinstance(self.plan.steps[0], Callback) or not layout_is_known() \
+                or places != list(range(len(self.function.inputs) + len(self.plan.constants),
+                                        len(self.function.inputs) + len(self.plan.constants) + len(self.plan.outputs))) \
+                or any(tuple(f[0]) != s for f, s in zip(self.fresh, self.shapes, strict=True)):
+            return None
+        name = next(n for n in ("segment0",))
+        entry, constants, size, owner = ENTRY(self.loaded.address(name)), self.plan.constants, self.plan.arena, self
+        code, check = checker()
+        table = guard_table(avals)
+        context = (ctypes.c_int64 * 3)(self.launch, check, ctypes.addressof(table))
+        at, count, empty, arena = ctypes.addressof(context), len(avals), np.empty, _arena
+        fresh = self.fresh
+        scalar = [not f[0] for f in fresh]
+
+        def one(arguments: Any, keep: Any = (table, context, code, owner)) -> Any:
+            if len(arguments) != count:
+                return None
+            y = empty(shape, dtype)
+            objects = [*arguments, *constants, y]
+            if entry(id(objects), arena.reserve(size).address if size else 0, at):
+                return None
+            return y[()] if is_scalar else y
+
+        def many(arguments: Any, keep: Any = (table, context, code, owner)) -> Any:
+            if len(arguments) != count:
+                return None
+            outputs = [empty(s, d) for s, d in fresh]
+            objects = [*arguments, *constants, *outputs]
+            if entry(id(objects), arena.reserve(size).address if size else 0, at):
+                return None
+            return [y[()] if s else y for y, s in zip(outputs, scalar)]
+
+        if len(fresh) == 1:
+            (shape, dtype), is_scalar = fresh[0], scalar[0]
+            return one
+        return many
 
     def assembly(self) -> str:
         """The machine code as text."""
@@ -68,7 +109,7 @@ class Program:
         """The outputs, as arrays of the caller's own."""
         leaves = [fitted(x, v) for x, v in zip(leaves, self.function.inputs, strict=True)]
         objects = [*leaves, *self.plan.constants, *[None if f is None else np.empty(*f) for f in self.fresh]]
-        arena = arena_of(self.plan.arena) if self.plan.arena else None
+        arena = _arena.reserve(self.plan.arena)
         for step in self.steps:
             step(objects, arena)
         outputs: list = []
@@ -89,25 +130,39 @@ def fitted(x: Any, var: Var) -> Any:
     return np.ascontiguousarray(x, var.dtype)
 
 
-_local = threading.local()
+class _Arena(threading.local):
+    """A thread's memory for intermediate results."""
+
+    def __init__(self) -> None:
+        self.memory = np.empty(0, np.uint8)
+        self.address = 0
+
+    def reserve(self, size: int) -> _Arena:
+        """At least so many bytes, aligned to a cache line."""
+        if self.memory.nbytes < size:
+            memory = np.empty(size + 64, np.uint8)
+            start = -memory.ctypes.data % 64
+            self.memory = memory[start : start + size]
+            self.address = self.memory.ctypes.data
+        return self
 
 
-def arena_of(size: int) -> np.ndarray:
-    """This thread's memory for intermediate results, at least so large."""
-    arena = getattr(_local, "arena", None)
-    if arena is None or arena.nbytes < size:
-        arena = _local.arena = np.empty(size, np.uint8)
-    return arena
+_arena = _Arena()
 
 
 def native(loaded: Any, name: str, launch: int) -> Any:
     """A step that runs a segment."""
-    entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(loaded.address(name))
+    entry = ENTRY(loaded.address(name))
+    context = (ctypes.c_int64 * 3)(launch, 0, 0)
+    at = ctypes.addressof(context)
 
-    def run(objects: list, arena: Any) -> None:
-        entry(id(objects), id(arena), launch)
+    def run(objects: list, arena: Any, context: Any = context) -> None:
+        entry(id(objects), arena.address, at)
 
     return run
+
+
+ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
 
 def called_back(node: Expr, plan: Plan) -> Any:
@@ -138,7 +193,7 @@ def argument(x: Any, plan: Plan) -> Any:
         first = lambda objects, arena: np.asarray(objects[place], dtype).reshape(shape)
     else:
         offset = plan.offsets[base.id]
-        first = lambda objects, arena: np.ndarray(shape, dtype, arena, offset)
+        first = lambda objects, arena: np.ndarray(shape, dtype, arena.memory, offset)
     if not views:
         return first
     steps = [(v.op.evaluate, v.params) for v in views]
@@ -164,21 +219,20 @@ def write_module(plan: Plan, function: Function, machine: Any) -> tuple[str, lis
         names.append("" if isinstance(step, Callback) else f"segment{k}")
         if names[-1]:
             write_segment(module, names[-1], step, plan, scalars)
-    return str(module), names if module.functions else []
+    return str(module), names
 
 
 def write_segment(module: Module, name: str, segment: Segment, plan: Plan, scalars: set[int]) -> None:
-    """``void segment(ptr list, ptr arena, ptr launch)``: fills the table of pointers and runs the nests."""
+    """``i64 segment(ptr list, ptr arena, ptr context)``: asks the guard, fills the table of pointers, runs the nests.
+
+    ``context`` holds the addresses of launch, of the guard's function and of its table (0: do not ask). Returns 1, having
+    done nothing, where the guard says no."""
     buffers: dict[int, int] = {}
     for n in segment.nests:
         for b in [i.access.buffer for i in n.body.instructions if i.access] + [a.buffer for a, _ in n.body.stores] \
                 + [a.buffer for _, a, _ in n.body.folds]:
             buffers.setdefault(b, len(buffers))
-    lines = [f"define void @{name}(ptr %list, ptr %arena.object, ptr %launch) {{", f"  %table = alloca [{max(len(buffers), 1)} x ptr]"]
-    if any(b in plan.objects for b in buffers):
-        lines += [f"  %at = getelementptr i8, ptr %list, i64 {ITEMS}", "  %items = load ptr, ptr %at"]
-    if any(b not in plan.objects for b in buffers):
-        lines += [f"  %in = getelementptr i8, ptr %arena.object, i64 {HEAD}", "  %arena = load ptr, ptr %in"]
+    lines = [PROLOGUE.format(name=name, size=max(len(buffers), 1), items=ITEMS, head=HEAD)]
     for b, slot in buffers.items():
         lines.append(f"  %slot{slot} = getelementptr ptr, ptr %table, i64 {slot}")
         if b not in plan.objects:
@@ -196,7 +250,27 @@ def write_segment(module: Module, name: str, segment: Segment, plan: Plan, scala
             lines.append(f"  call void %launch(ptr @{part}, ptr %table, i64 {n.pieces}, i64 {grain(n)})")
         else:
             lines.append(f"  call void @{part}(ptr %table, i64 0, i64 {n.pieces})")
-    module.functions.append("\n".join([*lines, "  ret void", "}"]))
+    module.functions.append("\n".join([*lines, "  ret i64 0", "}"]))
+
+
+PROLOGUE = """define i64 @{name}(ptr %list, ptr %arena, ptr %context) {{
+  %table = alloca [{size} x ptr]
+  %at = getelementptr i8, ptr %list, i64 {items}
+  %items = load ptr, ptr %at
+  %launch = load ptr, ptr %context
+  %guard.at = getelementptr ptr, ptr %context, i64 2
+  %guard = load ptr, ptr %guard.at
+  %free = icmp eq ptr %guard, null
+  br i1 %free, label %go, label %ask
+ask:
+  %check.at = getelementptr ptr, ptr %context, i64 1
+  %check = load ptr, ptr %check.at
+  %bad = call i64 %check(ptr %items, ptr %guard)
+  %ok = icmp eq i64 %bad, 0
+  br i1 %ok, label %go, label %no
+no:
+  ret i64 1
+go:"""
 
 
 def groups(nests: list[Loops]) -> list[tuple[list[Loops], bool]]:

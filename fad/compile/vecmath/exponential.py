@@ -13,11 +13,12 @@ from fad.compile.vecmath.parts import (
     digits,
     horner,
     inf,
+    minus_product,
     nearest,
     product,
     quick_sum,
     scaled,
-    split_log2,
+    significand,
     truncated,
     two_to,
 )
@@ -55,14 +56,14 @@ def exp(x: Value) -> Value:
     x = clamped(x, low, high)
     n, bits = nearest(x, math.log2(math.e))
     r = fma(-n, LN2[x.kind][1], fma(-n, LN2[x.kind][0], x))
-    return scaled(horner(r, (1.0, 1.0, *EXPM1[x.kind])), bits)
+    return scaled(horner(r, (1.0, 1.0, *EXPM1[x.kind])), n, bits)
 
 
 def exp2(x: Value) -> Value:
     """2^x = 2^n 2^r, r = x - n."""
     x = clamped(x, -1080.0, 1030.0) if x.kind == "double" else clamped(x, -155.0, 130.0)
     n, bits = nearest(x)
-    return scaled(horner(x - n, (1.0, *EXP2[x.kind])), bits)
+    return scaled(horner(x - n, (1.0, *EXP2[x.kind])), n, bits)
 
 
 def expm1(x: Value) -> Value:
@@ -79,62 +80,39 @@ def expm1(x: Value) -> Value:
 
 # -- logarithms -----------------------------------------------------------------------------------------------------------
 
-# (log(1+f) - 2s) / (s³), s = f/(2+f), a polynomial in s² <= 0.0295: 1.2e-18. (log(1+f) - f + f²/2) / f³: 5.8e-9
-LOG = {"double": (0.6666666666666735, 0.39999999999411084, 0.28571428743264266, 0.22222198475864477, 0.18183569744080463,
-                  0.1531390318421254, 0.14797507928451067),
-       "float": (0.3333333, -0.2500082, 0.20001227, -0.16623357, 0.14201759, -0.13160183, 0.12761575, -0.07634496)}
+# (log(1+f) - 2s) / s³ in s², s = f/(2+f), -1/4 <= f <= 1/2: relative errors of log(1+f) 1.5e-17, 2.8e-9
+LOG = {"double": (0.6666666666667271, 0.399999999961592, 0.2857142939573304, 0.22222138465497188, 0.1818635754080125,
+                  0.15250159231184676, 0.15368418707125694),
+       "float": (0.6666695, 0.39957815, 0.30360752)}
 
 
-def log_parts(f: Value) -> tuple[Value, Value]:
-    """f²/2 and w with log(1+f) = f - f²/2 + w, for √½ <= 1+f < √2."""
-    square = f * f
-    if f.kind == "float":
-        return 0.5 * square, square * f * horner(f, LOG["float"])
-    half, s = 0.5 * square, f / (f + 2.0)
+def log_parts(m: Value) -> tuple[Value, Value, Value]:
+    """f, f²/2 and w with m = 1+f, log(1+f) = f - f²/2 + w, for 3/4 <= m < 3/2 (fdlibm e_log.c)."""
+    f = m - 1.0
+    half, s = 0.5 * (f * f), f / (m + 1.0)
     z = s * s
-    return half, s * fma(z, horner(z, LOG["double"]), half)
-
-
-def with_ends(x: Value, y: Value) -> Value:
-    """A logarithm y of x with its special values: -inf at zero, NaN below, inf and NaN as they come."""
-    y = where(x < inf, y, x)
-    return where(x > 0, y, where(x == 0, -inf, where(x < 0, constant(math.nan, x), y)))
+    return f, half, s * fma(z, horner(z, LOG[m.kind]), half)
 
 
 def log(x: Value) -> Value:
-    """log x = k ln 2 + log m (fdlibm e_log.c)."""
-    k, m, _ = split_log2(x)
-    f = m - 1.0
-    half, w = log_parts(f)
+    """log x = k log 2 + log m, x = 2^k m (fdlibm e_log.c)."""
+    k, m = significand(x)
+    f, half, w = log_parts(m)
     hi, lo = LN2[x.kind]
-    return with_ends(x, fma(k, hi, f - (half - fma(k, lo, w))))
+    return fma(k, hi, f - (half - fma(k, lo, w)))
 
 
 def log1p(x: Value) -> Value:
     """log(1+x) = log u + c/u, where u + c = 1 + x exactly (fdlibm s_log1p.c)."""
     u = 1.0 + x
     c = where(x < 1.0, x - (u - 1.0), 1.0 - (u - x))
-    k, m, inverse = split_log2(u)
-    f = m - 1.0
-    half, w = log_parts(f)
+    k, m = significand(u)
+    f, half, w = log_parts(m)
     hi, lo = LN2[x.kind]
-    c = c * where(x < 2.0 ** (digits(x) + 8), inverse, 0.0)
-    w = fma(c, fma(f, f, 1.0 - f), w)  # 1/m ≈ 1 - f + f² is enough for so small a term
+    c = where(x < 2.0 ** (digits(x) + 8), c, 0.0) * two_to(nearest(-k)[1], x, 1)  # 2^(1-k) c: k may be 1024
+    w = fma(c, fma(0.5 * f, f, 0.5 - 0.5 * f), w)  # 1/m ≈ 1 - f + f² is enough for so small a term
     y = fma(k, hi, f - (half - fma(k, lo, w)))
-    return where(abs(x) < 2.0 ** (-2 - digits(x)), x, with_ends(u, y))
-
-
-def in_base(x: Value, inverse: float, inverse_low: float, unit: float, unit_low: float) -> Value:
-    """k unit + log(m) inverse, the leading products exact (FreeBSD e_log2.c, e_log10.c)."""
-    drop = digits(x) // 2 + 1
-    k, m, _ = split_log2(x)
-    f = m - 1.0
-    half, w = log_parts(f)
-    hi = truncated(f - half, drop)
-    lo = ((f - hi) - half) + w
-    tail = fma(lo, inverse, fma(lo + hi, inverse_low, k * unit_low))
-    total, rest = quick_sum(k * unit, hi * inverse)
-    return with_ends(x, total + (rest + tail))
+    return where(abs(x) < 2.0 ** (-2 - digits(x)), x, y)
 
 
 # log_b 2 and 1 / log b, each in two parts, the first with few enough bits for exact products
@@ -147,16 +125,16 @@ BASE = {(2, "double"): (1.0, 0.0, hexadecimal("0x1.715476p+0"), hexadecimal("0x1
 
 
 def in_base(base: int, x: Value) -> Value:
-    """k log_b 2 + log(m) / log b with exact leading products (FreeBSD e_log2.c, e_log10.c)."""
+    """k log_b 2 + log(m) / log b; the sum of the leading products is exact where the terms may cancel."""
     unit, unit_low, inverse, inverse_low = BASE[base, x.kind]
-    k, m, _ = split_log2(x)
-    f = m - 1.0
-    half, w = log_parts(f)
+    k, m = significand(x)
+    f, half, w = log_parts(m)
     hi = truncated(f - half, digits(x) // 2 + 1)
     lo = ((f - hi) - half) + w
-    tail = fma(lo, inverse, fma(lo + hi, inverse_low, k * unit_low))
-    total, rest = quick_sum(k * unit, hi * inverse)
-    return with_ends(x, total + (rest + tail))
+    tail = fma(lo, inverse, (lo + hi) * inverse_low)
+    if unit_low:
+        tail = fma(k, unit_low, tail)
+    return fma(hi, inverse, k * unit) + tail
 
 
 def log2(x: Value) -> Value:
@@ -171,19 +149,19 @@ def log10(x: Value) -> Value:
 
 # -- powers ---------------------------------------------------------------------------------------------------------------
 
-# log₂ m = s (c0 + z (c1 + z Q(z))), s = (m-1)/(m+1), z = s²: 2/ln 2 and 2/(3 ln 2), each as a sum of two, and Q: 3e-20
+# log₂ m = s (c0 + z (c1 + z Q(z))), s = (m-1)/(m+1), z = s²: 2/ln 2 and 2/(3 ln 2), each as a sum of two, and Q: 1.6e-21
 LOG2_0 = (hexadecimal("0x1.71547652b82fep+1"), hexadecimal("0x1.777d0ffda0d24p-55"))
 LOG2_1 = (hexadecimal("0x1.ec709dc3a03fdp-1"), hexadecimal("0x1.d27f05548af0cp-55"))
-LOG2_Q = (0.5770780163556182, 0.41219858309184826, 0.32059890229086135, 0.26230769953542954, 0.2219840742952973,
-          0.19125330711486252, 0.1904032560537859)
+LOG2_Q = (0.5770780163555814, 0.41219858311327795, 0.32059889752855897, 0.2623082374893074, 0.22195007228390706,
+          0.19247201843645187, 0.16724250570714036, 0.18136694076174176)
 
-# For float32 in double lanes: log₂(m) / s, 4.2e-12, and (2^r - 1) / r, 2e-9
-LOG2_SHORT = (2.8853900817901423, 0.9617966732661521, 0.5770836003483212, 0.4116717449612787, 0.3407489932755498)
+# For float32 in double lanes: log₂(m) / s, 2e-11, and (2^r - 1) / r, 2e-9
+LOG2_SHORT = (2.8853900818357245, 0.9617966220056234, 0.577092311845453, 0.4112076494290816, 0.3483761803123476)
 EXP2_SHORT = (0.6931472028804037, 0.24022647910098524, 0.0555033241044402, 0.009618437629970323, 0.0013398899942419981,
               0.00015353334533579747)
 
-# m^(-1/3) for √½ <= m < √2: 2.5e-4
-CBRT = (1.7307096, -1.2857317, 0.71334046, -0.15853973)
+# m^(-1/3) for 3/4 <= m < 3/2: 2.5e-4
+CBRT = (1.6970662, -1.1886353, 0.62175447, -0.13028185)
 
 
 def pow(x: Value, y: Value) -> Value:
@@ -201,38 +179,32 @@ def pow(x: Value, y: Value) -> Value:
 def power(a: Value, y: Value) -> Value:
     """a^y for a >= 0, float64."""
     hi, lo = log2_double_double(a)
-    e, e_low = product(log2_ends(a, hi), y)
+    e, e_low = product(hi, y)
     near = clamped(e, -1100.0, 1100.0)
     n, bits = nearest(near)
     r = (near - n) + where(abs(e) < 1100.0, fma(lo, y, e_low), 0.0)
-    return scaled(horner(r, (1.0, *EXP2["double"])), bits)
+    return scaled(horner(r, (1.0, *EXP2["double"])), n, bits)
 
 
 def power_short(a: Value, y: Value) -> Value:
     """a^y for a >= 0, float32, whose range and digits are small for float64."""
     a = a.to("double")
-    k, m, _ = split_log2(a)
+    k, m = significand(a)
     s = (m - 1.0) / (m + 1.0)
-    e = log2_ends(a, fma(s, horner(s * s, LOG2_SHORT), k)) * y.to("double")
+    e = fma(s, horner(s * s, LOG2_SHORT), k) * y.to("double")
     e = clamped(e, -300.0, 300.0)
     n, bits = nearest(e)
     return (horner(e - n, (1.0, *EXP2_SHORT)) * two_to(bits, a)).to("float")
 
 
-def log2_ends(a: Value, y: Value) -> Value:
-    """The binary logarithm y of a >= 0 with its special values."""
-    return where(a < inf, where(a == 0, -inf, y), a)
-
-
 def log2_double_double(x: Value) -> tuple[Value, Value]:
     """log₂ x as a sum of two for positive finite x, relative error about 2^-64 (Dekker's arithmetic)."""
-    k, m, _ = split_log2(x)
+    k, m = significand(x)
     f = m - 1.0
     d, d_low = quick_sum(constant(1.0, x), m)
     inverse = 1.0 / d
     s = f * inverse
-    p, p_low = product(s, d)
-    s_low = (((f - p) - p_low) - s * d_low) * inverse
+    s_low = (minus_product(f, s, d) - s * d_low) * inverse
     z, z_low = product(s, s)
     z_low = fma(2.0 * s, s_low, z_low)
     q, q_low = quick_sum(constant(LOG2_1[0], x), z * horner(z, LOG2_Q))
@@ -247,7 +219,7 @@ def log2_double_double(x: Value) -> tuple[Value, Value]:
 
 def cbrt(x: Value) -> Value:
     """∛x = 2^q ∛a: t ≈ 1/∛a by a third-order step, then a Newton step from y = a t² with an exact residual."""
-    k, m, _ = split_log2(abs(x))
+    k, m = significand(abs(x))
     q, bits = nearest(k, 1 / 3)
     left = k - 3.0 * q  # -1, 0 or 1
     pick = lambda low, middle, high: where(left < 0, low, where(left > 0, high, middle))
@@ -257,7 +229,6 @@ def cbrt(x: Value) -> Value:
     t = fma(t * e, fma(e, 2 / 9, 1 / 3), t)
     y = a * t * t
     square, square_low = product(y, y)
-    cube, cube_low = product(square, y)
-    rest = ((a - cube) - cube_low) - square_low * y
+    rest = minus_product(a, square, y) - square_low * y
     y = call("copysign", fma(rest, t * t * (1 / 3), y) * two_to(bits, x), x)
     return where((abs(x) < inf) & (x != 0), y, x)

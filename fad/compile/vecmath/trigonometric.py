@@ -6,15 +6,14 @@ import math
 import operator
 
 from fad.compile.ir import Value, by_libm, fma, where
-from fad.compile.vecmath.parts import bits_of, horner, nearest, product, quick_sum
+from fad.compile.vecmath.parts import bits_of, horner, minus_product, nearest, product, quick_sum
 
 __all__ = ["cos", "sin", "tan"]
 
-# π/2 as a sum: with fma in full floats, since x - n π/2 is then exact in its first step; without, parts with bits to spare
-HALF_PI = {("double", True): (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33),
-           ("float", True): (1.5707964, -4.371139e-08, -1.7151245e-15),
-           ("double", False): tuple(map(float.fromhex, ("0x1.921fb54442p+0", "0x1.a308d31318p-41", "0x1.8a2e03707344ap-81")))}
-LIMIT = {("double", True): 1e9, ("float", True): 1e5, ("double", False): 1e4}  # beyond: libm
+# π/2 as a sum of three. x - n π/2 is exact in its first step, for n fits between the lowest bit of π/2 and that of 1.
+HALF_PI = {"double": (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33),
+           "float": (1.5707964, -4.371139e-08, -1.7151245e-15)}
+LIMIT = {"double": 1e9, "float": 1e5}  # beyond: libm
 
 # (sin r - r) / r³ and (cos r - 1 + r²/2) / r⁴ in r², |r| <= 1.005 π/4: relative errors 3.9e-18, 6e-20; 3.9e-9, 1e-10
 SIN = {"double": (-0.1666666666666663, 0.008333333333321542, -0.000198412698291125, 2.7557313450801253e-06,
@@ -26,31 +25,31 @@ COS = {"double": (0.04166666666666659, -0.0013888888888872234, 2.480158728832653
 
 
 def reduced(x: Value) -> tuple[Value, Value, Value]:
-    """r + r_low = |x| - n π/2 to about 70 bits, and an integer whose low bits are n's (Cody and Waite 1980)."""
-    first, second, third = HALF_PI[x.kind, x.block.module.has_fma]
+    """r + r_low = |x| - n π/2, and an integer whose low bits are n's (Cody and Waite 1980)."""
+    first, second, third = HALF_PI[x.kind]
     n, bits = nearest(abs(x), 2 / math.pi)
-    a = fma(-n, first, abs(x))
-    b = fma(-n, second, a)
-    low = fma(-n, third, fma(-n, second, a - b))
-    return *quick_sum(b, low), bits
+    a = minus_product(abs(x), n, first)
+    p, p_low = product(n, second)
+    r = a - p
+    return r, fma(-n, third, ((a - r) - p) - p_low), bits
 
 
 def sin_parts(r: Value, low: Value) -> tuple[Value, Value]:
     """sin(r + low) as a sum of two, the first the greater."""
     z = r * r
-    return r, fma(z * r, horner(z, SIN[r.kind]), fma(z, -0.5 * low, low))
+    return r, fma(r * z, horner(z, SIN[r.kind]), low)
 
 
 def cos_parts(r: Value, low: Value) -> tuple[Value, Value]:
     """cos(r + low) as a sum of two, the first the greater."""
     z = r * r
-    one, rest = quick_sum(1.0, -0.5 * z)
-    return one, fma(z * z, horner(z, COS[r.kind]), fma(-r, low, rest))
+    first = fma(z, -0.5, 1.0)
+    return first, fma(z * z, horner(z, COS[r.kind]), fma(-r, low, fma(z, -0.5, 1.0 - first)))
 
 
 def hard(x: Value) -> Value:
     """Lanes whose argument is too large for the reduction, or infinite."""
-    return abs(x) > LIMIT[x.kind, x.block.module.has_fma]
+    return abs(x) > LIMIT[x.kind]
 
 
 def signed(y: Value, sign: Value) -> Value:
@@ -60,8 +59,6 @@ def signed(y: Value, sign: Value) -> Value:
 
 def sin(x: Value) -> Value:
     """±sin r or ±cos r, r = |x| - n π/2, by n mod 4."""
-    if x.kind == "float" and not x.block.module.has_fma:
-        return sin(x.to("double")).to("float")
     r, low, n = reduced(x)
     s, c = operator.add(*sin_parts(r, low)), operator.add(*cos_parts(r, low))
     y = signed(where((n & 1) == 0, s, c), (n << x.bits - 2) ^ x.bitcast())
@@ -70,8 +67,6 @@ def sin(x: Value) -> Value:
 
 def cos(x: Value) -> Value:
     """±cos r or ±sin r, r = |x| - n π/2, by n mod 4."""
-    if x.kind == "float" and not x.block.module.has_fma:
-        return cos(x.to("double")).to("float")
     r, low, n = reduced(x)
     s, c = operator.add(*sin_parts(r, low)), operator.add(*cos_parts(r, low))
     y = signed(where((n & 1) == 0, c, s), (n + 1) << x.bits - 2)
@@ -80,8 +75,6 @@ def cos(x: Value) -> Value:
 
 def tan(x: Value) -> Value:
     """sin r / cos r or -cos r / sin r, r = |x| - n π/2, with the quotient's remainder carried to the last bit."""
-    if x.kind == "float" and not x.block.module.has_fma:
-        return tan(x.to("double")).to("float")
     r, low, n = reduced(x)
     s, s_low = quick_sum(*sin_parts(r, low))
     c, c_low = quick_sum(*cos_parts(r, low))
@@ -90,7 +83,6 @@ def tan(x: Value) -> Value:
     b, b_low = where(even, c, s), where(even, c_low, s_low)
     inverse = 1.0 / b
     q = a * inverse
-    p, p_low = product(q, b)
-    rest = ((a - p) - p_low) + (a_low - q * b_low)
+    rest = minus_product(a, q, b) + (a_low - q * b_low)
     y = signed(fma(rest, inverse, q), (n << x.bits - 1) ^ x.bitcast())
     return by_libm("tan", hard(x), y, x)
