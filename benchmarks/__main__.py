@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-FAMILIES = ["imports", "calls", "chain", "memory"]
+FAMILIES = ["imports", "calls", "chain", "memory", "jit", "jit_cold", "jit_calls", "jit_more"]
+PEERS = ["fad", "autograd", "jax", "torch"]  # the columns of a family that names none
 THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"]
 
 
@@ -19,7 +20,7 @@ def usable_cores() -> int:
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", metavar="NAME", help="families or rows whose name contains NAME")
-    parser.add_argument("--peers", default="fad,autograd,jax,torch", help="columns, comma-separated")
+    parser.add_argument("--peers", help="columns, comma-separated, instead of each family's own")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="threads for every peer")
     parser.add_argument("--rounds", type=int, help="samples of each cell, instead of each row's own number")
     parser.add_argument("--quick", action="store_true", help="3 rounds: does it run?")
@@ -50,6 +51,12 @@ def machine(options: argparse.Namespace, peers: list) -> str:
     )
 
 
+def progress(text: str) -> None:
+    """One line on a terminal that the next call overwrites."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
 def main(argv: list[str]) -> None:
     options = parse(argv)
     for variable in THREAD_VARIABLES:  # before the first import of NumPy
@@ -59,17 +66,26 @@ def main(argv: list[str]) -> None:
     from . import harness
     from .peers import load
 
-    names = options.peers.split(",")
-    peers, missing = load(names)
+    modules = {family: importlib.import_module(f"benchmarks.{family}") for family in FAMILIES}
+    chosen = {
+        family: (module, wanted)
+        for family, module in modules.items()
+        if (wanted := [row for row in module.ROWS if not options.only or options.only in f"{family} {row.name}"])
+    }
+    columns = {family: getattr(module, "PEERS", PEERS) for family, (module, _) in chosen.items()}
+    asked = options.peers.split(",") if options.peers else None
+    columns = {family: [name for name in asked or own if name in own] for family, own in columns.items()}
+    peers, missing = load(list(dict.fromkeys(name for names in columns.values() for name in names)))
     page = [machine(options, peers), *(f"- {name} is left out: {why}" for name, why in missing.items()), ""]
     print("\n".join(page), flush=True)
-    for family in FAMILIES:
-        module = importlib.import_module(f"benchmarks.{family}")
-        wanted = [row for row in module.ROWS if not options.only or options.only in f"{family} {row.name}"]
-        if not wanted:
-            continue
-        rounds = 3 if options.quick else options.rounds
-        text = harness.table(module.TITLE, (harness.measure(row, peers, rounds) for row in wanted), names)
+    for family, (module, rows) in chosen.items():
+        present = [peer for peer in peers if peer.name in columns[family]]
+        results = []
+        for row in rows:
+            progress(f"{family}: {row.name}")
+            results.append(harness.measure(row, present, 3 if options.quick else options.rounds))
+        progress("")
+        text = harness.table(module.TITLE, results, columns[family])
         print(text, flush=True)
         page.append(text)
     if options.markdown:

@@ -5,6 +5,7 @@ and the ratio of medians survives it.
 """
 
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy
 
 from .peers import Peer
 
@@ -36,6 +39,8 @@ class Row:
     per_name: str = ""
     rounds: int = 25
     goal: str = ""
+    seconds: float = math.inf  # no further rounds after this long, when 3 are done
+    tolerance: float = 0.0  # if not 0: the peers' results must agree to this, relative to the largest entry
 
 
 @dataclass(frozen=True)
@@ -55,22 +60,45 @@ class Result:
 
 
 def measure(row: Row, peers: list[Peer], rounds: int | None = None) -> Result:
-    """Build the row for each peer, then take `rounds` interleaved samples of each."""
+    """Build the row for each peer, compare what they return, then take `rounds` interleaved samples of each."""
     samplers: dict[str, Callable[[], float]] = {}
     errors: dict[str, str] = {}
-    for peer in peers:
+    reference: list | None = None
+    for peer in sorted(peers, key=lambda peer: peer.name == "fad"):  # fad is compared with the others
         try:
             run = row.build(peer)
-            if run is not None:
-                samplers[peer.name] = run if row.reports else timed(run, peer.sync)
+            if run is None:
+                continue
+            if row.tolerance:
+                reference = agreed(peer.sync(run()), reference, row.tolerance)
+            samplers[peer.name] = run if row.reports else timed(run, peer.sync)
         except Exception as error:  # one broken peer must not take the table with it
-            errors[peer.name] = f"{type(error).__name__}: {error}".splitlines()[0]
-    samples: dict[str, list[float]] = {name: [] for name in samplers}
+            errors[peer.name] = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    order = [peer.name for peer in peers if peer.name in samplers]
+    samples: dict[str, list[float]] = {name: [] for name in order}
+    begin = time.perf_counter()
     for turn in range(rounds or row.rounds):
-        order = list(samplers)
+        if turn >= 3 and time.perf_counter() - begin > row.seconds:
+            break
         for name in order[turn % len(order) :] + order[: turn % len(order)] if order else []:
             samples[name].append(samplers[name]() / row.per)
     return Result(row, {name: summarise(taken) for name, taken in samples.items()}, errors)
+
+
+def agreed(result: Any, reference: list | None, tolerance: float) -> list:
+    """The arrays of `result`, when they are those of `reference`; rounding of a value near 1 is forgiven."""
+    found = arrays(result)
+    for ours, theirs in zip(found, reference or found, strict=True):
+        rounding = 16 * max(float(numpy.finfo(array.dtype).eps) for array in (ours, theirs))
+        nearness = rounding + tolerance * float(numpy.max(numpy.abs(theirs), initial=0))
+        numpy.testing.assert_allclose(ours, theirs, rtol=0, atol=nearness, err_msg="another result than the peers'")
+    return reference or found
+
+
+def arrays(result: Any) -> list[numpy.ndarray]:
+    if isinstance(result, list | tuple):
+        return [array for item in result for array in arrays(item)]
+    return [numpy.array(result)]
 
 
 def timed(run: Callable[[], Any], sync: Callable[[Any], Any], at_least: float = 2e-3) -> Callable[[], float]:
@@ -100,13 +128,19 @@ def summarise(taken: list[float]) -> Figure:
     return Figure(median, low, high)
 
 
-def in_new_process(code: str) -> float:
+def in_new_process(code: str, **environment: str) -> float:
     """Run `code` in a fresh interpreter at the repository's root; what it prints last is the figure."""
+    return float(printed(code, **environment)[-1])
+
+
+def printed(code: str, **environment: str) -> list[str]:
+    """The words that `code` prints in a fresh interpreter at the repository's root."""
     root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=root, env=os.environ | environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1])
-    return float(done.stdout.split()[-1])
+    return done.stdout.split()
 
 
 # ---- the table

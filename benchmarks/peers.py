@@ -3,7 +3,6 @@
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib.metadata import version
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -137,7 +136,13 @@ def _torch_names(torch: Any) -> SimpleNamespace:
 def _torch_compile() -> Peer:
     """PyTorch through its compiler, in a column of its own."""
     peer = _torch()
-    return replace(peer, name="torch.compile", jit=partial(peer.more.compile, dynamic=False))
+    torch = peer.more
+
+    def jit(f: Callable[..., Any]) -> Callable[..., Any]:
+        torch.compiler.reset()  # or it gives up compiling one code object at the eighth shape or dtype
+        return torch.compile(f, dynamic=False)
+
+    return replace(peer, name="torch.compile", jit=jit)
 
 
 def _by_hand() -> Peer:

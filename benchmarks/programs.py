@@ -200,6 +200,7 @@ class Program:
     dtypes: tuple[str, ...] = BOTH
     scalar: bool = True  # the result is a scalar
     cold: bool = True  # time its compilation too; not for every size of the same program
+    large: bool = False  # measure its memory: arrays of megabytes
     needs: tuple[str, ...] = ()  # fields of Peer that f takes after np
     by_hand: str = ""  # the name of its gradient in by_hand.py
     without: dict[str, str] = field(default_factory=dict)  # peer: why it has no figure
@@ -221,11 +222,13 @@ class Program:
         """All that a row times: one call of the compiled function."""
         if peer.name in self.without:
             raise NotImplementedError(self.without[peer.name])
+        arguments = self.arguments(peer, kind, dtype)
         if peer.name == "hand":
             f = getattr(peer.more, self.by_hand) if self.by_hand and kind is GRADIENT else None
+            arguments += (numpy.empty_like(arguments[0]),)
         else:
             f = self.jitted(peer, kind)
-        return f and partial(f, *self.arguments(peer, kind, dtype))
+        return f and partial(f, *arguments)
 
 
 def of_dtype(arg: Any, dtype: str) -> Any:
@@ -307,14 +310,19 @@ UNROLLED = "minutes to compile 200 unrolled steps"
 PROGRAMS = [
     Program("tanh of a scalar", tanh, lambda rng: (0.3,), dtypes=("float64",), by_hand="tanh"),
     *(
-        Program(f"Rosenbrock n={n}", rosenbrock, normal(n), by_hand="rosenbrock", cold=n != 1000)
+        Program(f"Rosenbrock n={n}", rosenbrock, normal(n), by_hand="rosenbrock", cold=n != 1000, large=n > 100_000)
         for n in (10, 1000, 100_000, 1_000_000)
     ),
     Program(
-        "100 sines of 5e6", chained_sines, normal(5_000_000), by_hand="chained_sines", without={"autograd": SLOW}
+        "100 sines of 5e6",
+        chained_sines,
+        normal(5_000_000),
+        by_hand="chained_sines",
+        large=True,
+        without={"autograd": SLOW},
     ),
     *(
-        Program(f"logsumexp n=1e{e}", logsumexp, normal(10**e), by_hand="logsumexp", cold=e in (2, 7))
+        Program(f"logsumexp n=1e{e}", logsumexp, normal(10**e), by_hand="logsumexp", cold=e in (2, 7), large=e > 5)
         for e in range(2, 8)
     ),
     Program("cross-entropy 128x1000", cross_entropy, logits_and_labels, by_hand="cross_entropy"),
@@ -324,12 +332,13 @@ PROGRAMS = [
         kmeans,
         lambda rng: (rng.normal(size=(16, 8)), rng.normal(size=(10_000, 8))),
         (VALUE, GRADIENT, DIAGONAL),
+        large=True,
     ),
     *(
-        Program(f"mixture d={d} k={k} n={n}", mixture, partial(mixture_inputs, d, k, n), cold=d != 10)
+        Program(f"mixture d={d} k={k} n={n}", mixture, partial(mixture_inputs, d, k, n), cold=d != 10, large=d > 2)
         for d, k, n in ((2, 5, 1000), (10, 25, 1000), (64, 100, 1000))
     ),
-    Program("Black-Scholes 1e6", black_scholes, options, needs=("erf",)),
+    Program("Black-Scholes 1e6", black_scholes, options, large=True, needs=("erf",)),
     Program(
         "20 oscillators, 200 RK4 steps",
         oscillators,

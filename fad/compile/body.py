@@ -35,7 +35,8 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """``load``: from `access`. ``number``: `value`. Otherwise `function` of the values `args`, converted to `dtypes`."""
+    """``load``: from `access`. ``number``: `value`. ``gather``: from `access` and what the indices `args` add to it, with
+    (stride, size) of each indexed axis in `value`. Otherwise `function` of the values `args`, converted to `dtypes`."""
 
     name: str
     dtype: np.dtype
@@ -56,6 +57,7 @@ class Body:
     instructions: list[Instruction] = field(default_factory=list)
     stores: list[tuple[Access, int]] = field(default_factory=list)
     folds: list[tuple[str, Access, int]] = field(default_factory=list)  # (reduction, where it goes, value)
+    scatters: list[tuple[Access, tuple, tuple, int]] = field(default_factory=list)  # (access, indices, their axes, value)
 
     @property
     def cost(self) -> float:
@@ -106,6 +108,10 @@ class _Puller:
                 for a, s in zip(kept, ix.strides_of(tuple(nest.domain[a] for a in kept)), strict=True):
                     strides[a] = s
                 self.out.folds.append((root.op.name, Access(root.id, 0, tuple(strides), root.dtype), value))
+            elif root.op.name == "scatter_add":
+                values, *index = root.args
+                at, access, axes = self.indexed(root, index, every)
+                self.out.scatters.append((access, at, axes, self.pull(values, every)))
             else:
                 value = self.pull(root, every)
                 _, strides = ix.address(every, ix.strides_of(root.shape), rank)
@@ -151,7 +157,23 @@ class _Puller:
             return [self.piece(node, index)]
         if node.op.name in REDUCTIONS:
             return self.unrolled(node, index)
+        if node.op.name == "gather":
+            return self.index_maps(list(node.args[1:]), index)[0]
         return [(a, ix.broadcast(index, a.shape, node.shape)) if isinstance(a, Expr) else a for a in node.args]
+
+    def index_maps(self, index: list, place: ix.Map) -> tuple[list, int]:
+        """The maps of broadcast index arrays where their broadcast is at ``place``, and its rank."""
+        shape = np.broadcast_shapes(*(i.shape for i in index))
+        return [(i, ix.broadcast(place[: len(shape)], i.shape, shape)) for i in index], len(shape)
+
+    def indexed(self, memory: Expr, index: list, place: ix.Map) -> tuple[tuple, Access, tuple]:
+        """Index values, and how they address an array in memory."""
+        maps, rank = self.index_maps(index, place)
+        at = tuple(self.converted(self.pull(i, m), i.dtype, np.dtype(np.int64)) for i, m in maps)
+        base = self.parts.alias.get(memory.id, memory)
+        strides = ix.strides_of(memory.shape)
+        offset, steps = ix.address(place[rank:], strides[len(index) :], len(self.box))
+        return at, Access(base.id, offset, steps, memory.dtype), tuple(zip(strides, memory.shape, strict=True))[: len(index)]
 
     def unrolled(self, node: Expr, index: ix.Map) -> list:
         """The operand at every index that a small reduction runs over."""
@@ -243,6 +265,9 @@ class _Puller:
             return values[0] if values else self.number(0, node.dtype)
         if node.op.name in REDUCTIONS:
             return self.folded(node, values)
+        if node.op.name == "gather":
+            at, access, axes = self.indexed(node.args[0], list(node.args[1:]), index)
+            return self.add(("gather", access, at), lambda: Instruction("gather", node.dtype, at, access=access, value=axes, cost=4))
         function, dtypes = lower(node.op, node.args, node.dtype)
         args = [v if isinstance(a, Expr) else self.number(v, d) for a, v, d in zip(node.args, values, dtypes, strict=True)]
         have = tuple(np.dtype(a.dtype) if isinstance(a, Expr) else d for a, d in zip(node.args, dtypes, strict=True))

@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 
 from fad.compile.body import Access, Body, Instruction
-from fad.compile.ir import Block, Module, Value, call, constant, literal, typed, where, write
+from fad.compile.ir import Block, Module, Value, fma, literal, typed, where, write
 from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
 
-__all__ = ["Loops", "arrange", "mapped", "permuted", "split_axis", "write_function"]
+__all__ = ["FLAG", "Loops", "accesses", "arrange", "mapped", "permuted", "shape_of_code", "split_axis", "write_function"]
+
+WINDOW = 100  # operations that a processor looks ahead, or so
+FLAG = 0  # the buffer whose first word says that an index was out of range
 
 FOLDS = {"sum": lambda a, b: a + b, "prod": lambda a, b: a * b, "max": maximum, "min": minimum,
          "any": lambda a, b: a | b, "all": lambda a, b: a & b}
@@ -51,13 +54,15 @@ class Loops:
 
 def accesses(body: Body) -> list[Access]:
     """Every memory access of a body."""
-    return ([i.access for i in body.instructions if i.access] + [a for a, _ in body.stores] + [a for _, a, _ in body.folds])
+    return ([i.access for i in body.instructions if i.access] + [a for a, _ in body.stores] + [a for _, a, _ in body.folds]
+            + [s[0] for s in body.scatters])
 
 
 def mapped(body: Body, change: Any) -> Body:
     """The body with another address for every access."""
     return replace(body, instructions=[replace(i, access=change(i.access)) if i.access else i for i in body.instructions],
-                   stores=[(change(a), v) for a, v in body.stores], folds=[(name, change(a), v) for name, a, v in body.folds])
+                   stores=[(change(a), v) for a, v in body.stores], folds=[(name, change(a), v) for name, a, v in body.folds],
+                   scatters=[(change(s[0]), *s[1:]) for s in body.scatters])
 
 
 def arrange(body: Body, vector_bytes: int) -> Loops:
@@ -97,12 +102,18 @@ def permute(body: Body, extents: list, reduced: list, order: list) -> tuple[Body
 
 
 def lanes_of(body: Body, vector_bytes: int) -> int:
-    """Elements at a time: a vector of the widest float, several where the body is light, so that latencies overlap."""
+    """Elements at a time: a vector of the widest float; several vectors where the instructions wait for one another."""
     sizes = [i.dtype.itemsize for i in body.instructions if i.dtype.kind == "f"] or [8]
     lanes = vector_bytes // max(sizes)
+    longest: list[float] = []  # operations on the longest way to each instruction
+    for i in body.instructions:
+        longest.append(i.cost + max([longest[a] for a in i.args], default=0.0))
+    work, path = body.cost, max(longest, default=0.0)
     if any(i.cost > 12 for i in body.instructions):
-        return lanes
-    return lanes * (4 if body.folds and body.cost <= 8 else 2)
+        if work < WINDOW:  # the processor itself overlaps one turn with the next
+            return lanes
+        return lanes * (4 if work < 1.3 * path else 2 if work < 2.5 * path else 1)
+    return lanes * (4 if body.folds and work <= 8 else 2)
 
 
 def best_axis(body: Body, extents: list, lanes: int) -> int:
@@ -142,28 +153,49 @@ def permuted(loops: Loops, order: list) -> Loops:
 # -- writing loops ----------------------------------------------------------------------------------------------------------
 
 
-def write_function(module: Module, name: str, nests: list[Loops], slots: dict[int, int]) -> None:
-    """``void name(ptr table, i64 begin, i64 end)``: the nests one after another; a nest with outer loops runs the
-    iterations from begin to end of these. ``slots`` are the places of the buffers in the table of pointers."""
+def shape_of_code(loops: Loops) -> tuple[tuple, list[int]]:
+    """What decides the code of a nest, and its buffers in the order in which the code counts them."""
+    buffers: dict[int, int] = {}
+
+    def place(a: Access) -> tuple:
+        return buffers.setdefault(a.buffer, len(buffers)), a.offset, a.strides, a.dtype.str
+
+    body = loops.body
+    instructions = tuple([(i.name, i.dtype.str, i.args, tuple([d.str for d in i.dtypes]), i.access and place(i.access),
+                           i.value.tobytes() if isinstance(i.value, np.generic) else i.value) for i in body.instructions])
+    stores = tuple([(place(a), v) for a, v in body.stores])
+    folds = tuple([(name, place(a), v) for name, a, v in body.folds])
+    scatters = tuple([(place(a), at, axes, v) for a, at, axes, v in body.scatters])
+    if flagged(body):
+        buffers[FLAG] = len(buffers)
+    return (tuple(loops.extents), tuple(loops.reduced), loops.vector, loops.lanes, loops.outer, instructions, stores, folds,
+            scatters), list(buffers)
+
+
+def flagged(body: Body) -> bool:
+    """Whether the code asks if indices are in range."""
+    return bool(body.scatters) or any(i.name == "gather" for i in body.instructions)
+
+
+def write_function(module: Module, name: str, loops: Loops, buffers: list[int]) -> None:
+    """``void name(ptr data, i64 begin, i64 end)``: a nest, or the iterations from begin to end of its outer loops;
+    ``data`` holds the addresses of the buffers."""
 
     def body(block: Block) -> None:
-        table = Value(block, "%table", "ptr", 1)
+        data = Value(block, "%data", "ptr", 1)
+        addresses = {}
+        for k, b in enumerate(buffers):
+            p = write(f"getelementptr inbounds ptr, ptr {data.name}, i64 {k}", "ptr", 1, data)
+            addresses[b] = write(f"load ptr, ptr {p.name}, align 8", "ptr", 1, p)
+        writer = _Writer(loops, addresses.__getitem__)
+        if not loops.outer:
+            writer.write(block, [])
+            return
+        begin, end = (Value(block, n, "i64", 1) for n in ("%begin", "%end"))
+        with block.loop(begin, end) as turn:
+            writer.write(turn, unflatten(turn.index, loops.extents[: loops.outer]))
 
-        def pointers(buffer: int) -> Value:
-            p = write(f"getelementptr inbounds ptr, ptr {table.name}, i64 {slots[buffer]}", "ptr", 1, table)
-            return write(f"load ptr, ptr {p.name}, align 8", "ptr", 1, p)
-
-        for loops in nests:
-            with block.section() as inside:
-                writer = _Writer(loops, lambda b, inside=inside: Value(inside, pointers(b).name, "ptr", 1))
-                if not loops.outer:
-                    writer.write(inside, [])
-                    continue
-                begin, end = (Value(block, n, "i64", 1) for n in ("%begin", "%end"))
-                with inside.loop(begin, end) as turn:
-                    writer.write(turn, unflatten(turn.index, loops.extents[: loops.outer]))
-
-    module.function(f"internal void @{name}(ptr noalias %table, i64 %begin, i64 %end)", body)
+    module.function(f"void @{name}(ptr noalias %data, i64 %begin, i64 %end)", body)
 
 
 def unflatten(i: Value, extents: list) -> list[Value]:
@@ -263,16 +295,23 @@ class _Writer:
 
     def folded(self, block: Block, index: list, lanes: int, accs: list) -> list:
         values = self.point(block, index, lanes)
-        return [FOLDS[name](acc, values[v].spread(lanes)) for (name, _, v), acc in zip(self.body.folds, accs, strict=True)]
+        return [self.accumulated(name, acc, v, values, lanes) for (name, _, v), acc in zip(self.body.folds, accs, strict=True)]
+
+    def accumulated(self, name: str, acc: Value, v: int, values: list, lanes: int) -> Value:
+        """An accumulator with one more value; a sum of products rounds once."""
+        i = self.body.instructions[v]
+        if name == "sum" and i.name == "multiply" and acc.is_float:
+            return fma(values[i.args[0]].spread(lanes), values[i.args[1]].spread(lanes), acc)
+        return FOLDS[name](acc, values[v].spread(lanes))
 
     def neutral(self, block: Block, name: str, dtype: np.dtype, lanes: int) -> Value:
-        """Where a fold begins: -0.0 for sums, so that a sum of -0.0 is -0.0."""
+        """Where a fold begins."""
         if name in ("max", "min"):
             low = name == "max"
             number = (-np.inf if low else np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min if low else np.iinfo(dtype).max) \
                 if dtype.kind == "i" else not low
         else:
-            number = {"sum": -0.0 if dtype.kind == "f" else 0, "prod": 1, "any": False, "all": True}[name]
+            number = {"sum": 0, "prod": 1, "any": False, "all": True}[name]
         kind = KIND[dtype.str[1:]]
         return Value(block.root, literal(number, kind), kind, 1).spread(lanes)
 
@@ -287,37 +326,90 @@ class _Writer:
             elif i.name == "number":
                 kind = kind_of(i.dtype)
                 values.append(Value(block.root, literal(i.value, kind), kind, 1))
+            elif i.name == "gather":
+                values.append(self.gather(block, i, [values[a] for a in i.args], index, lanes))
             else:
                 values.append(apply(i, [values[a] for a in i.args], lanes))
         for access, v in self.body.stores:
             self.store(block, access, index, values[v], lanes)
+        for access, at, axes, v in self.body.scatters:
+            self.scatter(block, access, self.offset(block, [values[a] for a in at], axes), index, values[v].spread(lanes))
         return values
 
-    def pointer(self, access: Access, index: list, back: int = 0) -> Value:
+    def pointer(self, access: Access, index: list, back: int = 0, more: Value | None = None) -> Value:
         """The address of an access, its loop-invariant part first."""
         base = self.pointers(access.buffer)
         offset: Any = access.offset - back
         for i, s in zip(index, access.strides, strict=True):
             if s and i.name != "0":
                 offset = offset + (i if s == 1 else i * s)
+        offset = offset if more is None else more + offset
         if isinstance(offset, int):
             offset = Value(base.block.root, str(offset), "i64", 1)
         return write(f"getelementptr inbounds {memory(access.dtype)}, ptr {base.name}, i64 {offset.name}", "ptr", 1, base, offset)
 
-    def load(self, block: Block, access: Access, index: list, lanes: int) -> Value:
+    def load(self, block: Block, access: Access, index: list, lanes: int, more: Value | None = None) -> Value:
+        """Elements from memory, ``more`` of them further on."""
         stride = access.strides[self.loops.vector] if access.strides and lanes > 1 else 0
         size, kind = access.dtype.itemsize, memory(access.dtype)
         if stride == 0:
-            p = self.pointer(access, index)
+            p = self.pointer(access, index, 0, more)
             x = write(f"load {kind}, ptr {p.name}, align {size}", kind, 1, p)
         elif stride in (1, -1):
-            p = self.pointer(access, index, back=lanes - 1 if stride < 0 else 0)
+            p = self.pointer(access, index, lanes - 1 if stride < 0 else 0, more)
             x = write(f"load {typed(kind, lanes)}, ptr {p.name}, align {size}", kind, lanes, p)
             x = x if stride > 0 else reverse(x)
         else:
-            p = self.pointer(access, index)
+            p = self.pointer(access, index, 0, more)
             x = gathered(p, kind, size, stride, lanes)
         return x.to("i1") if access.dtype.kind == "b" else x
+
+    def offset(self, block: Block, at: list[Value], axes: tuple) -> Value:
+        """What index values add to an address, in elements. Negative ones count from the end; one that is out of range
+        sets the flag, and reads the first element."""
+        total: Any = 0
+        for i, (stride, size) in zip(at, axes, strict=True):
+            i = where(i < 0, i + size, i)
+            bad = (i < 0) | (i >= size)
+            flag = self.pointers(FLAG)
+            deepest = bad.block if bad.block.depth > flag.block.depth else flag.block
+            out, fine = block.module.name("out"), block.module.name("fine")
+            deepest.append(f"br i1 {bad.any().name}, label {out}, label {fine}, !prof !0")
+            deepest.append(f"{out[1:]}:")
+            deepest.append(f"store i64 1, ptr {flag.name}")
+            deepest.append(f"br label {fine}")
+            deepest.append(f"{fine[1:]}:")
+            total = where(bad, 0, i) * stride + total
+        return total
+
+    def gather(self, block: Block, i: Instruction, at: list[Value], index: list, lanes: int) -> Value:
+        offset = self.offset(block, at, i.value)
+        if offset.lanes == 1:
+            return self.load(block, i.access, index, lanes, offset)
+        stride = i.access.strides[self.loops.vector]
+        p, kind, size = self.pointer(i.access, index), memory(i.dtype), i.dtype.itemsize
+        x = Value(block.root, "poison", kind, lanes)
+        for k in range(lanes):
+            one = write(f"extractelement {offset.type} {offset.name}, i64 {k}", "i64", 1, offset) + k * stride
+            q = write(f"getelementptr {kind}, ptr {p.name}, i64 {one.name}", "ptr", 1, p, one)
+            y = write(f"load {kind}, ptr {q.name}, align {size}", kind, 1, q)
+            x = write(f"insertelement {x.type} {x.name}, {kind} {y.name}, i64 {k}", kind, lanes, x, y)
+        return x.to("i1") if i.dtype.kind == "b" else x
+
+    def scatter(self, block: Block, access: Access, offset: Value, index: list, value: Value) -> None:
+        """Add a value where the indices say, lane after lane if they differ."""
+        kind, size, lanes = memory(access.dtype), access.dtype.itemsize, value.lanes
+        stride = access.strides[self.loops.vector] if access.strides and lanes > 1 else 0
+        p = self.pointer(access, index)
+        whole = lanes == 1 or (offset.lanes == 1 and stride == 1)
+        for k in range(1 if whole else lanes):
+            at = offset if offset.lanes == 1 else write(f"extractelement {offset.type} {offset.name}, i64 {k}", "i64", 1, offset)
+            x = value if whole else write(f"extractelement {value.type} {value.name}, i64 {k}", kind, 1, value)
+            at = at if whole else at + k * stride
+            q = write(f"getelementptr {kind}, ptr {p.name}, i64 {at.name}", "ptr", 1, p, at)
+            old = block.effect(f"load {x.type}, ptr {q.name}, align {size}", kind, x.lanes)
+            new = old + x
+            block.append(f"store {new.type} {new.name}, ptr {q.name}, align {size}")
 
     def store(self, block: Block, access: Access, index: list, value: Value, lanes: int) -> None:
         stride = access.strides[self.loops.vector] if access.strides and lanes > 1 else 0

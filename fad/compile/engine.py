@@ -1,13 +1,17 @@
-"""LLVM: from IR text to machine code in memory."""
+"""LLVM: from IR text to machine code in memory, by way of object files that are kept on disk."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 from typing import Any
 
 import llvmlite.binding as llvm
+from llvmlite import __version__ as llvmlite_version
 
-__all__ = ["Machine", "machine", "load"]
+from fad.compile import disk
+
+__all__ = ["Loaded", "Machine", "assembly", "load", "machine"]
 
 
 class Machine:
@@ -22,11 +26,12 @@ class Machine:
         self.features = features.flatten()
         self.vector_bytes = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
         self.has_fma = bool(features.get("fma")) or "arm64" in self.triple or "aarch64" in self.triple
+        self.id = f"{self.triple} {self.cpu} {self.features} llvmlite {llvmlite_version} LLVM {llvm.llvm_version_info}"
 
-    def target(self) -> Any:
+    def target(self, opt: int = 2) -> Any:
         """A fresh LLVM target machine."""
         return llvm.Target.from_triple(self.triple).create_target_machine(
-            cpu=self.cpu, features=self.features, opt=2, jit=True)
+            cpu=self.cpu, features=self.features, opt=opt, reloc="pic", codemodel="small")
 
 
 @functools.cache
@@ -36,23 +41,29 @@ def machine() -> Machine:
 
 
 class Loaded:
-    """Machine code in memory."""
+    """Machine code in memory, there as long as this object is."""
 
-    def __init__(self, engine: Any):
-        self.engine = engine
+    def __init__(self, engine: Any, kept: bool):
+        self.engine, self.kept = engine, kept  # kept: it was found on disk
 
+    @functools.lru_cache(maxsize=None)  # noqa: B019 - as many as there are functions
     def address(self, name: str) -> int:
         """The address of a function."""
         return self.engine.get_function_address(name)
 
 
-def load(text: str) -> Loaded:
-    """Compile IR text into this process."""
-    module = llvm.parse_assembly(text)
-    module.verify()
-    engine = llvm.create_mcjit_compiler(module, machine().target())
+def load(text: str, opt: int = 2) -> Loaded:
+    """IR text as machine code in this process: from disk if it was compiled for this machine before."""
+    key = hashlib.sha256(f"{machine().id} {opt}\n{text}".encode()).hexdigest()
+    code = disk.find(key)
+    kept = code is not None
+    if code is None:
+        code = machine().target(opt).emit_object(llvm.parse_assembly(text))
+        disk.keep(key, code)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine().target(opt))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    return Loaded(engine)
+    return Loaded(engine, kept)
 
 
 def assembly(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fad.compile import index as ix
-from fad.compile.scalar import KIND, lower
+from fad.compile.scalar import KIND, STORED, lower
 from fad.expr import Const, Expr, Var, aval_text
 from fad.function import Function
 
@@ -124,7 +124,7 @@ class _Partitioner:
         while isinstance(x, Expr):
             if x.op is None or isinstance(x, Var) or x.id in self.stored or x.id in self.alias:
                 return True
-            if not is_view(x):
+            if not is_view(x) or x.id in self.native and not self.native[x.id]:
                 return False
             x = x.args[0]
         return True
@@ -145,7 +145,9 @@ class _Partitioner:
         args = [a for a in node.args if isinstance(a, Expr)]
         name = node.op.name
         self.native[node.id] = True
-        if is_view(node):
+        if name == "reshape" and self.can_hold(node) and (self.is_memory(args[0]) if args else False):
+            self.reshape(node)
+        elif is_view(node) and node.dtype.str[1:] in STORED:
             self.fuse(node, args, 0)
         elif name == "reshape" and self.can_hold(node):
             self.reshape(node)
@@ -153,6 +155,12 @@ class _Partitioner:
             self.fuse(node, args, 1)
         elif name in REDUCTIONS and self.can_hold(node) and self.can_hold(args[0]):
             self.reduction(node, args[0])
+        elif name == "gather" and self.can_gather(node, node.args[0], node.args[1:]):
+            if not self.is_memory(node.args[0]):
+                self.store(node.args[0])
+            self.fuse(node, args[1:], 4)
+        elif name == "scatter_add" and self.can_gather(node, node, node.args[1:]) and self.can_hold(args[0]):
+            self.store(node)
         elif lower(node.op, node.args, node.dtype) is not None:
             self.elementwise(node, args)
         else:
@@ -162,6 +170,15 @@ class _Partitioner:
 
     def can_hold(self, node: Expr) -> bool:
         return node.dtype.str[1:] in KIND
+
+    def can_gather(self, node: Expr, x: Any, index: tuple) -> bool:
+        """Whether indices and elements are such as native code reads."""
+        return self.can_hold(node) and isinstance(x, Expr) and self.can_hold(x) and 0 not in x.shape and all(
+            isinstance(i, Expr) and i.dtype.str[1:] in ("i8", "i4") for i in index)
+
+    def is_memory(self, x: Expr) -> bool:
+        """Whether x is an array in memory as it is."""
+        return x.op is None or isinstance(x, Var) or x.id in self.stored or x.id in self.alias
 
     def fuse(self, node: Expr, args: list, operations: float) -> None:
         cost = operations + sum([self.cost.get(a.id, 0) for a in args])
@@ -253,20 +270,20 @@ class _Partitioner:
                 base = self.alias.get(a.id, a)
                 at = level.get(base.id, 0)
                 if base.id in self.stored:
-                    same = direct and a is base and a.shape == self.domain(node)[0] and self.is_elementwise(a) \
+                    same = direct and node.op.name not in ("gather", "scatter_add") and a is base and a.shape == self.domain(node)[0] and self.is_elementwise(a) \
                         and not (a.id in self.boxed and node.op.name in REDUCTIONS)  # folds are not cut
                     at += 0 if same else 1
                 here = max(here, at)
             level[node.id] = here
 
     def is_elementwise(self, node: Expr) -> bool:
-        return self.native[node.id] and node.op.name not in REDUCTIONS
+        return self.native[node.id] and node.op.name not in REDUCTIONS and node.op.name != "scatter_add"
 
     def domain(self, node: Expr) -> tuple[tuple, tuple]:
         """The loops a stored node needs, and the axes among them that it reduces."""
         if node.op.name in REDUCTIONS and node.id not in self.inline:
             return node.args[0].shape, node.params["axes"]
-        return node.shape, ()
+        return (node.args[0].shape if node.op.name == "scatter_add" else node.shape), ()
 
     def share(self) -> None:
         """Store what several nests would compute again at a higher price."""
@@ -310,7 +327,7 @@ class _Partitioner:
             if node.id not in self.stored:
                 continue
             steps = by_level.setdefault(self.level[node.id], {})
-            if not self.native[node.id]:
+            if not self.native[node.id] or node.op.name == "scatter_add":
                 steps[node.id] = [node]
                 continue
             steps.setdefault(self.domain(node), []).append(node)
@@ -326,6 +343,8 @@ class _Partitioner:
             for key, roots in groups.items():
                 if isinstance(key, tuple):
                     ordered += self.split(Nest(key[0], key[1]), roots) if roots else []
+                elif self.native[key]:
+                    ordered.append(Nest(*self.domain(roots[0]), roots))
                 else:
                     ordered.append(Callback(roots[0]))
         return ordered

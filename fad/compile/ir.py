@@ -200,6 +200,8 @@ def where(condition: Value, x: Any, y: Any) -> Value:
 
 def call(name: str, *args: Value) -> Value:
     """An LLVM intrinsic that maps lanes, by its short name: fabs, floor, sqrt, copysign, ..."""
+    lanes = max(a.lanes for a in args)
+    args = tuple([a.spread(lanes) for a in args])
     first = args[0]
     suffix = ("" if first.lanes == 1 else f"v{first.lanes}") + (f"f{first.bits}" if first.is_float else f"i{first.bits}")
     arguments = ", ".join(f"{a.type} {a.name}" for a in args)

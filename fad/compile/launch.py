@@ -6,9 +6,12 @@ import functools
 import operator
 import os
 import threading
+from typing import TYPE_CHECKING
 
-from fad.compile.pool import Pool
 from fad.errors import FadError
+
+if TYPE_CHECKING:
+    from fad.compile.pool import Pool
 
 __all__ = ["ThreadsError", "get_num_threads", "launcher", "set_num_threads"]
 
@@ -33,6 +36,8 @@ def launcher() -> int:
     global _pool
     with _lock:
         if _pool is None:
+            from fad.compile.pool import Pool  # LLVM loads here, not with the settings
+
             _pool = Pool(get_num_threads())
         return _pool.launch
 
@@ -55,8 +60,8 @@ def set_num_threads(n: int) -> None:
     except TypeError:
         number = 0
     if isinstance(n, bool) or not 1 <= number <= most:
-        raise ThreadsError("set_num_threads", got=repr(n), rule=f"the number of threads is an integer from 1 to {most}",
-                           fix="for more, set NUMBA_NUM_THREADS before Python starts" if number > most else f"pass {most} for all")
+        fix = "for more, set NUMBA_NUM_THREADS before Python starts" if number > most else f"pass {most} for all"
+        raise ThreadsError("set_num_threads", got=repr(n), rule=f"the number of threads is an integer from 1 to {most}", fix=fix)
     with _lock:
         _threads = number
         if _pool is not None:

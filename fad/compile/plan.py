@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fad.compile.body import Access, Body, Instruction, bodies
-from fad.compile.emit import Loops, arrange, mapped, permuted, split_axis
+from fad.compile.emit import Loops, accesses, arrange, mapped, permuted, split_axis
 from fad.compile.fuse import Callback, Nest, Partition
 from fad.expr import Const, Expr, Var
 
@@ -89,19 +89,27 @@ class _Planner:
             return self.empty(nest)
         found: list[Loops] = []
         for body in bodies(nest, self.parts, done):
-            found += self.blocked(arrange(body, self.vector_bytes))
+            loops = arrange(body, self.vector_bytes)
+            if body.scatters:  # in order: two may go to one place
+                found += [*self.filled(nest.roots[0], 0), loops]
+            else:
+                found += self.blocked(loops)
         return found
 
     def empty(self, nest: Nest) -> list[Loops]:
         """Reductions of nothing: fill in the neutral number."""
         found = []
         for root in nest.roots:
-            if root.size and root.id not in self.parts.inline and nest.reduced:
-                number = {"sum": 0, "prod": 1, "any": False, "all": True}[root.op.name]
-                fill = Instruction("number", root.dtype, value=np.asarray(number).astype(root.dtype)[()])
-                body = Body(((0, root.size),), (), [fill], [(Access(root.id, 0, (1,), root.dtype), 0)])
-                found.append(arrange(body, self.vector_bytes))
+            if root.size and (nest.reduced or root.op.name == "scatter_add"):
+                number = {"sum": 0, "prod": 1, "any": False, "all": True, "scatter_add": 0}[root.op.name]
+                found += self.filled(root, number)
         return found
+
+    def filled(self, root: Expr, number: float) -> list[Loops]:
+        """One number all over an array."""
+        fill = Instruction("number", root.dtype, value=np.asarray(number).astype(root.dtype)[()])
+        body = Body(((0, root.size),), (), [fill], [(Access(root.id, 0, (1,), root.dtype), 0)])
+        return self.blocked(arrange(body, self.vector_bytes))
 
     def blocked(self, loops: Loops) -> list[Loops]:
         """Loops with long reductions in blocks, cut into pieces for threads."""
@@ -271,6 +279,5 @@ def uses(parts: Partition, steps: list) -> list[set[int]]:
             found.append({parts.alias.get(m.id, m).id for m in memories})
         else:
             for n in step.nests:
-                found.append({i.access.buffer for i in n.body.instructions if i.access}
-                             | {a.buffer for a, _ in n.body.stores} | {a.buffer for _, a, _ in n.body.folds})
+                found.append({a.buffer for a in accesses(n.body)})
     return found

@@ -30,11 +30,15 @@ def kind_of(dtype: Any) -> str:
 
 def maximum(x: Value, y: Value) -> Value:
     """The larger; NaN where one is NaN."""
+    if x.kind == "i1":
+        return x | y
     return where((x >= y) | x.isnan() if x.is_float else x >= y, x, y)
 
 
 def minimum(x: Value, y: Value) -> Value:
     """The smaller; NaN where one is NaN."""
+    if x.kind == "i1":
+        return x & y
     return where((x <= y) | x.isnan() if x.is_float else x <= y, x, y)
 
 
@@ -59,7 +63,9 @@ def _remainder(x: Value, y: Value) -> Value:
 
 
 def _floor_divide(x: Value, y: Value) -> Value:
-    quotient = (x - _remainder(x, y)) / y
+    m = _fmod(x, y)
+    quotient = (x - m) / y
+    quotient = where((m != 0) & ((m < 0) ^ (y < 0)), quotient - 1.0, quotient)
     down = call("floor", quotient)
     whole = where(quotient - down > 0.5, down + 1.0, down)
     whole = where(quotient == 0, call("copysign", constant(0.0, x), x / y), whole)
@@ -87,6 +93,11 @@ def _exact(name: str) -> Callable:
     return lambda x: call(name, x)
 
 
+def _sinc(x: Value) -> Value:
+    y = where(x == 0, constant(1e-20, x), x) * np.pi
+    return vecmath.sin(y) / y
+
+
 def _exp2_of_log2e(x: Value, y: Value) -> Value:
     """log2(2^x + 2^y)."""
     top, low = maximum(x, y), minimum(x, y)
@@ -104,6 +115,7 @@ FLOAT: dict[str, Callable] = {
     "floor_divide": _floor_divide, "deg2rad": lambda x: x * (np.pi / 180), "rad2deg": lambda x: x * (180 / np.pi),
     "strong_multiply": _strong_multiply, "real": lambda x: x + 0.0, "conjugate": lambda x: x, "stop_gradient": lambda x: x,
     "isnan": lambda x: x.isnan(), "isfinite": _isfinite, "isinf": _isinf, "signbit": _signbit, "logaddexp2": _exp2_of_log2e,
+    "sinc": _sinc,
 }
 FLOAT |= {name: getattr(vecmath, short) for name, short in {
     "exp": "exp", "exp2": "exp2", "expm1": "expm1", "log": "log", "log2": "log2", "log10": "log10", "log1p": "log1p",

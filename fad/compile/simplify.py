@@ -22,7 +22,7 @@ __all__ = ["simplify"]
 FOLD = 1 << 12  # elements up to which constants are folded
 
 # Primitives that are written with others: their evaluation, run on nodes, is their definition.
-COMPOSITE = {"logsumexp", "norm", "sinc"}
+COMPOSITE = {"logsumexp", "norm"}
 
 
 def simplify(function: Function) -> Function:
@@ -88,6 +88,36 @@ class _Simplifier:
         self.known[key] = found
         return found
 
+    def op(self, name: str, *args: Any, **params: Any) -> Any:
+        """The node of a primitive by its name."""
+        return self.node(registry[name], args, params, *registry[name].abstract(*args, **params))
+
+    def aligned(self, x: Any, term: str, letters: list) -> Any:
+        """An operand with its axes in the order of these letters, of length one where it has none."""
+        order = sorted(range(len(term)), key=lambda a: letters.index(term[a]))
+        x = self.op("transpose", x, axes=tuple(order)) if order else x
+        sizes = dict(zip([term[a] for a in order], x.shape, strict=True))
+        return self.op("reshape", x, shape=tuple(sizes.get(c, 1) for c in letters))
+
+    def as_matmul(self, args: tuple, terms: list, output: str, sizes: dict) -> Any:
+        """Two operands of an einsum as one product of (stacks of) matrices."""
+        x, y = args
+        both = [c for c in output if all(c in t for t in terms)]
+        inner = [c for c in terms[0] if c in terms[1] and c not in output]
+        sides = []
+        for a, t in zip((x, y), terms, strict=True):  # what only one operand has and the result has not, is summed at once
+            alone = tuple(k for k, c in enumerate(t) if c not in output and c not in inner)
+            a = self.op("sum", a, axes=alone, keepdims=False) if alone else a
+            sides.append((a, "".join(c for k, c in enumerate(t) if k not in alone)))
+        (x, tx), (y, ty) = sides
+        rows, columns = [c for c in output if c in tx and c not in both], [c for c in output if c in ty and c not in both]
+        count = lambda letters: int(np.prod([sizes[c] for c in letters]))
+        x = self.op("reshape", self.aligned(x, tx, [*both, *rows, *inner]), shape=(*(sizes[c] for c in both), count(rows), count(inner)))
+        y = self.op("reshape", self.aligned(y, ty, [*both, *inner, *columns]), shape=(*(sizes[c] for c in both), count(inner), count(columns)))
+        z = self.op("reshape", self.op("matmul", x, y), shape=tuple(sizes[c] for c in [*both, *rows, *columns]))
+        order = [*both, *rows, *columns]
+        return self.op("transpose", z, axes=tuple(order.index(c) for c in output)) if output else z
+
     def folded(self, op: Primitive, args: tuple, params: dict, shape: tuple) -> Any:
         if any(not isinstance(a, Const) if isinstance(a, Expr) else False for a in args) or not args:
             return None
@@ -136,7 +166,7 @@ def _neutral(position: int, number: float) -> Callable:
     """An identity with a neutral operand; its sign counts for zeros."""
 
     def rule(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
-        for i in (0, 1) if position < 0 else (position,):
+        for i in ((0, 1) if position < 0 else (position,)) if dtype.kind in "fi" else ():
             n = _number(args[i])
             if n is not None and n == number and np.signbit(np.real(n)) == np.signbit(number):
                 return _as(work, args[1 - i], shape, dtype)
@@ -194,7 +224,13 @@ def _reduction(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype
     x = args[0]
     if not isinstance(x, Expr) or x.dtype != dtype or any(x.shape[a] != 1 for a in params["axes"]):
         return None
-    return x if x.shape == shape else work.node(registry["reshape"], (x,), {"shape": shape}, shape, dtype)
+    return x if x.shape == shape else work.op("reshape", x, shape=shape)
+
+
+def _sum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    """As `_reduction`; a sum of -0.0 alone is 0.0."""
+    x = _reduction(work, args, params, shape, dtype)
+    return work.op("add", x, 0.0) if x is not None and dtype.kind in "fc" else x
 
 
 def _where(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
@@ -209,18 +245,65 @@ def _strong(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
     """A strong zero is an ordinary one where the other factor is a finite number."""
     for i in (0, 1):
         n = _number(args[i])
-        if n is not None and np.isfinite(n):
+        if n is not None and np.isfinite(n) and n != 0:
             return work.node(registry["multiply"], args, {}, shape, dtype)
     return None
 
 
 def _power(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
-    n = _number(args[1])
-    if n == 1:
-        return _as(work, args[0], shape, dtype)
-    if n == 2 and isinstance(args[0], Expr) and args[0].dtype == dtype:
-        return work.node(registry["square"], (args[0],), {}, shape, dtype)
-    return None
+    """Powers that are a few multiplications, or a root."""
+    x, n = args[0], _number(args[1])
+    if n is None or not isinstance(x, Expr) or x.dtype != dtype or dtype.kind != "f" or x.shape != shape or n not in POWERS:
+        return None
+    whole, half = divmod(abs(n), 1)
+    result = None
+    if half:  # pow(-inf, n + 1/2) is inf, and pow(-0.0, n + 1/2) is 0.0
+        safe = work.op("where", work.op("equal", x, -np.inf), np.inf, x)
+        result = work.op("sqrt", work.op("add", safe, 0.0))
+        x = safe
+    base = x
+    while whole:
+        if whole % 2:
+            result = base if result is None else work.op("multiply", result, base)
+        whole //= 2
+        base = work.op("square", base) if whole else base
+    return work.op("reciprocal", result) if n < 0 else result
+
+
+POWERS = (0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, -0.5, -1, -1.5, -2, -3)
+
+
+SMALL_PRODUCT = 1 << 18  # multiplications up to which a product of matrices is written as loops; BLAS does the larger ones
+
+
+def _matmul(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    """A small product as a sum of products, so that it fuses with what is around it."""
+    a, b = args
+    if shape == () or dtype.kind != "f" or np.prod(shape) * a.shape[-1] > SMALL_PRODUCT or 0 in (*a.shape, *b.shape):
+        return None
+    left = work.op("reshape", a, shape=(*a.shape, 1))
+    right = work.op("reshape", b, shape=(*b.shape[:-2], 1, *b.shape[-2:]))
+    return work.op("sum", work.op("multiply", left, right), axes=(len(shape) - 1,), keepdims=False)
+
+
+def _einsum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    """One or two operands: small ones as a sum of products, larger ones as a product of matrices."""
+    inputs, output = params["subscripts"].split("->")
+    terms = inputs.split(",")
+    if len(args) > 2 or dtype.kind != "f" or any(not isinstance(a, Expr) or a.dtype != dtype for a in args):
+        return None
+    sizes = {c: n for t, a in zip(terms, args, strict=True) for c, n in zip(t, a.shape, strict=True)}
+    summed = [c for c in sizes if c not in output]
+    if 0 in sizes.values():
+        return None
+    if len(args) == 1 or np.prod(list(sizes.values())) <= SMALL_PRODUCT or not any(all(c in t for t in terms) for c in summed):
+        letters = [*output, *summed]
+        spread = [work.aligned(a, t, letters) for a, t in zip(args, terms, strict=True)]
+        product = spread[0] if len(spread) == 1 else work.op("multiply", *spread)
+        if not summed:
+            return product
+        return work.op("sum", product, axes=tuple(range(len(output), len(letters))), keepdims=False)
+    return work.as_matmul(args, terms, output, sizes)
 
 
 def _dense(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
@@ -233,6 +316,7 @@ RULES: dict[str, Callable] = {
     "multiply": _neutral(-1, 1.0), "divide": _neutral(1, 1.0), "subtract": _neutral(1, 0.0), "add": _neutral(-1, -0.0),
     "stop_gradient": _first, "positive": _first, "negative": _inner("negative"), "astype": _first,
     "reshape": _view("reshape"), "broadcast_to": _view("broadcast_to"), "transpose": _transpose,
-    "sum": _reduction, "prod": _reduction, "max": _reduction, "min": _reduction,
+    "sum": _sum, "prod": _reduction, "max": _reduction, "min": _reduction,
     "where": _where, "strong_multiply": _strong, "power": _power, "float_power": _power, "dense": _dense,
+    "matmul": _matmul, "einsum": _einsum,
 }

@@ -49,19 +49,25 @@ def _logsumexp(x: Any, axis: tuple, keepdims: bool) -> Any:
     top = np.max(x, axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
     out = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
-    return out.astype(x.dtype) if keepdims else np.squeeze(out, axis).astype(x.dtype)[()]
+    dtype = _float_dtype(x.dtype)
+    return out.astype(dtype) if keepdims else np.squeeze(out, axis).astype(dtype)[()]
+
+
+def _float_dtype(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.kind in "fc" else np.dtype(np.float64)
 
 
 def _softmax_weight(out: Any, x: Any, axes: tuple) -> Any:
     return np.exp(x - np.where(out == -np.inf, 0, out))
 
 
-logsumexp = reduction("logsumexp", _logsumexp, _softmax_weight, flops=20,
+logsumexp = reduction("logsumexp", _logsumexp, _softmax_weight, flops=20, dtype=_float_dtype,
                       source="Blanchard, Higham and Higham 2021",
                       kinks=(Kink("all elements -inf", "0", "the function is constant to first order"),))
 
 
 def _norm(x: Any, axis: tuple, keepdims: bool) -> Any:
+    x = x if x.dtype.kind in "fc" else x.astype(np.float64)
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
 
 
@@ -69,7 +75,7 @@ def _direction(out: Any, x: Any, axes: tuple) -> Any:
     return np.where(out == 0, 0, x / np.where(out == 0, 1, out))
 
 
-norm = reduction("norm", _norm, _direction, flops=2, kinks=(Kink("x = 0", "0"),))
+norm = reduction("norm", _norm, _direction, flops=2, dtype=_float_dtype, kinks=(Kink("x = 0", "0"),))
 any_ = reduction("any", np.any, None, dtype=lambda d: np.dtype(bool))
 all_ = reduction("all", np.all, None, dtype=lambda d: np.dtype(bool))
 

@@ -263,6 +263,24 @@ run("who", who, 64, 1)
 assert len(set(who)) == 1""", OMP_NUM_THREADS="6")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="cores are chosen on Linux")
+@pytest.mark.parametrize("cores", ["{min(mine)}", "mine"])
+def test_workers_may_run_where_the_process_may(cores):
+    """They leave the caller's core for a moment, if there is another one, and may come back."""
+    python(HELPERS + f"""import time
+mine = os.sched_getaffinity(0); mine = {cores}
+os.sched_setaffinity(0, mine)
+launch.set_num_threads(4)
+before = set(os.listdir("/proc/self/task"))
+for _ in range(300):
+    assert all_is_well()
+    time.sleep(1e-4)
+workers = set(os.listdir("/proc/self/task")) - before
+assert len(workers) == 3
+time.sleep(0.1)
+assert all(os.sched_getaffinity(int(task)) == mine for task in workers)""", OMP_NUM_THREADS="4")
+
+
 def child(threads, queue):
     launch.set_num_threads(threads)
     come = np.zeros(1, np.int64)

@@ -4,6 +4,7 @@ import ctypes
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from fad.compile.engine import load, machine
 from fad.compile.ir import Block, Module, Value, typed
@@ -50,3 +51,35 @@ def ulps(got: np.ndarray, exact: np.ndarray) -> np.ndarray:
         error = np.abs(got - exact) / np.spacing(np.abs(rounded)).astype(np.longdouble)
     same = (got == rounded) | (np.isnan(got) & np.isnan(rounded))
     return np.where(np.isfinite(rounded) & np.isfinite(got), error, np.where(same, 0, np.inf))
+
+
+def exact(name: str, *arrays: np.ndarray) -> np.ndarray:
+    """NumPy's function in a wider format: long double for float64, float64 for float32."""
+    wide = np.float64 if arrays[0].dtype == np.float32 else np.longdouble
+    if wide is np.longdouble and np.finfo(wide).nmant < 63:
+        pytest.skip("no long double on this machine")
+    return getattr(np, name)(*(a.astype(wide) for a in arrays))
+
+
+def patterns(rng: np.random.Generator, dtype, n: int) -> np.ndarray:
+    """Floats with random bits: all magnitudes, and a few NaN."""
+    size = np.dtype(dtype).itemsize
+    return rng.integers(0, 2 ** (8 * size), n, dtype=f"u{size}").view(dtype)
+
+
+def log_spaced(rng: np.random.Generator, dtype, n: int, top: float | None = None) -> np.ndarray:
+    """Numbers of both signs whose logarithm is uniform, from the smallest subnormal one to 10^top."""
+    info = np.finfo(dtype)
+    x = 10.0 ** rng.uniform(np.log10(float(info.smallest_subnormal)), np.log10(float(info.max)) if top is None else top, n)
+    return (x * rng.choice([-1, 1], n)).astype(dtype)
+
+
+def edges(dtype) -> np.ndarray:
+    """Zeros, ones, infinities, NaN, the ends of the normal and subnormal numbers, and the neighbours of one."""
+    info, one = np.finfo(dtype), np.ones((), dtype)
+    x = np.array([0, 1, info.max, info.smallest_normal, info.smallest_subnormal, info.smallest_normal - info.smallest_subnormal,
+                  np.nextafter(one, 2 * one), np.nextafter(one, 0 * one), info.eps, np.inf], dtype)
+    return np.concatenate([x, -x, [np.nan]]).astype(dtype)
+
+
+EDGES = {"f8": edges("f8"), "f4": edges("f4")}

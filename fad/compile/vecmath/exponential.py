@@ -1,6 +1,8 @@
 """Exponentials, logarithms and powers, for vectors of float32 and float64.
 
-Polynomials are minimax fits for the relative error of the function (Remez), unless said otherwise.
+Polynomials are minimax fits (Remez) whose relative error stands beside them. Largest errors seen against long double and
+mpmath, in ulp, float64 / float32: exp 0.92 / 0.91, exp2 0.94 / 0.94, expm1 1.17 / 1.23, log 0.97 / 0.88, log2 0.98 / 0.87,
+log10 0.85 / 0.90, log1p 1.03 / 1.00, pow 1.42 / 0.56, cbrt 0.50 / 0.50. Without fma: exp 1.21, exp2 1.21, pow 1.91, others alike.
 """
 
 from __future__ import annotations
@@ -125,16 +127,16 @@ BASE = {(2, "double"): (1.0, 0.0, hexadecimal("0x1.715476p+0"), hexadecimal("0x1
 
 
 def in_base(base: int, x: Value) -> Value:
-    """k log_b 2 + log(m) / log b; the sum of the leading products is exact where the terms may cancel."""
+    """k log_b 2 + log(m) / log b, with exact leading products and their sum in two parts (FreeBSD e_log2.c, e_log10.c)."""
     unit, unit_low, inverse, inverse_low = BASE[base, x.kind]
     k, m = significand(x)
     f, half, w = log_parts(m)
     hi = truncated(f - half, digits(x) // 2 + 1)
     lo = ((f - hi) - half) + w
     tail = fma(lo, inverse, (lo + hi) * inverse_low)
-    if unit_low:
-        tail = fma(k, unit_low, tail)
-    return fma(hi, inverse, k * unit) + tail
+    first = fma(hi, inverse, k * unit)
+    rest = fma(k, unit_low, fma(hi, inverse, k * unit - first))
+    return first + (tail + where(abs(k) < inf, rest, 0.0))
 
 
 def log2(x: Value) -> Value:
@@ -165,9 +167,8 @@ CBRT = (1.6970662, -1.1886353, 0.62175447, -0.13028185)
 
 
 def pow(x: Value, y: Value) -> Value:
-    """x^y = 2^(y log₂ |x|), with the sign and the special values of C99 F.9.4.4; float32 in double lanes."""
-    short = x.kind == "float"
-    r = (power_short if short else power)(abs(x), y)
+    """x^y = 2^(y log₂ |x|), with the sign and the special values of C99 F.9.4.4."""
+    r = power_short(abs(x), y) if x.kind == "float" else power(abs(x), y)
     whole = call("rint", y) == y
     half = 0.5 * y
     odd = whole & (call("rint", half) != half)
@@ -182,12 +183,14 @@ def power(a: Value, y: Value) -> Value:
     e, e_low = product(hi, y)
     near = clamped(e, -1100.0, 1100.0)
     n, bits = nearest(near)
-    r = (near - n) + where(abs(e) < 1100.0, fma(lo, y, e_low), 0.0)
-    return scaled(horner(r, (1.0, *EXP2["double"])), n, bits)
+    r, low = quick_sum(near - n, where(abs(e) < 1100.0, fma(lo, y, e_low), 0.0))
+    first, *others = EXP2["double"]
+    rest = fma(r, first, fma(r * r, horner(r, others), low * first))
+    return scaled(1.0 + rest, n, bits)
 
 
 def power_short(a: Value, y: Value) -> Value:
-    """a^y for a >= 0, float32, whose range and digits are small for float64."""
+    """a^y for a >= 0, float32: its range and digits are small for float64."""
     a = a.to("double")
     k, m = significand(a)
     s = (m - 1.0) / (m + 1.0)
@@ -198,7 +201,7 @@ def power_short(a: Value, y: Value) -> Value:
 
 
 def log2_double_double(x: Value) -> tuple[Value, Value]:
-    """log₂ x as a sum of two for positive finite x, relative error about 2^-64 (Dekker's arithmetic)."""
+    """log₂ x as a sum of two for x > 0, relative error at most 2^-62 (Dekker's arithmetic)."""
     k, m = significand(x)
     f = m - 1.0
     d, d_low = quick_sum(constant(1.0, x), m)

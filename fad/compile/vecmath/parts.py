@@ -70,7 +70,7 @@ def scaled(y: Value, n: Value, bits: Value) -> Value:
 def significand(x: Value) -> tuple[Value, Value]:
     """k, m with x = 2^k m and 3/4 <= m < 3/2, for subnormal x too. At 0 and inf k is -inf and inf, else k + m is NaN."""
     if has_avx512(x):
-        k, m = avx512("getexp", x), avx512("getmant", x, immediate="i32 15, ")  # [3/4, 3/2), NaN below 0
+        k, m = avx512("getexp", x), avx512("getmant", x, immediate=15)  # in [3/4, 3/2), NaN below 0
         return where(m < 1.0, k + 1.0, k), m
     lift, unit, mask, low = digits(x) + 2, 2.0 ** digits(x), (1 << digits(x)) - 1, bits_of(0.75, x)
     tiny = x < 2.0 ** (1 - bias(x))
@@ -82,24 +82,24 @@ def significand(x: Value) -> tuple[Value, Value]:
 
 
 def has_avx512(x: Value) -> bool:
-    """Whether a value fills whole registers of 512 bits."""
-    return x.block.module.has_fma and machine().vector_bytes == 64 and x.lanes * x.bits % 512 == 0
+    """Whether a value fills 1, 2, 4 or 8 registers of 512 bits."""
+    return x.block.module.has_fma and machine().vector_bytes == 64 and x.lanes * x.bits in (512, 1024, 2048, 4096)
 
 
-def avx512(name: str, *operands: Value, immediate: str = "") -> Value:
+def avx512(name: str, *operands: Value, immediate: int | None = None) -> Value:
     """An AVX-512 instruction on every lane, register by register."""
     x = operands[0]
     lanes = 512 // x.bits
-    one, suffix = typed(x.kind, lanes), "pd" if x.kind == "double" else "ps"
-    function = f"@llvm.x86.avx512.mask.{name}.{suffix}.512"
-    rest = f"{immediate}{one} zeroinitializer, i{lanes} -1, i32 4"  # no lane masked out, rounding as set
-    types = [one] * len(operands) + [item.split()[0] if item[0] != "<" else one for item in rest.split(", ")]
-    x.block.module.declare(f"declare {one} {function}({', '.join(types)})")
+    one = typed(x.kind, lanes)
+    rest = [] if immediate is None else [("i32", immediate)]
+    rest += [(one, "zeroinitializer"), (f"i{lanes}", -1), ("i32", 4)]  # no lane is masked out; rounding as it is set
+    function = f"@llvm.x86.avx512.mask.{name}.{'pd' if x.kind == 'double' else 'ps'}.512"
+    x.block.module.declare(f"declare {one} {function}({', '.join([one] * len(operands) + [kind for kind, _ in rest])})")
 
     def register(k: int) -> Value:
         parts = [o if o.lanes == lanes else shuffled((o, o), range(k, k + lanes)) for o in operands]
-        arguments = ", ".join(f"{part.type} {part.name}" for part in parts)
-        return write(f"call {one} {function}({arguments}, {rest})", x.kind, lanes, *parts)
+        arguments = [f"{p.type} {p.name}" for p in parts] + [f"{kind} {value}" for kind, value in rest]
+        return write(f"call {one} {function}({', '.join(arguments)})", x.kind, lanes, *parts)
 
     results = [register(k) for k in range(0, x.lanes, lanes)]
     while len(results) > 1:

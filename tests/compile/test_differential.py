@@ -1,0 +1,148 @@
+"""Compiled against interpreted: whole random programs, every primitive of the registry, and special values.
+
+The bound: an array may differ from the interpreter's by eight times what the interpreter's own result moves when each of
+its roundings is moved by 4 units in the last place (three trials of Monte Carlo arithmetic, Parker 1997), plus 32 units in
+the last place of the array's largest element. Operations that IEEE 754 defines to the last bit agree to the last bit.
+
+CI draws some 300 programs. For a long search: ``HYPOTHESIS_PROFILE=thorough pytest tests/compile/test_differential.py``,
+which draws 100 times as many.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import fad
+from fad.compile.launch import get_num_threads, set_num_threads
+
+from .programs import Noise, programs
+
+
+def examples(n):
+    """n examples in the usual profile, more in a thorough one."""
+    return settings(max_examples=max(1, n * settings().max_examples // 50))
+
+
+FLOATS = ["float64", "float32", "float64", "float32", "int64", "bool", "float"]
+
+
+def spread(run, want) -> list:
+    """How far each array moves, at most, when roundings do."""
+    found = [0.0] * len(want)
+    for seed in range(3):
+        for k, (y, w) in enumerate(zip(run(Noise(seed)), want, strict=True)):
+            with np.errstate(all="ignore"):
+                gap = np.abs(np.asarray(y) - np.asarray(w))
+            found[k] = max(found[k], float(np.max(gap[np.isfinite(gap)], initial=0.0)))
+    return found
+
+
+def assert_same(got, want, moved=None):
+    """Equal shapes and dtypes; equal bits, or numbers within the bound; the same NaN, infinities and signs of zeros."""
+    for k, (g, w) in enumerate(zip(got, want, strict=True)):
+        g, w = np.asarray(g), np.asarray(w)
+        assert (g.shape, g.dtype) == (w.shape, w.dtype), f"result {k}: {g.dtype}{g.shape} against {w.dtype}{w.shape}"
+        for x, y in ((g.real, w.real), (g.imag, w.imag)) if w.dtype.kind == "c" else ((g, w),):
+            if moved is None or w.dtype.kind not in "fc":
+                assert np.array_equal(x, y, equal_nan=w.dtype.kind in "fc"), f"result {k}: {g} against {w}"
+            else:
+                size = np.abs(y[np.isfinite(y)]).max(initial=0.0)
+                bound = 8 * moved[k] + 32 * np.finfo(w.dtype).eps * size
+                with np.errstate(all="ignore"):
+                    close = (x == y) | (np.isnan(x) & np.isnan(y)) | (np.abs(x - y) <= bound)
+                assert np.all(close), f"result {k}, bound {bound:.3g}: {x[~close][:4]} against {y[~close][:4]}"
+            zero = (x == 0) & (y == 0)
+            if w.dtype.kind in "fc":
+                assert np.array_equal(np.signbit(x[zero]), np.signbit(y[zero])), f"result {k}: signs of zeros, {g} against {w}"
+
+
+def check_values(program):
+    """Compiled values, on one thread and on all, against the interpreter's."""
+    f, args = program.function(), program.args
+    compiled = fad.jit(f)
+    with np.errstate(all="ignore"):
+        want = f(*args)
+        moved = None if program.exact else spread(lambda noise: program.function(noise)(*args), want)
+    threads = get_num_threads()
+    try:
+        for n in sorted({1, threads}):
+            set_num_threads(n)
+            got = compiled(*args)
+            assert_same(got, want, moved)
+            again = compiled(*args)
+            assert [np.asarray(y).tobytes() for y in got] == [np.asarray(y).tobytes() for y in again]
+            one = got if n == 1 else one
+            assert [np.asarray(y).tobytes() for y in got] == [np.asarray(y).tobytes() for y in one]
+    finally:
+        set_num_threads(threads)
+
+
+def check_derivative(program, derivative):
+    """``derivative(loss)(*args)``, a list of arrays, compiled against interpreted."""
+    args = program.args
+    with np.errstate(all="ignore"):
+        want = derivative(program.loss())(*args)
+        moved = spread(lambda noise: derivative(program.loss(noise))(*args), want)
+    assert_same(fad.jit(derivative(program.loss()))(*args), want, moved)
+
+
+def gradient(program):
+    return lambda loss: lambda *xs: list(fad.grad(loss, program.floats)(*xs))
+
+
+def directional(program):
+    """Value and slope along ones."""
+    def along(loss):
+        def run(*xs):
+            def inner(*moving):
+                ys = list(xs)
+                for k, y in zip(program.floats, moving, strict=True):
+                    ys[k] = y
+                return loss(*ys)
+
+            moving = tuple(xs[k] for k in program.floats)
+            return list(fad.jvp(inner, moving, tuple(np.ones_like(x) for x in moving)))
+
+        return run
+
+    return along
+
+
+def settled(program):
+    return bool(program.floats) and not any(s[2] == "complex128" for s in program.specs)
+
+
+@examples(130)
+@given(programs())
+def test_values(program):
+    check_values(program)
+
+
+@examples(60)
+@given(programs(edges=True, dtypes=["float64", "float32"]))
+def test_values_with_nan_infinities_and_signed_zeros(program):
+    check_values(program)
+
+
+@examples(20)
+@given(programs(big=True, max_steps=8, dtypes=["float64", "float32", "float64", "float32", "int64", "bool"]))
+def test_values_of_arrays_that_threads_share(program):
+    check_values(program)
+
+
+@examples(50)
+@given(programs(dtypes=FLOATS, max_steps=8).filter(settled))
+def test_gradients(program):
+    check_derivative(program, gradient(program))
+
+
+@examples(30)
+@given(programs(dtypes=FLOATS, max_steps=8).filter(settled))
+def test_directional_derivatives(program):
+    check_derivative(program, directional(program))
+
+
+@examples(10)
+@given(programs(big=True, dtypes=FLOATS[:2], max_steps=6).filter(settled))
+def test_gradients_of_arrays_that_threads_share(program):
+    check_derivative(program, gradient(program))
