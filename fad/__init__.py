@@ -33,17 +33,24 @@ __version__ = "0.1.0"
 _LATER = ("initializers", "losses", "nn", "numpy", "optim", "random", "stax", "testing", "train")
 
 
+_THREADS = ("get_num_threads", "set_num_threads")
+
+
 def __getattr__(name: str) -> object:
     """Modules beyond the core load at first use, which keeps ``import fad`` quick."""
     if name in _LATER:
         import importlib
 
         return importlib.import_module(f"fad.{name}")
+    if name in _THREADS:
+        from fad.compile import launch
+
+        return getattr(launch, name)
     raise AttributeError(f"module 'fad' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_LATER])
+    return sorted([*__all__, *_LATER, *_THREADS])
 
 
 __all__ = ["Const", "Expr", "Function", "ModeReport", "Var", "at", "compare_modes", "grad", "hessian", "hvp", "jacfwd",

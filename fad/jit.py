@@ -15,6 +15,7 @@ from fad import tree
 from fad.errors import DtypeError, TraceError, TreeError
 from fad.expr import Expr, aval_text, short
 from fad.function import Function
+from fad.numba_source import traceable
 from fad.transforms import trace
 
 __all__ = ["jit", "Jit", "Lowered"]
@@ -53,7 +54,7 @@ class Jit:
     """A jitted function: what `jit` returns."""
 
     def __init__(self, f: Callable, static_argnums: tuple = (), static_argnames: tuple = (), donate: tuple = ()):
-        self.f, self.donate = f, donate
+        self.f, self.donate = traceable(f), donate
         self.static_argnums, self.static_argnames = _both(f, static_argnums, static_argnames)
         self.compiled: dict[tuple, Compiled] = {}
         self.recent: Callable | None = None  # the short way into the program called last
@@ -112,7 +113,7 @@ class Jit:
 
     def transformed(self, transform: Callable, name: str) -> Jit:
         """The jitted transformation of the function."""
-        return Jit(transform(self.f), self.static_argnums, self.static_argnames)
+        return Jit(transform(self.f), self.static_argnums, self.static_argnames)  # nothing donated: a derivative has other results
 
     def trace(self, *args: Any, **kwargs: Any) -> Function:
         """The Function that is compiled for these arguments: its inputs are ``(args, kwargs)`` without the static ones."""
@@ -125,6 +126,28 @@ class Jit:
         if compiled is None:
             raise TraceError("jit: lower() of nodes", got=short(args), rule="it takes arrays", fix="call it outside of any trace")
         return Lowered(compiled.program)
+
+    def as_numba(self, *args: Any) -> Callable:
+        """The program for example arguments like these as a function that a user's ``@njit`` code calls.
+
+        It takes C-contiguous arrays and scalars of their shapes and dtypes, by position and without the static ones, and
+        gives an array, a scalar or a tuple of them. Without arguments: of the only signature that is compiled.
+        Raises: TreeError for other pytrees, TraceError for operations that have no native form.
+
+        >>> import numba
+        >>> slope = jit(lambda x: 3.0 * x**2).as_numba(1.0)
+        >>> numba.njit(lambda x: slope(x) + 1.0)(2.0)
+        13.0
+        """
+        from fad.compile.interop import as_numba
+
+        if not args and len(self.compiled) != 1:
+            raise TraceError(f"as_numba({self.__name__}): for which arguments?", got=f"{len(self.compiled)} compiled signatures",
+                             rule="a function in numba code has one signature", fix="pass example arguments")
+        compiled = self._find(args, {})[0] if args else next(iter(self.compiled.values()))
+        if compiled is None:
+            raise TraceError(f"as_numba({self.__name__}) of nodes", got=short(args), rule="it takes arrays", fix="call it outside of any trace")
+        return as_numba(compiled, self.__name__)
 
     def explain(self) -> str:
         """What was compiled, when, for which signatures, and which argument caused each retrace."""
@@ -191,12 +214,15 @@ class Compiled:
 
     def __init__(self, owner: Jit, rest: tuple, static: tuple, key: tuple):
         from fad.compile.cache import program_for
+        from fad.compile.debug import show
 
         start = time.perf_counter()
         function = _traced(owner.f, static, rest)
         traced = time.perf_counter()
-        self.program, self.origin = program_for(function)
+        self.program, self.origin = program_for(function, _donated(owner.donate, rest, static))
         self.trace_seconds, self.compile_seconds = traced - start, time.perf_counter() - traced
+        show(1, f"{function.name}: {self.origin}, traced in {self.trace_seconds * 1e3:.1f} ms, compiled in "
+             f"{self.compile_seconds * 1e3:.1f} ms", repr(function))
         self.when = time.strftime("%H:%M:%S")
         self.nodes = len(function.nodes)
         self.out_tree = function.out_tree
@@ -242,6 +268,20 @@ class Compiled:
         changed = [f"{p} is {_aval(a)}, was {_aval(b)}" for p, a, b in zip(self.paths, avals, avals_, strict=True) if a != b]
         changed += [f"{n} is {short(v)}, was {short(w)}" for (n, v), (_, w) in zip(static, static_, strict=True) if v != w]
         return "; ".join(changed)
+
+
+def _donated(donate: tuple, rest: tuple, static: tuple) -> frozenset:
+    """The places among the leaves of the arguments at the positions ``donate``."""
+    args, _ = rest
+    fixed = [n for n, _ in static if isinstance(n, int)]
+    positions = [n for n in range(len(args) + len(fixed)) if n not in fixed]  # of what is in args
+    chosen = {n % (len(args) + len(fixed)) for n in donate if len(args) + len(fixed)}
+    places, at = set(), 0
+    for n, arg in zip(positions, args, strict=True):
+        count = len(tree.leaves(arg))
+        places |= set(range(at, at + count)) if n in chosen else set()
+        at += count
+    return frozenset(places)
 
 
 def _aval(a: Any) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from fad import tree
 from fad.errors import AssignmentError, DtypeError, TraceError, user_line
 from fad.expr import Expr, Var, concrete, reachable, short
+from fad.numba_source import traceable
 from fad.primitive import Linear, Primitive
 
 __all__ = ["Trace", "value", "is_float"]
@@ -91,7 +92,7 @@ class Trace:
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """The function's result. NumPy hides why ``array[i] = node`` fails; that error is told in full here."""
         try:
-            return self.function(*args, **kwargs)
+            return traceable(self.function)(*args, **kwargs)
         except ValueError as error:
             if not isinstance(error.__cause__, TraceError):
                 raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,7 @@ from fad.primitive import registry
 __all__ = ["Access", "Body", "Instruction", "bodies"]
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(NamedTuple):
     """Elements of a buffer, ``offset + sum(strides * index)`` in elements."""
 
     buffer: int  # the id of the node whose memory it is

@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from fad.compile import vecmath
 from fad.compile.body import Access, Body, Instruction
 from fad.compile.ir import Block, Module, Value, fma, literal, typed, where, write
 from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
 
 __all__ = ["FLAG", "Loops", "accesses", "arrange", "mapped", "permuted", "shape_of_code", "split_axis", "write_function"]
 
+HEAVY = 12  # operations from which a function is worth calling
+OUTLINE = 24 * 64  # bytes of vectors through heavy functions in one body, from which these are called
 WINDOW = 100  # operations that a processor looks ahead, or so
 FLAG = 0  # the buffer whose first word says that an index was out of range
 
@@ -70,7 +73,7 @@ def arrange(body: Body, vector_bytes: int) -> Loops:
     extents = [hi - lo for lo, hi in body.box]
     reduced = [a in body.reduced for a in range(len(extents))]
     starts = [lo for lo, _ in body.box]
-    body = mapped(body, lambda a: replace(a, offset=a.offset + sum(map(int.__mul__, starts, a.strides))))
+    body = mapped(body, lambda a: a._replace(offset=a.offset + sum(map(int.__mul__, starts, a.strides))))
     body, extents, reduced = merge(body, extents, reduced)
     lanes = lanes_of(body, vector_bytes)
     vector = best_axis(body, extents, lanes)
@@ -88,7 +91,7 @@ def merge(body: Body, extents: list, reduced: list) -> tuple[Body, list, list]:
         if reduced[a] == reduced[a + 1] and all(x.strides[a] == x.strides[a + 1] * extents[a + 1] for x in accesses(body)):
             extents = [*extents[:a], extents[a] * extents[a + 1], *extents[a + 2 :]]
             reduced = reduced[:a] + reduced[a + 1 :]
-            body = mapped(body, lambda x, a=a: replace(x, strides=x.strides[:a] + x.strides[a + 1 :]))
+            body = mapped(body, lambda x, a=a: x._replace(strides=x.strides[:a] + x.strides[a + 1 :]))
         a -= 1
     return body, extents, reduced
 
@@ -97,7 +100,7 @@ def permute(body: Body, extents: list, reduced: list, order: list) -> tuple[Body
     """The axes in another order, or fewer of them."""
     if order == list(range(len(extents))):
         return body, extents, reduced
-    changed = mapped(body, lambda x: replace(x, strides=tuple(x.strides[a] for a in order)))
+    changed = mapped(body, lambda x: x._replace(strides=tuple(x.strides[a] for a in order)))
     return changed, [extents[a] for a in order], [reduced[a] for a in order]
 
 
@@ -134,13 +137,13 @@ def split_axis(loops: Loops, axis: int, size: int) -> tuple[Loops, Loops | None]
     """An axis as (blocks, size), and what is left over as loops of its own."""
     n = loops.extents[axis]
     blocks, rest = divmod(n, size)
-    body = mapped(loops.body, lambda x: replace(x, strides=(*x.strides[:axis], x.strides[axis] * size, *x.strides[axis:])))
+    body = mapped(loops.body, lambda x: x._replace(strides=(*x.strides[:axis], x.strides[axis] * size, *x.strides[axis:])))
     main = Loops(body, [*loops.extents[:axis], blocks, size, *loops.extents[axis + 1 :]],
                  [*loops.reduced[:axis], loops.reduced[axis], *loops.reduced[axis:]],
                  loops.vector + (loops.vector >= axis), loops.lanes)
     if not rest:
         return main, None
-    moved = mapped(loops.body, lambda x: replace(x, offset=x.offset + blocks * size * x.strides[axis]))
+    moved = mapped(loops.body, lambda x: x._replace(offset=x.offset + blocks * size * x.strides[axis]))
     return main, Loops(moved, [*loops.extents[:axis], rest, *loops.extents[axis + 1 :]], loops.reduced, loops.vector, loops.lanes)
 
 
@@ -213,6 +216,9 @@ class _Writer:
     def __init__(self, loops: Loops, pointers: Any):
         self.loops, self.pointers = loops, pointers
         self.body = loops.body
+        heavy = [i for i in self.body.instructions if i.cost > HEAVY]
+        self.outline = len(heavy) * loops.lanes * sum([i.dtype.itemsize for i in heavy[:1]]) > OUTLINE
+        self.both = {i.args for i in heavy if i.name == "sin"} & {i.args for i in heavy if i.name == "cos"}
 
     def write(self, block: Block, index: list[Value]) -> None:
         """The loops inside the outer ones, whose indices are given."""
@@ -329,12 +335,23 @@ class _Writer:
             elif i.name == "gather":
                 values.append(self.gather(block, i, [values[a] for a in i.args], index, lanes))
             else:
-                values.append(apply(i, [values[a] for a in i.args], lanes))
+                values.append(self.apply(i, [values[a] for a in i.args]))
         for access, v in self.body.stores:
             self.store(block, access, index, values[v], lanes)
         for access, at, axes, v in self.body.scatters:
             self.scatter(block, access, self.offset(block, [values[a] for a in at], axes), index, values[v].spread(lanes))
         return values
+
+    def apply(self, i: Instruction, args: list[Value]) -> Value:
+        """An elementwise instruction on values; a heavy one by a call where the body has many, for LLVM's time."""
+        if i.name == "astype":
+            return convert(args[0], i.dtypes[0], i.dtype)
+        module = args[0].block.module
+        if not (self.outline and i.cost > HEAVY and all(a.is_float and a.lanes > 1 for a in args)):
+            return i.function(*args)
+        if i.args in self.both and i.name in ("sin", "cos"):
+            return module.outlined("sincos", lambda x: [vecmath.sin(x), vecmath.cos(x)], args, self.loops.lanes)[i.name == "cos"]
+        return module.outlined(i.name, lambda *xs: [i.function(*xs)], args, self.loops.lanes)[0]
 
     def pointer(self, access: Access, index: list, back: int = 0, more: Value | None = None) -> Value:
         """The address of an access, its loop-invariant part first."""
@@ -427,13 +444,6 @@ class _Writer:
                 q = write(f"getelementptr {kind}, ptr {p.name}, i64 {k * stride}", "ptr", 1, p)
                 x = write(f"extractelement {value.type} {value.name}, i64 {k}", kind, 1, value)
                 block.append(f"store {kind} {x.name}, ptr {q.name}, align {size}")
-
-
-def apply(i: Instruction, args: list[Value], lanes: int) -> Value:
-    """An elementwise instruction on values."""
-    if i.name == "astype":
-        return convert(args[0], i.dtypes[0], i.dtype)
-    return i.function(*args)
 
 
 def memory(dtype: np.dtype) -> str:

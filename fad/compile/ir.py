@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Block", "Module", "Value", "by_libm", "call", "constant", "fma", "literal", "same", "typed", "where", "write"]
+__all__ = ["Block", "resized", "Module", "Value", "by_libm", "call", "constant", "fma", "literal", "same", "typed", "where", "write"]
 
 KINDS = {"f8": "double", "f4": "float", "i8": "i64", "i4": "i32", "i2": "i16", "i1": "i8",
          "u8": "i64", "u4": "i32", "u2": "i16", "u1": "i8", "b1": "i1"}  # NumPy's dtype.str without byte order -> LLVM
@@ -217,6 +217,18 @@ def fma(a: Any, b: Any, c: Any) -> Value:
     return call("fma", a, b, c) if like.block.module.has_fma else a * b + c
 
 
+def resized(x: Value, lanes: int) -> Value:
+    """The first lanes of a vector, or the vector with its first lane repeated behind it."""
+    if x.lanes == lanes:
+        return x
+    if x.lanes == 1:
+        return x.spread(lanes)
+    if lanes == 1:
+        return write(f"extractelement {x.type} {x.name}, i64 0", x.kind, 1, x)
+    order = ", ".join(f"i32 {k if k < x.lanes else 0}" for k in range(lanes))
+    return write(f"shufflevector {x.type} {x.name}, {x.type} poison, <{lanes} x i32> <{order}>", x.kind, lanes, x)
+
+
 def by_libm(name: str, lanes_to_fix: Value, fast: Value, *args: Value) -> Value:
     """``fast``, with libm's function in the lanes marked: for arguments that are rare and hard. Branches once a vector."""
     block = max((v.block for v in (lanes_to_fix, fast, *args)), key=lambda b: b.depth)
@@ -373,6 +385,7 @@ class Module:
         self.functions: list[str] = []
         self.declared: dict[str, None] = {}
         self.helpers: dict[str, str] = {}
+        self.counts: dict[str, int] = {}  # results of outlined functions
         self.count = 0
 
     def name(self, stem: str) -> str:
@@ -390,6 +403,28 @@ class Module:
         body(block)
         text, _ = block.lines("%entry")
         self.functions.append("\n".join([f"define {header} {{", "entry:", *text, f"  {end}", "}"]))
+
+    def outlined(self, name: str, function: Callable, args: list[Value], lanes: int) -> list[Value]:
+        """``function(*args)``, a list of values, by a call of one copy of its code for vectors of ``lanes`` elements."""
+        kind, many = args[0].kind, typed(args[0].kind, lanes)
+        symbol = f"@fad.{name}.{kind}.{lanes}.{len(args)}"
+        if symbol not in self.helpers:
+            block = Block(self)
+            results = function(*(Value(block, f"%a{k}", kind, lanes) for k in range(len(args))))
+            body = block.lines("%entry")[0]
+            count = self.counts[symbol] = len(results)
+            outcome = f"{{{', '.join([many] * count)}}}" if count > 1 else many
+            last = ["  %r0 = insertvalue " + f"{outcome} poison, {many} {results[0].name}, 0"] if count > 1 else []
+            last += [f"  %r{k} = insertvalue {outcome} %r{k - 1}, {many} {y.name}, {k}" for k, y in enumerate(results) if k]
+            end = f"  ret {outcome} " + (f"%r{count - 1}" if count > 1 else results[0].name)
+            arguments = ", ".join(f"{many} %a{k}" for k in range(len(args)))
+            self.helpers[symbol] = "\n".join([f"define internal {outcome} {symbol}({arguments}) noinline {{", "entry:", *body, *last, end, "}"])
+        count, given = self.counts[symbol], args[0].lanes
+        wide = [resized(a, lanes) for a in args]
+        outcome = f"{{{', '.join([many] * count)}}}" if count > 1 else many
+        y = write(f"call {outcome} {symbol}({', '.join(f'{a.type} {a.name}' for a in wide)})", kind, lanes, *wide)
+        parts = [y] if count == 1 else [write(f"extractvalue {outcome} {y.name}, {k}", kind, lanes, y) for k in range(count)]
+        return [resized(p, given) for p in parts]
 
     def libm(self, name: str, kind: str, lanes: int, arity: int) -> str:
         """A helper that puts libm's ``name`` into the marked lanes of a vector."""

@@ -159,7 +159,7 @@ class _Planner:
             within = tuple(0 if r else next(own) for r in loops.reduced)
             if blocks_axis:
                 within = (count, *within[:axis], 0, *within[axis + 1 :])
-            return replace(a, buffer=buffer, offset=first * count, strides=within)
+            return a._replace(buffer=buffer, offset=first * count, strides=within)
 
         originals = [a for _, a, _ in loops.body.folds]
         main.body.folds = [(n, move(o, 0, True), v) for (n, _, v), o in zip(main.body.folds, originals, strict=True)]
@@ -174,7 +174,7 @@ class _Planner:
         out = tuple(s for s, r in zip(access.strides, loops.reduced, strict=True) if not r)
         load = Instruction("load", access.dtype, access=Access(buffer, 0, (prod(kept), *contiguous(kept)), access.dtype), cost=1)
         body = Body(((0, parts), *((0, n) for n in kept)), (0,), [load],
-                    folds=[(name, replace(access, strides=(0, *out)), 0)])
+                    folds=[(name, access._replace(strides=(0, *out)), 0)])
         return self.blocked(arrange(body, self.vector_bytes))
 
 
@@ -186,8 +186,8 @@ def contiguous(extents: list) -> tuple:
 # -- memory ------------------------------------------------------------------------------------------------------------------
 
 
-def plan(parts: Partition, vector_bytes: int) -> Plan:
-    """The plan of a partitioned Function."""
+def plan(parts: Partition, vector_bytes: int, donated: frozenset = frozenset()) -> Plan:
+    """The plan of a partitioned Function; outputs may take over the memory of the inputs at the places ``donated``."""
     work = _Planner(parts, vector_bytes)
     steps: list[Any] = []
     done: set[int] = set()
@@ -201,12 +201,47 @@ def plan(parts: Partition, vector_bytes: int) -> Plan:
         steps[-1].nests += work.loops(step, done)
         done |= {r.id for r in step.roots}
         work.sizes.update({r.id: r.nbytes for r in step.roots})
-    objects, constants, outputs = places(parts, steps)
+    taken = takeovers(parts, steps, donated)
+    objects, constants, outputs = places(parts, steps, taken)
     offsets, arena = layout(parts, steps, {b: n for b, n in work.sizes.items() if b not in objects})
     return Plan(parts, steps, objects, offsets, arena, constants, outputs)
 
 
-def places(parts: Partition, steps: list) -> tuple[dict, list, list]:
+def takeovers(parts: Partition, steps: list, donated: frozenset) -> dict[int, int]:
+    """Outputs (by id) that are written where a donated input lies (its place).
+
+    They must be alike, and once the output is begun, the input is read only at the element that is just being written."""
+    function = parts.function
+    free = {k: function.inputs[k] for k in sorted(donated) if function.inputs[k].shape}
+    called = [step.node for step in steps if isinstance(step, Callback)]
+    held = {memory_of(parts, a)[0].id for n in called for a in n.args if isinstance(a, Expr)} | {n.id for n in called}
+    nests = [n for step in steps if isinstance(step, Segment) for n in step.nests]
+    taken: dict[int, int] = {}
+    for y in function.outputs:
+        y = parts.alias.get(y.id, y)
+        for k, x in free.items() if y.op is not None and y.id not in held | taken.keys() and not isinstance(y, Var) else ():
+            if x.id not in held and (x.size, x.dtype) == (y.size, y.dtype) and may_share(nests, x.id, y.id):
+                taken[y.id] = k
+                del free[k]
+                break
+    return taken
+
+
+def may_share(nests: list[Loops], x: int, y: int) -> bool:
+    """Whether nests may write y where x lies."""
+    begun = False
+    for n in nests:
+        writes = [a for a, _ in n.body.stores if a.buffer == y]
+        if any(a.buffer == y for a in accesses(n.body)) and not writes:
+            return False  # folded or scattered into, or read again
+        begun = begun or bool(writes)
+        reads = [i.access for i in n.body.instructions if i.access and i.access.buffer == x]
+        if begun and any(not writes or r._replace(buffer=y) != writes[0] for r in reads):
+            return False
+    return begun
+
+
+def places(parts: Partition, steps: list, taken: dict[int, int]) -> tuple[dict, list, list]:
     """Places of Python objects: inputs, constants, outputs, then results of callbacks."""
     function = parts.function
     objects = {x.id: k for k, x in enumerate(function.inputs)}
@@ -216,6 +251,7 @@ def places(parts: Partition, steps: list) -> tuple[dict, list, list]:
             objects[node.id] = len(objects)
             constants.append(np.ascontiguousarray(node.value))
     outputs: list[tuple] = []
+    count = len(objects)
     for y in function.outputs:
         base = parts.alias.get(y.id, y)
         if isinstance(base, Var):
@@ -223,12 +259,16 @@ def places(parts: Partition, steps: list) -> tuple[dict, list, list]:
         elif base.op is None:
             outputs.append(("constant", base.value))
         else:
-            if base.id not in objects:
-                objects[base.id] = len(objects)
-            outputs.append(("object", objects[base.id]))
+            if base.id in taken:
+                objects[base.id] = taken[base.id]
+            elif base.id not in objects:
+                objects[base.id] = count
+                count += 1
+            outputs.append(("donated" if base.id in taken else "object", objects[base.id]))
     for step in steps:
         if isinstance(step, Callback) and step.node.id not in objects:
-            objects[step.node.id] = len(objects)
+            objects[step.node.id] = count
+            count += 1
     return objects, constants, outputs
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fad.compile import engine
+from fad.compile.debug import check, show
 from fad.compile.emit import FLAG, shape_of_code, write_function
 from fad.compile.fuse import Callback, partition
 from fad.compile.ir import Module
@@ -21,19 +22,22 @@ from fad.errors import OutOfRangeError
 from fad.expr import Const, Expr, Var
 from fad.function import Function
 
-__all__ = ["Program", "compile_function"]
+__all__ = ["Program"]
 
 
 
 class Program:
     """``program(leaves)``: the flat outputs for flat inputs of the shapes and dtypes of its Function."""
 
-    def __init__(self, function: Function):
-        self.function = function
-        self.simplified = simplify(function)
-        self.plan: Plan = plan(partition(self.simplified), engine.machine().vector_bytes)
+    def __init__(self, function: Function, donated: frozenset = frozenset()):
+        self.function = check(function, "trace")
+        self.simplified = check(simplify(function), "simplify")
+        show(3, "tree", self.simplified)
+        self.plan: Plan = plan(partition(self.simplified), engine.machine().vector_bytes, donated)
+        show(2, "loops", self.plan)
         segments = [s for s in self.plan.steps if isinstance(s, Segment)]
         self.text, names = write_module(segments, engine.machine())
+        show(4, "LLVM IR", self.text)
         threads = any(parallel(n) for s in segments for n in s.nests)
         self.launch = launcher() if threads else 0
         self.loaded = engine.load(self.text) if names else None  # owns the code
@@ -48,6 +52,7 @@ class Program:
         by_place = {self.plan.objects[n.id]: n for n in self.simplified.nodes if n.id in self.plan.objects}
         self.first = len(function.inputs) + len(self.plan.constants)
         count = max(self.plan.objects.values(), default=-1) + 1
+        self.donated = {k for kind, k in self.plan.outputs if kind == "donated"}
         self.fresh = [None if k in results else (by_place[k].shape, by_place[k].dtype) for k in range(self.first, count)]
         self.shapes = [y.shape for y in function.outputs]
 
@@ -65,6 +70,9 @@ class Program:
     def __call__(self, leaves: list) -> list:
         """The outputs, as arrays of the caller's own."""
         leaves = [fitted(x, v) for x, v in zip(leaves, self.function.inputs, strict=True)]
+        for k in self.donated:
+            if not leaves[k].flags.writeable:
+                leaves[k] = leaves[k].copy()
         objects = [*leaves, *self.plan.constants, *[None if f is None else np.empty(*f) for f in self.fresh]]
         arena = _arena.reserve(self.plan.arena)
         for step in self.steps:
@@ -72,9 +80,9 @@ class Program:
         outputs: list = []
         for (kind, where), shape in zip(self.plan.outputs, self.shapes, strict=True):
             y = objects[where] if kind != "constant" else where
-            if kind != "object" or any(y is z for z in outputs):
+            if kind not in ("object", "donated") or any(y is z for z in outputs):
                 y = np.array(y)
-            outputs.append(y.reshape(shape) if shape else np.asarray(y).reshape(())[()])
+            outputs.append(y if y.shape == shape and shape else y.reshape(shape) if shape else np.asarray(y).reshape(())[()])
         return outputs
 
     def quick(self, avals: list) -> Callable | None:
@@ -82,17 +90,19 @@ class Program:
 
         It gives (outputs,), or None where the arguments are others. There is none for programs with callbacks, and for
         those whose outputs are not all of them fresh arrays."""
-        n = len(self.plan.outputs)
-        if len(self.tables) != 1 or len(self.steps) != 1 or not layout_is_known() or len(self.fresh) != n or [
-                y for y in self.plan.outputs] != [("object", self.first + k) for k in range(n)] or any(
-                tuple(f[0]) != s for f, s in zip(self.fresh, self.shapes, strict=True)):
+        outputs, first = self.plan.outputs, self.first
+        places = [place for kind, place in outputs if kind in ("object", "donated")]
+        if len(self.tables) != 1 or len(self.steps) != 1 or not layout_is_known() or len(set(places)) != len(outputs):
             return None
-        guard = guard_table(avals)
+        shapes = {first + k: f for k, f in enumerate(self.fresh)} | {k: avals[k] for k in self.donated}
+        if any(tuple(shapes[k][0]) != s for k, s in zip(places, self.shapes, strict=True)):
+            return None
+        guard = guard_table(avals, self.donated)
         context = (ctypes.c_int64 * 3)(self.launch, ctypes.addressof(guard), ctypes.addressof(self.tables[0]))
         at, run, count, size, constants = ctypes.addressof(context), runner(), len(avals), self.plan.arena, self.plan.constants
         fresh, empty, arena = self.fresh, np.empty, _arena
 
-        def one(arguments: Any, keep: Any = (self, guard, context)) -> tuple | None:
+        def one(arguments: Any, keep: Any = (self, guard, context)) -> Any:
             if len(arguments) != count:
                 return None
             y = empty(shape, dtype)
@@ -104,13 +114,13 @@ class Program:
         def many(arguments: Any, keep: Any = (self, guard, context)) -> list | None:
             if len(arguments) != count:
                 return None
-            outputs = [empty(s, d) for s, d in fresh]
-            objects = [*arguments, *constants, *outputs]
+            objects = [*arguments, *constants, *[empty(s, d) for s, d in fresh]]
             if code := run(id(objects), arena.reserve(size).address if size else 0, at):
                 return missed(code)
-            return [y if y.ndim else y[()] for y in outputs]
+            found = [objects[k] for k in places]
+            return [y if y.ndim else y[()] for y in found]
 
-        if n == 1:
+        if places == [first]:
             (shape, dtype), is_scalar = fresh[0], not fresh[0][0]
             return one
         return many
@@ -238,8 +248,3 @@ def table_of(segment: Segment, plan: Plan, addresses: dict[tuple, int], scalars:
         else:
             kinds.append((IN_ARENA, plan.offsets[b]))
     return program_table(kinds, steps)
-
-
-def compile_function(function: Function) -> Program:
-    """The Function as machine code."""
-    return Program(function)

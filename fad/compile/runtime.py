@@ -53,14 +53,17 @@ array:
   %d = load i64, ptr %x.descr
   %x.flags = getelementptr i8, ptr %x, i64 64
   %f = load i32, ptr %x.flags
-  %f.two = and i32 %f, 257
+  %f.64 = sext i32 %f to i64
+  %want.flags = getelementptr i64, ptr %want, i64 2
+  %wf = load i64, ptr %want.flags
+  %f.some = and i64 %f.64, %wf
   %x.nd = getelementptr i8, ptr %x, i64 24
   %nd = load i32, ptr %x.nd
   %nd.64 = sext i32 %nd to i64
-  %want.nd = getelementptr i64, ptr %want, i64 2
+  %want.nd = getelementptr i64, ptr %want, i64 3
   %wn = load i64, ptr %want.nd
   %same.d = icmp eq i64 %d, %wd
-  %same.f = icmp eq i32 %f.two, 257
+  %same.f = icmp eq i64 %f.some, %wf
   %same.n = icmp eq i64 %nd.64, %wn
   %two = and i1 %same.d, %same.f
   %three = and i1 %two, %same.n
@@ -68,7 +71,7 @@ array:
 shape:
   %x.dims = getelementptr i8, ptr %x, i64 32
   %dims = load ptr, ptr %x.dims
-  %g.dims = add i64 %g, 3
+  %g.dims = add i64 %g, 4
   %g.end = add i64 %g.dims, %wn
   br label %dim
 dim:
@@ -98,17 +101,17 @@ no:
 """
 
 
-def guard_table(avals: Any) -> Any:
-    """For every argument its type's address; for arrays also the dtype's address, the rank and the shape.
+def guard_table(avals: Any, written: Any = ()) -> Any:
+    """For every argument its type's address; for arrays also the dtype's address, flags, the rank and the shape.
 
-    ``avals`` are types of scalars, or (shape, dtype) of arrays."""
+    ``avals`` are types of scalars, or (shape, dtype) of arrays; those at the places ``written`` must be writeable."""
     table = [len(avals)]
-    for a in avals:
+    for k, a in enumerate(avals):
         if isinstance(a, type):
             table += [id(a), 0]
         else:
             shape, dtype = a
-            table += [id(np.ndarray), id(dtype), len(shape), *shape]
+            table += [id(np.ndarray), id(dtype), 0x501 if k in written else 0x101, len(shape), *shape]
     return (ctypes.c_int64 * len(table))(*table)
 
 

@@ -154,32 +154,31 @@ BOOLEAN |= LOGIC
 BY_KIND = {"f": FLOAT, "i": INTEGER, "b": BOOLEAN}
 
 
-@lru_cache(maxsize=4096)
-def _loop(ufunc: np.ufunc, dtypes: tuple) -> tuple:
-    return ufunc.resolve_dtypes((*(np.dtype(bool) if d is bool else d for d in dtypes), *(None,) * ufunc.nout))[: ufunc.nin]
-
-
-def loop_dtypes(op: Primitive, args: tuple, out: np.dtype) -> tuple | None:
-    """The dtypes in which NumPy computes ``op(*args)``; None where that is not known here."""
+def loop_dtypes(op: Primitive, given: tuple, out: np.dtype) -> tuple | None:
+    """The dtypes in which NumPy computes ``op`` on arguments of these; None where that is not known here."""
     if op.name == "where":
         return np.dtype(bool), out, out
     if isinstance(op.evaluate, np.ufunc):
+        kinds = [np.dtype(bool) if d is bool else d for d in given]
         try:
-            return tuple(_loop(op.evaluate, tuple([dtype_of(a) for a in args])))
+            return tuple(op.evaluate.resolve_dtypes((*kinds, *(None,) * op.evaluate.nout))[: op.evaluate.nin])
         except TypeError:  # Python numbers alone
             return None
-    if op.name == "real" or op.name == "stop_gradient":
-        return (dtype_of(args[0]),)
-    return (out,) * len(args)
+    return given if op.name in ("real", "stop_gradient") else (out,) * len(given)
 
 
 def lower(op: Primitive, args: tuple, out: np.dtype) -> tuple[Callable, tuple] | None:
     """(function of values, dtypes of its operands) for ``op(*args)``; None where it must be called back."""
-    if any(np.dtype(dtype_of(a)).str[1:] not in STORED for a in args) or out.str[1:] not in STORED:
+    return _lower(op, tuple([dtype_of(a) for a in args]), out)
+
+
+@lru_cache(maxsize=8192)
+def _lower(op: Primitive, given: tuple, out: np.dtype) -> tuple[Callable, tuple] | None:
+    if any(np.dtype(d).str[1:] not in STORED for d in given) or out.str[1:] not in STORED:
         return None
     if op.name == "astype":
-        return (lambda x: x), (dtype_of(args[0]),)
-    dtypes = loop_dtypes(op, args, out)
+        return (lambda x: x), given
+    dtypes = loop_dtypes(op, given, out)
     if dtypes is None or out.str[1:] not in KIND or any(d.str[1:] not in KIND for d in map(np.dtype, dtypes)):
         return None
     function = BY_KIND[np.dtype(dtypes[-1]).kind].get(op.name)

@@ -29,13 +29,6 @@ def polynomial(x: Value, coefficients: Sequence[Value]) -> Value:
     return y
 
 
-def halves(x: Value, coefficients: Sequence[float | Value]) -> Value:
-    """A long polynomial as E(x²) + x O(x²): one multiplication more, but half of the waiting, of which a long function has more
-    than the CPU can fill."""
-    z = x * x
-    return fma(x, polynomial(z, coefficients[1::2]), polynomial(z, coefficients[::2]))
-
-
 # -- logistic functions ---------------------------------------------------------------------------------------------------
 
 # (atanh w - w) / w³ in w² <= 1/9 and, for logit, in w² <= 1/4; relative error of atanh: 1e-18, 5e-9 and 5e-19, 9e-11
@@ -91,58 +84,56 @@ def logit(p: Value) -> Value:
 
 # -- error functions ------------------------------------------------------------------------------------------------------
 
-# erf(x) / x - 1 in x² for |x| < 1.375 (1), and -log(erfc x) / x - 1 in x up to 6 (4); relative errors of erf: 1.2e-17 and
-# 2.3e-17, 1.3e-9 and 4e-10
-ERF_SMALL = {"double": (0.1283791670955126, -0.3761263890318348, 0.11283791670946063, -0.02686617064392695, 0.005223977617055476,
-                        -0.000854832667218996, 0.00012055323412491962, -1.4925472633002019e-05, 1.645980194452785e-06,
-                        -1.6344499729541977e-07, 1.4667478110546085e-08, -1.1651385008070143e-09, 7.444666620756718e-11,
-                        -2.8083634642306246e-12),
-             "float": (0.12837915, -0.37612626, 0.112835854, -0.026853813, 0.005188327, -0.00080101687, 7.853734e-05)}
-ERF_LARGE = {"double": (0.1283718425969769, 0.6366738818133778, 0.10258644227521027, -0.018732633389572862,
-                        -0.00079071219150544, 0.0023205761580612967, -0.0010939333482622863, 0.00033332512520847096,
-                        -7.420113332646525e-05, 1.2287561918448376e-05, -1.4831446784582566e-06, 1.2365207525612075e-07,
-                        -6.370001919844432e-09, 1.527131792940642e-10),
-             "float": (0.1286943, 0.63496953, 0.10653087, -0.024010077, 0.0037574826, -0.00035059397, 1.3962689e-05)}
+# -log(erfc x) / x - 1 for 0 <= x <= 5.95 (4); relative error of erf: 2e-18, 2e-10
+ERF = {"double": ((0.12837916709551256, 0.8512305449443788, 1.3379466801233157, 1.0815359426914088, 0.5314659116555075,
+                   0.16540139119117678, 0.0315905291249799, 0.0032481343084071286, 0.00011825257352477782),
+                  (1.0, 1.671694694958792, 1.3315258582530067, 0.6323789679172986, 0.18868089598190227, 0.03439572645076356,
+                   0.003363967410323065, 0.0001182736089760217)),
+       "float": ((0.12837917, 0.736838, 0.63553035, 0.24333157, 0.037235692), (1.0, 0.78064245, 0.2787426, 0.03725239))}
 
-# (a + k) e^(a²) erfc a in (a - k) / (a + k), k = 3.75 (3), a up to 27.3 (10.2); relative error 1.9e-18, 2e-9
-ERFC = {"double": (1.0919229095627891, -0.9587415766529096, 0.7363189252217509, -0.49047029120767627, 0.2790620490338251,
-                   -0.131955401178622, 0.04911877861431274, -0.012535880039543283, 0.0009863380915349446,
-                   0.0007948230859297843, -0.0003486469445706186, 1.0594059703534082e-05, 3.7472159229593896e-05,
-                   -8.904148213390225e-06, -3.2909040663100634e-06, 1.6563526902854317e-06, 2.828903067857235e-07,
-                   -2.6372134932709263e-07, -3.08098904256226e-08, 3.9569304290982035e-08, 6.03178666207398e-09,
-                   -4.356411017629056e-09, -1.184105433155602e-09),
-        "float": (1.0740069, -0.8833945, 0.5902283, -0.31046602, 0.11952907, -0.026839828, -0.001226447, 0.0030803236,
-                  -0.00048315228, -0.0003253165)}
+ROOT_HALF_LOW = {"double": -4.833646656726457e-17, "float": 1.210161710447897e-08}  # √½ less √½ rounded
+
+# (1 + 2a) e^(a²) erfc a in (a - k) / (a + k), k = 3.5 (2.875), a up to 27.3 (10.2); relative error 6.6e-18, 1.5e-9
+ERFC = {"double": (1.2423492448711544, -0.1400091801376193, -0.010555596332215696, 0.0975190951532412, -0.11508959816034862,
+                   0.0879831538254823, -0.0488233258241282, 0.019099330932531963, -0.004215019955397542,
+                   -0.00030226779157777576, 0.000564384774531353, -0.00012151286601439137, -4.278392221513591e-05,
+                   2.426236859520541e-05, 2.333504679614996e-06, -3.817309890725113e-06, -5.4553172609758333e-08,
+                   6.038127985715561e-07, 4.834894128264958e-09, -9.558076973957612e-08, -8.377708262327366e-09,
+                   1.1169227657856642e-08, 2.7159315690825466e-09),
+        "float": (1.2558708, -0.13335603, -0.058954816, 0.13747075, -0.117617235, 0.060826223, -0.017055653, -0.00046409585,
+                  0.0021726587, -0.00029606302, -0.00023499197)}
 
 
 def erf(x: Value) -> Value:
-    """x P(x²) near 0, 1 - e^(-x P(x)) beyond: one polynomial whose coefficients are chosen lane by lane."""
-    double = x.kind == "double"
-    limit, edge = (6.0, 1.375) if double else (4.0, 1.0)
+    """1 - e^-y for x > 0 with y = -log erfc x = x + x P(x)/Q(x), computed as expm1: accurate near 0 and far from it."""
+    limit = 6.0 if x.kind == "double" else 4.0  # where the value is 1
     a = abs(x)
     a = where(a > limit, limit, a)
-    small = a < edge
-    y = fma(a, halves(where(small, a * a, a), chosen(x, small, ERF_SMALL[x.kind], ERF_LARGE[x.kind])), a)
+    above, below = ERF[x.kind]
+    y = fma(a, horner(a, above) / horner(a, below), a)
     n, bits = nearest(y, -math.log2(math.e))
-    r = -fma(n, math.log(2), y)
-    rest = horner(r, (1.0, 1.0, *EXPM1[x.kind])) * two_to(bits, x)
-    return call("copysign", where(small, y, 1.0 - rest), x)
+    hi, lo = LN2[x.kind]
+    r = fma(n, lo, fma(n, hi, y))
+    s = two_to(bits, x)
+    return call("copysign", fma(s, fma(-r * r, horner(-r, EXPM1[x.kind]), r), 1.0 - s), x)
 
 
-def gauss_tail(a: Value, slope: float, factor: float) -> Value:
-    """factor erfc(slope a) for a >= 0 and slope 1 or √½: P / (a + k) e^-(slope a)² (Shepherd and Laframboise 1981).
+def gauss_tail(a: Value, half: float, edge: tuple[float, float], factor: float) -> Value:
+    """factor erfc(√half a) for a >= 0 as P / (1/2 + √half a) e^(-half a²) (Shepherd and Laframboise 1981, N. Juffa's form).
 
-    The remainders of the square and of 1 / (a + k) join the exponent, which a rounding of the square would spoil."""
-    limit, middle = (28.0 / slope, 3.75 / slope) if a.kind == "double" else (11.0 / slope, 3.0 / slope)
+    The remainders of the square and of the quotient join the exponent, so that they do not spoil it. One division serves both
+    quotients. ``edge`` is √¼ / √half in two parts."""
+    slope = math.sqrt(half)
+    limit, middle = (28.0 / slope, 3.5 / slope) if a.kind == "double" else (11.0 / slope, 2.875 / slope)
     a = where(a > limit, limit, a)
-    total = a + middle
-    part = total - middle
-    rest = (a - part) + (middle - (total - part))  # Knuth's exact sum
-    inverse = 1.0 / total
-    t = (a - middle) * inverse
-    y = inverse * horner(t, [factor / slope * c for c in ERFC[a.kind]])
+    total, far = a + edge[0], a + middle
+    part = total - a
+    rest = (a - (total - part)) + (edge[0] - part) + edge[1]  # a + edge = total + rest (Knuth)
+    both = 1.0 / (total * far)
+    inverse = both * far
+    t = fma(a * (both * total), 2.0, -1.0)
+    y = inverse * horner(t, [0.5 * factor / slope * c for c in ERFC[a.kind]])
     square, low = product(a, a)
-    half = slope * slope
     low = fma(low, -half, fma(-total, inverse, 1.0) - rest * inverse)
     n, bits = nearest(square, -half * math.log2(math.e))
     r = fma(-n, LN2[a.kind][0], square * -half) + fma(-n, LN2[a.kind][1], low)
@@ -151,59 +142,70 @@ def gauss_tail(a: Value, slope: float, factor: float) -> Value:
 
 def erfc(x: Value) -> Value:
     """1 - erf x, which keeps its relative accuracy in the tail."""
-    y = gauss_tail(abs(x), 1.0, 1.0)
+    y = gauss_tail(abs(x), 1.0, (0.5, 0.0), 1.0)
     return where(x < 0.0, 2.0 - y, y)
 
 
 def ndtr(x: Value) -> Value:
     """The normal distribution function erfc(-x/√2) / 2."""
-    y = gauss_tail(abs(x), math.sqrt(0.5), 0.5)
+    y = gauss_tail(abs(x), 0.5, (math.sqrt(0.5), ROOT_HALF_LOW[x.kind]), 0.5)
     return where(x > 0.0, 1.0 - y, y)
 
 
-# The quantile of the normal distribution, divided by q = p - 1/2, in 0.425² - q²; and itself in r - r0, r = √-log p,
-# for p < 0.075: from r0 = √-log 0.075 (to 5) and, in float64, from 5 to 27.4 (M. J. Wichura 1988, AS 241, has such a form).
-# Relative errors 6e-18, 1.5e-17, 3.5e-17; 4e-9, 1.6e-9
-CENTRAL = {"double": ((3.387132872796367, 142.42956575932314, 2299.8375974639057, 17956.992643779675, 70213.59137944739,
-                       128777.503330652, 91010.94163849186, 13462.897849345189, -576.9595357750663),
-                      (1.0, 45.05544275221908, 792.337641541116, 6897.171146147125, 31154.113731067147, 70029.54749280236,
-                       68183.2107241141, 20055.25725965334, 0.0)),
-           "float": ((3.387133, 58.815197, 246.99323, 174.89653, -26.41688), (1.0, 20.369553, 112.08008, 147.33801, 0.0))}
-TAIL = {"double": ((1.439531470938456, 4.652762146607394, 5.771174610989354, 3.636544029103641, 1.2631340695887314,
-                    0.2398256496921123, 0.022488063994058213, 0.0007646572711086757, 0.0),
-                   (1.0, 2.047416059261158, 1.6678519257985223, 0.6849674632052706, 0.14681887783164863, 0.01503793083874113,
-                    0.0005406036866689893, 1.0309348866903171e-09, 0.0)),
-        "float": ((1.4395314, 3.2211316, 2.145307, 0.52494514, 0.039184652),
-                  (1.0, 1.0529046, 0.32728562, 0.027692638, 2.3480192e-07))}
-FAR_TAIL = ((6.657904643501104, 5.461698007334405, 1.7832603933174067, 0.29610571436956334, 0.026467808566173808,
-             0.0012380942029849484, 2.6967624978498625e-05, 1.9942564355775722e-07, 0.0),
-            (1.0, 0.5995187590162413, 0.13676386340663005, 0.014843292847863863, 0.0007841308665957593, 1.836426067299131e-05,
-             1.4101430749590682e-07, 1.9986181940141665e-15, 0.0))
+# erfinv x: erfinv(x) / x - 1 in 0.7225 - x² for |x| <= 0.85; erfinv(x) - r in r - r0, r = √-log((1 - x)/2), for r from r0 on
+# and, in float64, in r - 5 for r from 5 to 27.4. M. J. Wichura's AS 241 (1988) has such ranges. Relative errors of erfinv:
+# 7e-18, 8e-18, 1.1e-17; 5e-9, 5e-10
+R0 = 1.6094306960679687
+CENTRAL = {"double": ((0.19753231156709128, 1.3252532856793142, 1.298608678508536, -8.568992376255414, -24.726017316925226,
+                       -23.92560992003293, -8.790523370785818, -0.9335573777958028, -0.003112579347357111),
+                      (1.0, 11.263860688054768, 49.52110259631972, 107.76829915854876, 121.69575676198093, 68.38822997343973,
+                       16.646291680691903, 1.2240757604768868, 0.0)),
+           "float": ((0.19753231, 0.106189884, -1.5471745, -1.3359807, -0.036483508),
+                     (1.0, 5.092388, 7.005005, 2.3021564, 0.0))}
+TAIL = {"double": ((-0.5915282312359412, -0.9995477255884051, -0.6483157635059364, -0.20353133334423992, -0.03168332517918326,
+                    -0.0021682700690797306, -4.5881894951135115e-05, -4.868583658609538e-08, 0.0),
+                   (1.0, 2.0379036431198463, 1.6602198828676846, 0.6916320201246767, 0.15569574691723184, 0.018188801052892008,
+                    0.0009431959494656338, 1.4467251056604212e-05, 0.0)),
+        "float": ((-0.5915282, -0.46576127, -0.09146782, -0.0040325853, -7.3708384e-06),
+                  (1.0, 1.1355182, 0.40469974, 0.048345786, 0.0013910417))}
+FAR_TAIL = ((-0.29215047808696637, -0.1390130033612497, -0.023889709083480634, -0.0018335975403399902, -6.335605525570087e-05,
+             -8.771144152161839e-07, -3.478131475188286e-09, -5.597295619114646e-13, 0.0),
+            (1.0, 0.611235002240198, 0.14350915308468248, 0.016303118962643966, 0.0009316177417093527, 2.5403486292752676e-05,
+             2.8309784460038516e-07, 8.715828044661819e-10, 0.0))
 
 
-def quantile(q: Value, tail: Value, scale: float) -> Value:
-    """scale times the normal quantile of p = q + 1/2, with tail = min(p, 1 - p)."""
-    near = abs(q) <= 0.425
-    r = call("sqrt", -log(tail))
-    start = math.sqrt(-math.log(0.075))
-    tables, shifted = TAIL[q.kind], r - start
-    if q.kind == "double":
-        far = r > 5.0
-        tables, shifted = [chosen(q, far, *pair) for pair in zip(FAR_TAIL, tables)], where(far, r - 5.0, shifted)
-    above, below = (chosen(q, near, *pair) for pair in zip(CENTRAL[q.kind], tables))
-    v = where(near, fma(-q, q, 0.425**2), shifted)
-    y = where(near, q, call("copysign", constant(1.0, q), q)) * scale * (polynomial(v, above) / polynomial(v, below))
-    return where(tail == 0.0, call("copysign", constant(inf, q), q), y)
+def quantile(x: Value, tail: Value, factor: float) -> Value:
+    """factor erfinv(x), tail = (1 - |x|)/2: x + x P/Q in the middle, r + P/Q beyond, with all constants stretched by factor.
+
+    r gives away a short constant, so that P/Q is small and its roundings count little."""
+    gift = 0.4375 if factor == 1 else 0.625
+
+    def tables(table: tuple, plus: float, stretch: float) -> tuple[list, list]:
+        below = [c / stretch**k for k, c in enumerate(table[1])]
+        return [factor * c / stretch**k + plus * d for k, (c, d) in enumerate(zip(table[0], below))], below
+
+    near = abs(x) <= 0.85
+    r = call("sqrt", log(tail) * -round(factor**2))
+    table, shifted = tables(TAIL[x.kind], gift, factor), r - factor * R0
+    if x.kind == "double":
+        far = r > factor * 5.0
+        table = [chosen(x, far, *pair) for pair in zip(tables(FAR_TAIL, gift, factor), table)]
+        shifted = where(far, r - factor * 5.0, shifted)
+    above, below = (chosen(x, near, *pair) for pair in zip(tables(CENTRAL[x.kind], factor - 1, 1.0), table))
+    v = where(near, fma(-x, x, 0.7225), shifted)
+    w = polynomial(v, above) / polynomial(v, below)
+    y = where(near, fma(x, w, x), call("copysign", (r - gift) + w, x))
+    return where(tail == 0.0, call("copysign", constant(inf, x), x), y)
 
 
 def ndtri(p: Value) -> Value:
-    """The inverse of ndtr; infinite at 0 and 1, NaN outside."""
-    return quantile(p - 0.5, where(p > 0.5, 1.0 - p, p), 1.0)
+    """The inverse of ndtr, √2 erfinv(2p - 1); infinite at 0 and 1, NaN outside."""
+    return quantile(fma(p, 2.0, -1.0), where(p > 0.5, 1.0 - p, p), math.sqrt(2))
 
 
 def erfinv(x: Value) -> Value:
     """The inverse of erf; infinite at ±1, NaN outside."""
-    return quantile(0.5 * x, fma(abs(x), -0.5, 0.5), math.sqrt(0.5))
+    return quantile(x + 0.0, fma(abs(x), -0.5, 0.5), 1.0)  # -0 gives 0, as in SciPy
 
 
 # -- the gamma family -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,45 @@
+"""Two environment variables for whoever looks inside the compiler.
+
+``FAD_DEBUG=1`` prints what is compiled and how long it took, 2 the loops, 3 the simplified tree, 4 the LLVM IR: each with
+what comes before. ``FAD_CHECK=1`` asks every node of a tree for its shape and dtype again after each pass, and LLVM to
+verify the IR.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from fad.errors import FadError
+from fad.expr import aval_text
+from fad.function import Function
+
+__all__ = ["CompilerError", "check", "is_checking", "show"]
+
+
+class CompilerError(FadError):
+    """A pass of the compiler made a tree that does not hold together: a bug in fad."""
+
+
+def show(level: int, title: str, text: Any) -> None:
+    """Print to stderr if FAD_DEBUG asks for this much."""
+    wanted = os.environ.get("FAD_DEBUG", "0")
+    if wanted.isdigit() and int(wanted) >= level:
+        print(f"fad: {title}\n{text}", file=sys.stderr)
+
+
+def is_checking() -> bool:
+    """Whether FAD_CHECK is on."""
+    return os.environ.get("FAD_CHECK", "0") not in ("", "0")
+
+
+def check(function: Function, step: str) -> Function:
+    """The Function itself, every node of it asked again what it is."""
+    if is_checking():
+        for node in function.nodes:
+            shape, dtype = node.op.abstract(*node.args, **node.params)
+            if (tuple(shape), dtype) != (node.shape, node.dtype):
+                raise CompilerError(f"{step}: {node.op.name} says {aval_text(node.shape, node.dtype)}", got=aval_text(shape, dtype),
+                                    rule="a pass keeps shapes and dtypes", fix="report this; FAD_DEBUG=3 shows the tree")
+    return function
