@@ -19,7 +19,7 @@ from fad.compile.body import Access, Body, Instruction
 from fad.compile.ir import Block, Module, Value, fma, literal, typed, where, write
 from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
 
-__all__ = ["FLAG", "Loops", "accesses", "arrange", "mapped", "permuted", "shape_of_code", "split_axis", "write_function"]
+__all__ = ["FLAG", "Loops", "accesses", "arrange", "jammed", "mapped", "permuted", "shape_of_code", "split_axis", "write_function"]
 
 HEAVY = 12  # operations from which a function is worth calling
 OUTLINE = 24 * 64  # bytes of vectors through heavy functions in one body, from which these are called
@@ -40,6 +40,7 @@ class Loops:
     vector: int  # the axis that runs in vectors
     lanes: int
     outer: int = 0
+    jam: int = -1  # the axis whose turns are written out side by side, for operands in registers to be used by all
 
     @property
     def work(self) -> float:
@@ -80,6 +81,30 @@ def arrange(body: Body, vector_bytes: int) -> Loops:
     order = sorted(range(len(extents)), key=lambda a: (reduced[a], a == vector, a))  # kept axes outside
     body, extents, reduced = permute(body, extents, reduced, order)
     return Loops(body, extents, reduced, order.index(vector) if order else 0, lanes)
+
+
+def jammed(loops: Loops, vector_bytes: int) -> list[Loops]:
+    """Loops whose last kept axis takes several turns at once, and those for what is left of it: a matrix product's tile."""
+    body, v = loops.body, loops.vector
+    kept = [a for a, r in enumerate(loops.reduced) if not r and a != v]
+    if not body.folds or not kept or body.cost > 8 or body.stores:
+        return [loops]
+    axis = kept[-1]
+    if all(a.strides[axis] for a in accesses(body)[: len(body.instructions)]):
+        return [loops]
+    width = vector_bytes // max(i.dtype.itemsize for i in body.instructions)
+    vectors = -(-min(loops.lanes, loops.extents[v]) // width)
+    n = loops.extents[axis]
+    most = max(1, min(n, 16 // vectors, 8))
+    count = next((c for c in range(most, most // 2, -1) if n % c == 0), most)
+    if count == 1:
+        return [loops]
+    main, rest = split_axis(loops, axis, count)
+    order = [a for a in range(len(main.extents)) if a != axis + 1]
+    first = next((k for k, a in enumerate(order) if main.reduced[a] or a == main.vector), len(order))
+    main = permuted(main, [*order[:first], axis + 1, *order[first:]])
+    main.jam = first
+    return [main, *([rest] if rest else [])]
 
 
 def merge(body: Body, extents: list, reduced: list) -> tuple[Body, list, list]:
@@ -150,7 +175,7 @@ def split_axis(loops: Loops, axis: int, size: int) -> tuple[Loops, Loops | None]
 def permuted(loops: Loops, order: list) -> Loops:
     """The loops in another order."""
     body, extents, reduced = permute(loops.body, loops.extents, loops.reduced, order)
-    return Loops(body, extents, reduced, order.index(loops.vector), loops.lanes, loops.outer)
+    return replace(loops, body=body, extents=extents, reduced=reduced, vector=order.index(loops.vector))
 
 
 # -- writing loops ----------------------------------------------------------------------------------------------------------
@@ -171,7 +196,7 @@ def shape_of_code(loops: Loops) -> tuple[tuple, list[int]]:
     scatters = tuple([(place(a), at, axes, v) for a, at, axes, v in body.scatters])
     if flagged(body):
         buffers[FLAG] = len(buffers)
-    return (tuple(loops.extents), tuple(loops.reduced), loops.vector, loops.lanes, loops.outer, instructions, stores, folds,
+    return (tuple(loops.extents), tuple(loops.reduced), loops.vector, loops.lanes, loops.outer, loops.jam, instructions, stores, folds,
             scatters), list(buffers)
 
 
@@ -222,17 +247,20 @@ class _Writer:
 
     def write(self, block: Block, index: list[Value]) -> None:
         """The loops inside the outer ones, whose indices are given."""
-        self.kept(block, len(index), index, 1)
+        self.kept(block, len(index), [index], 1)
 
-    def kept(self, block: Block, axis: int, index: list, lanes: int) -> None:
-        """The loops over axes that are not reduced."""
+    def kept(self, block: Block, axis: int, places: list[list], lanes: int) -> None:
+        """The loops over axes that are not reduced; ``places`` are the indices of turns that are taken side by side."""
         loops = self.loops
         if axis == len(loops.extents) or loops.reduced[axis]:
-            self.inner(block, axis, index, lanes)
-            return
-        for inside, i, width in self.turns(block, axis):
-            with inside as b:
-                self.kept(b, axis + 1, [*index, i(b)], width if axis == loops.vector else lanes)
+            self.inner(block, axis, places, lanes)
+        elif axis == loops.jam:
+            turns = range(loops.extents[axis])
+            self.kept(block, axis + 1, [[*index, block.integer(k)] for index in places for k in turns], lanes)
+        else:
+            for inside, i, width in self.turns(block, axis):
+                with inside as b:
+                    self.kept(b, axis + 1, [[*index, i(b)] for index in places], width if axis == loops.vector else lanes)
 
     def turns(self, block: Block, axis: int) -> list:
         """(context of a block, index in it, lanes) of the loop over an axis: whole vectors, then what is left."""
@@ -248,60 +276,64 @@ class _Writer:
             found.append((block.section(), lambda b: b.integer(full), n % lanes))
         return found
 
-    def inner(self, block: Block, axis: int, index: list, lanes: int) -> None:
+    def inner(self, block: Block, axis: int, places: list[list], lanes: int) -> None:
         """The point, or the loops over reduced axes and the folds' results."""
         if not self.body.folds:
-            self.point(block, index, lanes)
+            for index in places:
+                self.point(block, index, lanes)
             return
         loops = self.loops
+        across = bool(loops.extents) and loops.reduced[loops.vector]  # lanes are reduced, too
         widths = [lanes]
-        if loops.reduced[loops.vector] if loops.extents else False:
+        if across:
             n = loops.extents[loops.vector]
             widths = [w for w in (loops.lanes if n >= loops.lanes else 0, n % loops.lanes) if w]
-        start = [[self.neutral(block, name, a.dtype, w) for name, a, _ in self.body.folds] for w in widths]
-        totals = self.fold(block, axis, index, widths, start)
-        for k, (name, access, _) in enumerate(self.body.folds):
-            parts = [t[k] for t in totals]
-            if len(widths) > 1 or (loops.extents and loops.reduced[loops.vector]):
-                parts = [horizontal(name, p) for p in parts]
-            total = parts[0]
-            for p in parts[1:]:
-                total = FOLDS[name](total, p)
-            self.store(block, access, index + [block.integer(0)] * (len(loops.extents) - len(index)), total, lanes)
+        start = [[self.neutral(block, name, a.dtype, w) for _ in places for name, a, _ in self.body.folds] for w in widths]
+        totals = self.fold(block, axis, places, widths, start)
+        results = [[horizontal(name, x) if across else x for x, (name, _, _) in zip(t, self.body.folds * len(places), strict=True)]
+                   for t in totals]
+        for k, index in enumerate(places):
+            for j, (name, access, _) in enumerate(self.body.folds):
+                parts = [r[k * len(self.body.folds) + j] for r in results]
+                total = parts[0] if len(parts) == 1 else FOLDS[name](*parts)
+                self.store(block, access, index + [block.integer(0)] * (len(loops.extents) - len(index)), total, lanes)
 
-    def fold(self, block: Block, axis: int, index: list, widths: list, accs: list) -> list:
+    def fold(self, block: Block, axis: int, places: list[list], widths: list, accs: list) -> list:
         """The accumulators after the loops over reduced axes from this one on; one list of them for each width."""
         loops = self.loops
         if axis == len(loops.extents):
-            return [self.folded(block, index, widths[0], accs[0])]
+            return [self.folded(block, places, widths[0], accs[0])]
         if axis == loops.vector:
-            return [self.fold_turns(block, axis, index, w, a, whole=(k == 0 and loops.extents[axis] >= loops.lanes))
+            return [self.fold_turns(block, axis, places, w, a, whole=(k == 0 and loops.extents[axis] >= loops.lanes))
                     for k, (w, a) in enumerate(zip(widths, accs, strict=True))]
         with block.loop(0, loops.extents[axis]) as loop:
             inside = [[loop.carried(a) for a in group] for group in accs]
-            after = self.fold(loop, axis + 1, [*index, loop.index], widths, inside)
+            after = self.fold(loop, axis + 1, [[*index, loop.index] for index in places], widths, inside)
             for group, new in zip(inside, after, strict=True):
                 for a, b in zip(group, new, strict=True):
                     loop.update(a, b)
         return [[loop.last(a) for a in group] for group in inside]
 
-    def fold_turns(self, block: Block, axis: int, index: list, width: int, accs: list, whole: bool) -> list:
+    def fold_turns(self, block: Block, axis: int, places: list[list], width: int, accs: list, whole: bool) -> list:
         """The innermost loop, over whole vectors or over what is left of them."""
         n = self.loops.extents[axis]
         full = n - n % self.loops.lanes
-        if not whole:
-            return self.folded(block, [*index, block.integer(full)], width, accs)
-        if full == width:
-            return self.folded(block, [*index, block.integer(0)], width, accs)
+        if not whole or full == width:
+            at = block.integer(0 if whole else full)
+            return self.folded(block, [[*index, at] for index in places], width, accs)
         with block.loop(0, full, width) as loop:
             inside = [loop.carried(a) for a in accs]
-            for a, b in zip(inside, self.folded(loop, [*index, loop.index], width, inside), strict=True):
+            after = self.folded(loop, [[*index, loop.index] for index in places], width, inside)
+            for a, b in zip(inside, after, strict=True):
                 loop.update(a, b)
         return [loop.last(a) for a in inside]
 
-    def folded(self, block: Block, index: list, lanes: int, accs: list) -> list:
-        values = self.point(block, index, lanes)
-        return [self.accumulated(name, acc, v, values, lanes) for (name, _, v), acc in zip(self.body.folds, accs, strict=True)]
+    def folded(self, block: Block, places: list[list], lanes: int, accs: list) -> list:
+        found, rest = [], iter(accs)
+        for index in places:
+            values = self.point(block, index, lanes)
+            found += [self.accumulated(name, next(rest), v, values, lanes) for name, _, v in self.body.folds]
+        return found
 
     def accumulated(self, name: str, acc: Value, v: int, values: list, lanes: int) -> Value:
         """An accumulator with one more value; a sum of products rounds once."""

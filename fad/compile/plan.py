@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fad.compile.body import Access, Body, Instruction, bodies
-from fad.compile.emit import Loops, accesses, arrange, mapped, permuted, split_axis
+from fad.compile.emit import Loops, accesses, arrange, jammed, mapped, permuted, split_axis
 from fad.compile.fuse import Callback, Nest, Partition
 from fad.expr import Const, Expr, Var
 
@@ -57,7 +57,7 @@ class Plan:
 
 def describe(n: Loops) -> str:
     """One line about a nest."""
-    axes = " x ".join(f"{e}{'r' if r else ''}{'v' if k == n.vector else ''}" for k, (e, r) in enumerate(zip(n.extents, n.reduced, strict=True)))
+    axes = " x ".join(f"{e}{'r' if r else ''}{'v' if k == n.vector else ''}{'j' if k == n.jam else ''}" for k, (e, r) in enumerate(zip(n.extents, n.reduced, strict=True)))
     names = [i.name for i in n.body.instructions]
     shared = f", {n.pieces} pieces over threads" if parallel(n) else ""
     return (f"loops [{axes}] by {n.lanes}{shared}: {names.count('load')} loads, "
@@ -123,13 +123,13 @@ class _Planner:
         if loops.extents and not loops.reduced[v] and v == 0 and loops.extents[0] >= 2 * STRIP:
             main, rest = split_axis(loops, 0, STRIP)
             return [self.shared(main), *([rest] if rest else [])]
-        return [self.shared(loops)]
+        return [self.shared(n) for n in jammed(loops, self.vector_bytes)]
 
     def shared(self, loops: Loops) -> Loops:
         """The outer loops that threads share."""
         outer = 0
         for a, (n, r) in enumerate(zip(loops.extents, loops.reduced, strict=True)):
-            if r or a == loops.vector or (outer and prod(loops.extents[:outer]) >= 256):
+            if r or a in (loops.vector, loops.jam) or (outer and prod(loops.extents[:outer]) >= 256):
                 break
             outer += 1
         return replace(loops, outer=outer)
@@ -163,10 +163,10 @@ class _Planner:
 
         originals = [a for _, a, _ in loops.body.folds]
         main.body.folds = [(n, move(o, 0, True), v) for (n, _, v), o in zip(main.body.folds, originals, strict=True)]
-        found = [self.shared(main)]
+        found = [self.shared(n) for n in jammed(main, self.vector_bytes)]
         if rest is not None:
             rest.body.folds = [(n, move(o, blocks, False), v) for (n, _, v), o in zip(rest.body.folds, originals, strict=True)]
-            found.append(self.shared(rest))
+            found += [self.shared(n) for n in jammed(rest, self.vector_bytes)]
         return found + combine
 
     def combined(self, name: str, access: Access, buffer: int, parts: int, kept: list, loops: Loops) -> list[Loops]:

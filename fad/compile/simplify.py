@@ -277,13 +277,25 @@ SMALL_PRODUCT = 1 << 18  # multiplications up to which a product of matrices is 
 
 
 def _matmul(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
-    """A small product as a sum of products, so that it fuses with what is around it."""
+    """A small product as a sum of products, so that it fuses with what is around it; stacks with one factor as one product."""
     a, b = args
-    if shape == () or dtype.kind != "f" or np.prod(shape) * a.shape[-1] > SMALL_PRODUCT or 0 in (*a.shape, *b.shape):
+    if shape == () or dtype.kind != "f" or 0 in (*a.shape, *b.shape):
         return None
-    left = work.op("reshape", a, shape=(*a.shape, 1))
-    right = work.op("reshape", b, shape=(*b.shape[:-2], 1, *b.shape[-2:]))
-    return work.op("sum", work.op("multiply", left, right), axes=(len(shape) - 1,), keepdims=False)
+    if np.prod(shape[-2:]) * a.shape[-1] <= SMALL_PRODUCT:
+        left = work.op("reshape", a, shape=(*a.shape, 1))
+        right = work.op("reshape", b, shape=(*b.shape[:-2], 1, *b.shape[-2:]))
+        return work.op("sum", work.op("multiply", left, right), axes=(len(shape) - 1,), keepdims=False)
+    stack = int(np.prod(shape[:-2]))
+    if stack == 1 or a.dtype != b.dtype:
+        return None
+    rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
+    if b.size == inner * columns:  # the rows of all matrices under one another
+        flat = work.op("matmul", work.op("reshape", a, shape=(stack * rows, inner)), work.op("reshape", b, shape=(inner, columns)))
+        return work.op("reshape", flat, shape=shape)
+    if a.size == rows * inner and columns == 1:  # vectors side by side
+        turned = work.op("transpose", work.op("reshape", a, shape=(rows, inner)), axes=(1, 0))
+        return work.op("reshape", work.op("matmul", work.op("reshape", b, shape=(stack, inner)), turned), shape=shape)
+    return None
 
 
 def _einsum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
@@ -296,7 +308,9 @@ def _einsum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
     summed = [c for c in sizes if c not in output]
     if 0 in sizes.values():
         return None
-    if len(args) == 1 or np.prod(list(sizes.values())) <= SMALL_PRODUCT or not any(all(c in t for t in terms) for c in summed):
+    both = [c for c in output if all(c in t for t in terms)]
+    work_of_one = np.prod([n for c, n in sizes.items() if c not in both])
+    if len(args) == 1 or work_of_one <= SMALL_PRODUCT or not any(all(c in t for t in terms) for c in summed):
         letters = [*output, *summed]
         spread = [work.aligned(a, t, letters) for a, t in zip(args, terms, strict=True)]
         product = spread[0] if len(spread) == 1 else work.op("multiply", *spread)
@@ -304,6 +318,27 @@ def _einsum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
             return product
         return work.op("sum", product, axes=tuple(range(len(output), len(letters))), keepdims=False)
     return work.as_matmul(args, terms, output, sizes)
+
+
+def _getitem(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    """New axes are a reshape of their own."""
+    index = params["index"]
+    if not isinstance(args[0], Expr) or not any(i is None for i in index):
+        return None
+    return work.op("reshape", work.op("getitem", args[0], index=tuple(i for i in index if i is not None)), shape=shape)
+
+
+def _embed(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    """The transpose of `_getitem`, and of reading everything."""
+    x, index = args[0], params["index"]
+    if not isinstance(x, Expr):
+        return None
+    if any(i is None for i in index):
+        index = tuple(i for i in index if i is not None)
+        target = np.broadcast_to(np.empty((), bool), shape)[index].shape
+        return work.op("embed", work.op("reshape", x, shape=target), index=index, shape=shape)
+    whole = all(i is Ellipsis or isinstance(i, slice) and i.step in (None, 1) for i in index)
+    return x if whole and x.shape == shape else None
 
 
 def _dense(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
@@ -318,5 +353,5 @@ RULES: dict[str, Callable] = {
     "reshape": _view("reshape"), "broadcast_to": _view("broadcast_to"), "transpose": _transpose,
     "sum": _sum, "prod": _reduction, "max": _reduction, "min": _reduction,
     "where": _where, "strong_multiply": _strong, "power": _power, "float_power": _power, "dense": _dense,
-    "matmul": _matmul, "einsum": _einsum,
+    "matmul": _matmul, "einsum": _einsum, "getitem": _getitem, "embed": _embed,
 }

@@ -133,7 +133,7 @@ def axes(pick, x, several: bool = True) -> str:
 def reducing(*names: str, several: bool = True, **fields) -> list[Operation]:
     """Reductions over any axes."""
     def operation(name: str) -> Operation:
-        return Operation(lambda pick, x: f"{name}({{a}}, {axes(pick, x, several)})", **fields)
+        return Operation(lambda pick, x: f"{name}({{a}}, {axes(pick, x, several)})" if x.size and x.ndim or "sum" in name else None, **fields)
 
     return [operation(n) for n in names]
 
@@ -194,8 +194,8 @@ OPERATIONS: list[Operation] = [
           "special.gammaln(np.square({a}) + 0.5)", "np.exp2({a})", "np.cbrt({a} * {a} + 1)", "np.sinc({a})", "special.log_expit({a})",
           "np.sinh({a})", "special.xlogy({a}, {b} * {b} + 1)", "np.nan_to_num({a})", exact=False),
     *[Operation(w) for w in (write_index, write_reshape, write_broadcast, write_transpose, write_pad, write_roll, write_index)] * 2,
-    *[Operation(write_join, 3)] * 4, *along("np.flip", "np.expand_dims"), *each("np.moveaxis({a}, 0, -1)", "np.ravel({a})", "np.squeeze({a})", "np.tril({a})",
-                                                                   "np.tile({a}, 2)", "np.repeat({a}, 2, axis=0)", "np.diagonal({a})"),
+    *[Operation(write_join, 3)] * 4, *along("np.flip", "np.expand_dims"), Operation(lambda pick, x: "np.repeat({a}, 2, axis=0)" if x.ndim else None), *each("np.moveaxis({a}, 0, -1)", "np.ravel({a})", "np.squeeze({a})", "np.tril({a})",
+                                                                   "np.tile({a}, 2)", "np.diagonal({a})"),
     *reducing("np.sum", "np.sum", "np.mean", "np.prod", "fad.nn.logsumexp", "np.std", exact=False),
     *reducing("np.linalg.norm", several=False, exact=False), *reducing("np.max", "np.min", jumps=True), *reducing("np.any", "np.all", jumps=True),
     *each("np.abs({a})", "np.sign({a})", "np.floor({a})", "np.rint({a})", "np.trunc({a})", "{a} // 0.3", "{a} % 0.7", "np.signbit({a})",
@@ -268,10 +268,11 @@ class Program:
 
     def loss(self, noise: Noise | None = None) -> Callable:
         """A smooth scalar of all float results."""
-        f = self.function(noise)
+        f, rounded = self.function(noise), noise.rounded if noise else lambda y: y
 
         def total(*xs):
-            return sum((np.sum(np.sin(y), dtype=float) for y in f(*xs) if y.dtype.kind == "f"), np.sum(xs[self.floats[0]]) * 0.0)
+            ys = [rounded(np.sin(rounded(y))) for y in f(*xs) if y.dtype.kind == "f"]
+            return sum((np.sum(y, dtype=float) for y in ys), np.sum(xs[self.floats[0]]) * 0.0)
 
         return total
 

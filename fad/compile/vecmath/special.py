@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from fad.compile.ir import Value, by_libm, call, constant, fma, where
 from fad.compile.vecmath.exponential import EXPM1, LN2, exp, log
-from fad.compile.vecmath.parts import horner, inf, nearest, product, scaled, two_to
+from fad.compile.vecmath.parts import horner, inf, minus_product, nearest, product, scaled, two_to
 
 __all__ = ["expit", "log_expit", "softplus", "logaddexp", "logit", "erf", "erfc", "ndtr", "erfinv", "ndtri", "gammaln", "digamma",
            "hypot"]
@@ -91,17 +91,16 @@ ERF = {"double": ((0.12837916709551256, 0.8512305449443788, 1.3379466801233157, 
                    0.003363967410323065, 0.0001182736089760217)),
        "float": ((0.12837917, 0.736838, 0.63553035, 0.24333157, 0.037235692), (1.0, 0.78064245, 0.2787426, 0.03725239))}
 
-ROOT_HALF_LOW = {"double": -4.833646656726457e-17, "float": 1.210161710447897e-08}  # √½ less √½ rounded
-
-# (1 + 2a) e^(a²) erfc a in (a - k) / (a + k), k = 3.5 (2.875), a up to 27.3 (10.2); relative error 6.6e-18, 1.5e-9
-ERFC = {"double": (1.2423492448711544, -0.1400091801376193, -0.010555596332215696, 0.0975190951532412, -0.11508959816034862,
-                   0.0879831538254823, -0.0488233258241282, 0.019099330932531963, -0.004215019955397542,
-                   -0.00030226779157777576, 0.000564384774531353, -0.00012151286601439137, -4.278392221513591e-05,
-                   2.426236859520541e-05, 2.333504679614996e-06, -3.817309890725113e-06, -5.4553172609758333e-08,
-                   6.038127985715561e-07, 4.834894128264958e-09, -9.558076973957612e-08, -8.377708262327366e-09,
-                   1.1169227657856642e-08, 2.7159315690825466e-09),
-        "float": (1.2558708, -0.13335603, -0.058954816, 0.13747075, -0.117617235, 0.060826223, -0.017055653, -0.00046409585,
-                  0.0021726587, -0.00029606302, -0.00023499197)}
+# (a + 7/8) e^(a²) erfc a in (a - k) / (a + k), k = 3.5 (3), a up to 27.3 (10.2); relative error 6.5e-18, 1.9e-9
+ERFC = {"double": (0.6794097432889126, -0.17847898188109743, 0.08214613243398627, -0.011742399210068847, -0.02213437148923129,
+                   0.02695279146885775, -0.01804537756273923, 0.007958825989921467, -0.0020072405681366865,
+                   -4.2925696778505004e-05, 0.00024166057553467798, -6.250901869832309e-05, -1.638709448104594e-05,
+                   1.1520306545458662e-05, 5.96967338535591e-07, -1.7695933539931579e-06, 4.486702941377877e-08,
+                   2.78615568239965e-07, -8.272568000987962e-09, -4.4462574709565994e-08, -2.53640070876776e-09,
+                   5.269518945788955e-09, 1.1785955640527651e-09),
+        "float": (0.69362944, -0.19014816, 0.068320215, 0.008529784, -0.032760646, 0.02500018, -0.01029866, 0.0015510937,
+                  0.0007788583, -0.00037586357, -0.000112190464)}
+EDGE_LOW = {"double": -1.3220896458262485e-18, "float": -2.3525653648704772e-08}  # 7/8 √2 less its rounding
 
 
 def erf(x: Value) -> Value:
@@ -118,21 +117,21 @@ def erf(x: Value) -> Value:
     return call("copysign", fma(s, fma(-r * r, horner(-r, EXPM1[x.kind]), r), 1.0 - s), x)
 
 
-def gauss_tail(a: Value, half: float, edge: tuple[float, float], factor: float) -> Value:
-    """factor erfc(√half a) for a >= 0 as P / (1/2 + √half a) e^(-half a²) (Shepherd and Laframboise 1981, N. Juffa's form).
+def gauss_tail(a: Value, half: float, factor: float) -> Value:
+    """factor erfc(√half a) for a >= 0 and half 1 or 1/2, as P / (7/8 + √half a) e^(-half a²) (Shepherd and Laframboise 1981).
 
-    The remainders of the square and of the quotient join the exponent, so that they do not spoil it. One division serves both
-    quotients. ``edge`` is √¼ / √half in two parts."""
+    One division serves the argument of P too. The remainders of the square and of the quotient join the exponent."""
     slope = math.sqrt(half)
-    limit, middle = (28.0 / slope, 3.5 / slope) if a.kind == "double" else (11.0 / slope, 2.875 / slope)
+    limit, middle = (28.0 / slope, 3.5 / slope) if a.kind == "double" else (11.0 / slope, 3.0 / slope)
     a = where(a > limit, limit, a)
-    total, far = a + edge[0], a + middle
+    edge, edge_low = 0.875 / slope, 0.0 if half == 1 else EDGE_LOW[a.kind]
+    total, far = a + edge, a + middle
     part = total - a
-    rest = (a - (total - part)) + (edge[0] - part) + edge[1]  # a + edge = total + rest (Knuth)
+    rest = (a - (total - part)) + (edge - part) + edge_low  # a + edge = total + rest (Knuth)
     both = 1.0 / (total * far)
     inverse = both * far
     t = fma(a * (both * total), 2.0, -1.0)
-    y = inverse * horner(t, [0.5 * factor / slope * c for c in ERFC[a.kind]])
+    y = inverse * horner(t, [factor / slope * c for c in ERFC[a.kind]])
     square, low = product(a, a)
     low = fma(low, -half, fma(-total, inverse, 1.0) - rest * inverse)
     n, bits = nearest(square, -half * math.log2(math.e))
@@ -142,13 +141,13 @@ def gauss_tail(a: Value, half: float, edge: tuple[float, float], factor: float) 
 
 def erfc(x: Value) -> Value:
     """1 - erf x, which keeps its relative accuracy in the tail."""
-    y = gauss_tail(abs(x), 1.0, (0.5, 0.0), 1.0)
+    y = gauss_tail(abs(x), 1.0, 1.0)
     return where(x < 0.0, 2.0 - y, y)
 
 
 def ndtr(x: Value) -> Value:
     """The normal distribution function erfc(-x/√2) / 2."""
-    y = gauss_tail(abs(x), 0.5, (math.sqrt(0.5), ROOT_HALF_LOW[x.kind]), 0.5)
+    y = gauss_tail(abs(x), 0.5, 0.5)
     return where(x > 0.0, 1.0 - y, y)
 
 
@@ -185,7 +184,8 @@ def quantile(x: Value, tail: Value, factor: float) -> Value:
         return [factor * c / stretch**k + plus * d for k, (c, d) in enumerate(zip(table[0], below))], below
 
     near = abs(x) <= 0.85
-    r = call("sqrt", log(tail) * -round(factor**2))
+    square = log(tail) * -round(factor**2)
+    r = call("sqrt", square)
     table, shifted = tables(TAIL[x.kind], gift, factor), r - factor * R0
     if x.kind == "double":
         far = r > factor * 5.0
@@ -193,7 +193,9 @@ def quantile(x: Value, tail: Value, factor: float) -> Value:
         shifted = where(far, r - factor * 5.0, shifted)
     above, below = (chosen(x, near, *pair) for pair in zip(tables(CENTRAL[x.kind], factor - 1, 1.0), table))
     v = where(near, fma(-x, x, 0.7225), shifted)
-    w = polynomial(v, above) / polynomial(v, below)
+    p, q = polynomial(v, above), polynomial(v, below)
+    double = where(near, 1.0, 2.0 * r)
+    w = fma(double, p, where(near, 0.0, minus_product(square, r, r) * q)) / (double * q)  # p/q and the remainder of the root
     y = where(near, fma(x, w, x), call("copysign", (r - gift) + w, x))
     return where(tail == 0.0, call("copysign", constant(inf, x), x), y)
 
@@ -278,11 +280,11 @@ def digamma(x: Value) -> Value:
     z = w * w
     series = log(a) - fma(z, horner(z, PSI), 0.5 * w)
     # t + 1 - x0 with the zero x0 = 1.46... in two parts
-    root = where(small, (t - 0.46163214496836236) + 1.5522348162858677e-17, (a - 1.4616321449683622) - 9.549995429965697e-17)
+    root, low = a - where(small, constant(0.46163214496836236, a), 1.4616321449683622), where(small, constant(1.5522348162858677e-17, a), -9.549995429965697e-17)
     square = r * r
     cot, below = horner(square, COT[0]), horner(square, COT[1])
     rest = where(negative, fma(-square, cot, below), 1.0) / where(negative, r * below, x)
-    y = where(large, series, root * (0.75 + w)) - where(negative | small, rest, 0.0)
+    y = where(large, series, fma(root, 0.75 + w, low * (0.75 + w))) - where(negative | small, rest, 0.0)
     return where(negative & (r == 0.0), math.nan, y)
 
 
