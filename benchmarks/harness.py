@@ -57,12 +57,18 @@ class Result:
     row: Row
     figures: dict[str, Figure]
     errors: dict[str, str]
+    absences: dict[str, str]  # why a peer was left out
+
+
+class LeftOut(Exception):
+    """Raised by a row's `build`: this peer is not measured, and why."""
 
 
 def measure(row: Row, peers: list[Peer], rounds: int | None = None) -> Result:
     """Build the row for each peer, compare what they return, then take `rounds` interleaved samples of each."""
     samplers: dict[str, Callable[[], float]] = {}
     errors: dict[str, str] = {}
+    absences: dict[str, str] = {}
     reference: list | None = None
     for peer in sorted(peers, key=lambda peer: peer.name == "fad"):  # fad is compared with the others
         try:
@@ -72,6 +78,8 @@ def measure(row: Row, peers: list[Peer], rounds: int | None = None) -> Result:
             if row.tolerance:
                 reference = agreed(peer.sync(run()), reference, row.tolerance)
             samplers[peer.name] = run if row.reports else timed(run, peer.sync)
+        except LeftOut as reason:
+            absences[peer.name] = str(reason)
         except Exception as error:  # one broken peer must not take the table with it
             errors[peer.name] = f"{type(error).__name__}: {error}".strip().splitlines()[0]
     order = [peer.name for peer in peers if peer.name in samplers]
@@ -82,7 +90,7 @@ def measure(row: Row, peers: list[Peer], rounds: int | None = None) -> Result:
             break
         for name in order[turn % len(order) :] + order[: turn % len(order)] if order else []:
             samples[name].append(samplers[name]() / row.per)
-    return Result(row, {name: summarise(taken) for name, taken in samples.items()}, errors)
+    return Result(row, {name: summarise(taken) for name, taken in samples.items()}, errors, absences)
 
 
 def agreed(result: Any, reference: list | None, tolerance: float) -> list:
@@ -193,5 +201,5 @@ def table(title: str, results: Iterable[Result], names: list[str]) -> str:
     widths = [max(len(line[column]) for line in grid) for column in range(len(grid[0]))]
     grid.insert(1, ["-" * width for width in widths])
     lines = [f"| {' | '.join(text.ljust(w) for text, w in zip(line, widths))} |" for line in grid]
-    notes = [f"- {r.row.name}, {name}: {why}" for r in results for name, why in r.errors.items()]
+    notes = [f"- {r.row.name}, {name}: {why}" for r in results for name, why in (r.errors | r.absences).items()]
     return "\n".join([f"### {title}", "", *lines, *([""] if notes else []), *notes, ""])

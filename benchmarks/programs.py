@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy
 
+from .harness import LeftOut
 from .peers import Peer
 
 BOTH = ("float32", "float64")
@@ -221,14 +222,14 @@ class Program:
     def run(self, kind: Kind, dtype: str, peer: Peer) -> Callable[[], Any] | None:
         """All that a row times: one call of the compiled function."""
         if peer.name in self.without:
-            raise NotImplementedError(self.without[peer.name])
+            raise LeftOut(self.without[peer.name])
         arguments = self.arguments(peer, kind, dtype)
-        if peer.name == "hand":
-            f = getattr(peer.more, self.by_hand) if self.by_hand and kind is GRADIENT else None
-            arguments += (numpy.empty_like(arguments[0]),)
-        else:
+        if peer.name != "hand":
             f = self.jitted(peer, kind)
-        return f and partial(f, *arguments)
+            return f and partial(f, *arguments)
+        if not self.by_hand or kind is not GRADIENT:
+            return None
+        return partial(getattr(peer.more, self.by_hand), *arguments, numpy.empty_like(arguments[0]))
 
 
 def of_dtype(arg: Any, dtype: str) -> Any:

@@ -146,7 +146,8 @@ class Jit:
                              rule="a function in numba code has one signature", fix="pass example arguments")
         compiled = self._find(args, {})[0] if args else next(iter(self.compiled.values()))
         if compiled is None:
-            raise TraceError(f"as_numba({self.__name__}) of nodes", got=short(args), rule="it takes arrays", fix="call it outside of any trace")
+            raise TraceError(f"as_numba({self.__name__}) of nodes", got=short(args), rule="it takes arrays",
+                             fix="call it outside of any trace")
         return as_numba(compiled, self.__name__)
 
     def explain(self) -> str:
@@ -238,7 +239,7 @@ class Compiled:
         """A function from a call's positional arguments to (result,), or None where they are not those compiled for."""
         args, kwargs = rest
         kinds = [type(x) if a is type(x) or not a[0] else a for a, x in zip(avals, tree.leaves(rest), strict=True)]
-        run = None if kwargs or np.ndarray in kinds else self.program.quick(kinds)
+        run = None if kwargs or {np.ndarray, int, bool, complex} & set(k for k in kinds if isinstance(k, type)) else self.program.quick(kinds)
         if run is None:
             return None
         flatten, unflatten = optree.tree_flatten, optree.tree_unflatten

@@ -16,11 +16,13 @@ import numpy as np
 
 from fad.compile import vecmath
 from fad.compile.body import Access, Body, Instruction
-from fad.compile.ir import Block, Module, Value, fma, literal, typed, where, write
+from fad.compile.ir import Block, Module, Value, fma, literal, resized, typed, where, write
 from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
 
 __all__ = ["FLAG", "Loops", "accesses", "arrange", "jammed", "mapped", "permuted", "shape_of_code", "split_axis", "write_function"]
 
+SMALL = 4096  # operations of a nest for which short code counts more than fast code
+FEW = 100_000  # operations of a nest up to which heavy functions are called, not written out
 HEAVY = 12  # operations from which a function is worth calling
 OUTLINE = 24 * 64  # bytes of vectors through heavy functions in one body, from which these are called
 WINDOW = 100  # operations that a processor looks ahead, or so
@@ -76,9 +78,11 @@ def arrange(body: Body, vector_bytes: int) -> Loops:
     starts = [lo for lo, _ in body.box]
     body = mapped(body, lambda a: a._replace(offset=a.offset + sum(map(int.__mul__, starts, a.strides))))
     body, extents, reduced = merge(body, extents, reduced)
-    lanes = lanes_of(body, vector_bytes)
-    vector = best_axis(body, extents, lanes)
-    order = sorted(range(len(extents)), key=lambda a: (reduced[a], a == vector, a))  # kept axes outside
+    lanes = lanes_of(body, prod(extents), vector_bytes)
+    vector = best_axis(body, extents, reduced, min(lanes, 16))
+    loads = [i.access.strides for i in body.instructions if i.access] if body.folds else []
+    shared = [-sum([x[a] != 0 for x in loads]) for a in range(len(extents))]  # what is used again and again stays near
+    order = sorted(range(len(extents)), key=lambda a: (reduced[a], a == vector, shared[a] if not reduced[a] else 0, a))
     body, extents, reduced = permute(body, extents, reduced, order)
     return Loops(body, extents, reduced, order.index(vector) if order else 0, lanes)
 
@@ -87,7 +91,7 @@ def jammed(loops: Loops, vector_bytes: int) -> list[Loops]:
     """Loops whose last kept axis takes several turns at once, and those for what is left of it: a matrix product's tile."""
     body, v = loops.body, loops.vector
     kept = [a for a, r in enumerate(loops.reduced) if not r and a != v]
-    if not body.folds or not kept or body.cost > 8 or body.stores:
+    if not body.folds or not kept or body.cost > 8 or body.stores or loops.work < SMALL:
         return [loops]
     axis = kept[-1]
     if all(a.strides[axis] for a in accesses(body)[: len(body.instructions)]):
@@ -129,10 +133,12 @@ def permute(body: Body, extents: list, reduced: list, order: list) -> tuple[Body
     return changed, [extents[a] for a in order], [reduced[a] for a in order]
 
 
-def lanes_of(body: Body, vector_bytes: int) -> int:
+def lanes_of(body: Body, turns: int, vector_bytes: int) -> int:
     """Elements at a time: a vector of the widest float; several vectors where the instructions wait for one another."""
     sizes = [i.dtype.itemsize for i in body.instructions if i.dtype.kind == "f"] or [8]
     lanes = vector_bytes // max(sizes)
+    if turns * body.cost < SMALL:
+        return lanes
     longest: list[float] = []  # operations on the longest way to each instruction
     for i in body.instructions:
         longest.append(i.cost + max([longest[a] for a in i.args], default=0.0))
@@ -144,18 +150,20 @@ def lanes_of(body: Body, vector_bytes: int) -> int:
     return lanes * (4 if body.folds and work <= 8 else 2)
 
 
-def best_axis(body: Body, extents: list, lanes: int) -> int:
-    """The axis to run in vectors: the one along which most accesses are contiguous."""
+def best_axis(body: Body, extents: list, reduced: list, width: int) -> int:
+    """The axis to run in vectors of ``width`` elements: the one that costs least for each element."""
     if not extents:
         return 0
     found = accesses(body)
 
-    def score(a: int) -> float:
+    def price(a: int) -> float:
         n = extents[a]
-        full = n / (-(-n // min(lanes, 8)) * min(lanes, 8))
-        return full * sum([{0: 0.9, 1: 1.0, -1: 0.8}.get(x.strides[a], 0.2) for x in found])
+        turns = -(-n // width)
+        each = sum([{0: 0.5, 1: 1.0, -1: 1.5}.get(x.strides[a], width) for x in found]) + body.cost / 4
+        across = 10 * max(len(body.folds), 1) if reduced[a] else 0  # to fold the lanes at the end
+        return (each * turns + across) / n
 
-    return max(range(len(extents)), key=lambda a: (round(score(a), 6), a))
+    return min(range(len(extents)), key=lambda a: (round(price(a), 6), -a))
 
 
 def split_axis(loops: Loops, axis: int, size: int) -> tuple[Loops, Loops | None]:
@@ -242,7 +250,7 @@ class _Writer:
         self.loops, self.pointers = loops, pointers
         self.body = loops.body
         heavy = [i for i in self.body.instructions if i.cost > HEAVY]
-        self.outline = len(heavy) * loops.lanes * sum([i.dtype.itemsize for i in heavy[:1]]) > OUTLINE
+        self.outline = bool(heavy) and (len(heavy) * loops.lanes * heavy[0].dtype.itemsize > OUTLINE or loops.work < FEW)
         self.both = {i.args for i in heavy if i.name == "sin"} & {i.args for i in heavy if i.name == "cos"}
 
     def write(self, block: Block, index: list[Value]) -> None:
@@ -290,12 +298,13 @@ class _Writer:
             widths = [w for w in (loops.lanes if n >= loops.lanes else 0, n % loops.lanes) if w]
         start = [[self.neutral(block, name, a.dtype, w) for _ in places for name, a, _ in self.body.folds] for w in widths]
         totals = self.fold(block, axis, places, widths, start)
-        results = [[horizontal(name, x) if across else x for x, (name, _, _) in zip(t, self.body.folds * len(places), strict=True)]
-                   for t in totals]
         for k, index in enumerate(places):
             for j, (name, access, _) in enumerate(self.body.folds):
-                parts = [r[k * len(self.body.folds) + j] for r in results]
-                total = parts[0] if len(parts) == 1 else FOLDS[name](*parts)
+                at = k * len(self.body.folds) + j
+                total = totals[0][at]
+                if len(totals) > 1:
+                    total = FOLDS[name](total, padded(totals[1][at], start[0][at]))
+                total = horizontal(name, total) if across else total
                 self.store(block, access, index + [block.integer(0)] * (len(loops.extents) - len(index)), total, lanes)
 
     def fold(self, block: Block, axis: int, places: list[list], widths: list, accs: list) -> list:
@@ -501,12 +510,25 @@ def gathered(p: Value, kind: str, size: int, stride: int, lanes: int) -> Value:
 
 def horizontal(name: str, x: Value) -> Value:
     """The fold of all lanes, halves upon halves."""
+    if name in ("sum", "prod") and x.is_float and x.lanes > 1:
+        op, start = ("fadd", -0.0) if name == "sum" else ("fmul", 1.0)
+        function = f"@llvm.vector.reduce.{op}.v{x.lanes}f{x.bits}"
+        x.block.module.declare(f"declare {x.kind} {function}({x.kind}, {x.type})")
+        return write(f"call reassoc {x.kind} {function}({x.kind} {literal(start, x.kind)}, {x.type} {x.name})", x.kind, 1, x)
     while x.lanes > 1:
         if x.lanes % 2:
             head, tail = part(x, 0, x.lanes - 1), part(x, x.lanes - 1, 1)
             return FOLDS[name](horizontal(name, head), tail)
         x = FOLDS[name](part(x, 0, x.lanes // 2), part(x, x.lanes // 2, x.lanes // 2))
     return x
+
+
+def padded(x: Value, neutral: Value) -> Value:
+    """A short vector as a longer one, filled up with a fold's neutral element."""
+    wide = resized(x, neutral.lanes)
+    order = ", ".join(f"i32 {k if k < x.lanes else neutral.lanes + k}" for k in range(neutral.lanes))
+    return write(f"shufflevector {wide.type} {wide.name}, {wide.type} {neutral.name}, <{wide.lanes} x i32> <{order}>",
+                 x.kind, wide.lanes, wide)
 
 
 def part(x: Value, start: int, lanes: int) -> Value:

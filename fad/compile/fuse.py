@@ -129,8 +129,12 @@ class _Partitioner:
             x = x.args[0]
         return True
 
-    def store(self, x: Any) -> None:
-        """Give x memory of its own, unless it is a number, an input or stored already."""
+    def store(self, x: Any, itself: bool = False) -> None:
+        """Give x memory of its own, unless it is a number or in memory; of a view what it views, but for x ``itself``."""
+        while isinstance(x, Expr) and not itself and is_view(x) and isinstance(x.args[0], Expr) \
+                and x.args[0].size <= x.size and self.native.get(x.id, True) and not self.is_memory(x):
+            self.cost[x.id], self.depth[x.id], self.cuts[x.id] = 0, 0, NO_CUTS
+            x = x.args[0]
         if isinstance(x, Expr) and x.op is not None and not isinstance(x, Var) and x.id not in self.alias:
             self.stored.add(x.id)
             if self.cuts.get(x.id):
@@ -157,16 +161,16 @@ class _Partitioner:
             self.reduction(node, args[0])
         elif name == "gather" and self.can_gather(node, node.args[0], node.args[1:]):
             if not self.is_memory(node.args[0]):
-                self.store(node.args[0])
+                self.store(node.args[0], itself=True)
             self.fuse(node, args[1:], 4)
-        elif name == "scatter_add" and self.can_gather(node, node, node.args[1:]) and self.can_hold(args[0]):
-            self.store(node)
+        elif name == "scatter_add" and node.dtype.kind != "b" and self.can_gather(node, node, node.args[1:]) and args[0].dtype == node.dtype:
+            self.store(node, itself=True)
         elif lower(node.op, node.args, node.dtype) is not None:
             self.elementwise(node, args)
         else:
             self.callback(node, args)
         if node.id in self.outputs:
-            self.store(node)
+            self.store(node, itself=True)
 
     def can_hold(self, node: Expr) -> bool:
         return node.dtype.str[1:] in KIND
@@ -235,7 +239,7 @@ class _Partitioner:
     def reshape(self, node: Expr) -> None:
         x = node.args[0]
         if not (x.op is None or isinstance(x, Var) or x.id in self.alias):
-            self.store(x)
+            self.store(x, itself=True)
         self.alias[node.id] = self.alias.get(x.id, x)
         self.cost[node.id], self.depth[node.id] = 0, 0
 

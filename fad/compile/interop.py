@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fad.compile.cache import program_for
 from fad.compile.fuse import Callback
 from fad.compile.program import Program
 from fad.compile.runtime import runner
@@ -41,8 +42,10 @@ def as_numba(compiled: Any, name: str) -> Callable:
     import numba
 
     program: Program = compiled.program
+    if program.donated:  # numba shares arrays freely: here nothing is taken over
+        program = program_for(program.function)[0]
     _check(program, compiled.key[0], compiled.out_tree, name)
-    name = name if name.isidentifier() else "program"
+    name = name if name.isidentifier() else "f"
     source, names = _face(program, compiled.out_tree, name)
     names["run"] = _run(program)
     exec(compile(source, f"<{name} for numba>", "exec"), names)
@@ -155,18 +158,16 @@ def _run(program: Program) -> Any:
     def run(typing_context: Any, inputs: Any, outputs: Any, memory: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             stack = _Stack(context, builder)
-            objects = [stack.array(t, x) if isinstance(t, types.Array) else stack.scalar(t, x) for t, x in stack.parts(inputs, args[0])]
+            objects = [stack.object(t, x) for t, x in stack.parts(inputs, args[0])]
             objects += [stack.address(c) for c in constants]
             arrays, rooms = iter(stack.parts(outputs, args[1])), []
             for is_array, t in fresh:
                 if not is_array:
                     rooms.append((t, stack.room(context.get_data_type(t))))
-                objects.append(stack.array(*next(arrays)) if is_array else stack.struct(HEAD, rooms[-1][1]))
+                objects.append(stack.object(*next(arrays)) if is_array else stack.struct(HEAD, rooms[-1][1]))
             arena = stack.aligned(memory, args[2]) if isinstance(memory, types.Array) else stack.address(0)
             code = stack.call(run_at, stack.struct(ITEMS, stack.row(objects)), arena, stack.address(ctypes.addressof(context_of)))
-            scalars = [context.data_model_manager[t].load_from_data_pointer(builder, builder.bitcast(at, context.get_data_type(t).as_pointer()))
-                       for t, at in rooms]
-            return context.make_tuple(builder, signature.return_type, [code, *scalars])
+            return context.make_tuple(builder, signature.return_type, [code, *(stack.value(t, at) for t, at in rooms)])
 
         return types.Tuple([types.int64, *(t for is_array, t in fresh if not is_array)])(inputs, outputs, memory), codegen
 
@@ -210,22 +211,24 @@ class _Stack:
         self.put(at, head, content)
         return at
 
-    def scalar(self, kind: Any, value: Any) -> Any:
-        """The address of a scalar object."""
-        return self.struct(HEAD, self.context.get_value_as_data(self.builder, kind, value))
-
-    def array(self, kind: Any, value: Any) -> Any:
-        """The address of an array object."""
-        return self.struct(HEAD, self.data(kind, value))
+    def object(self, kind: Any, value: Any) -> Any:
+        """The address of an array or scalar object."""
+        is_array = hasattr(kind, "ndim")
+        return self.struct(HEAD, self.data(kind, value) if is_array else self.context.get_value_as_data(self.builder, kind, value))
 
     def data(self, kind: Any, value: Any) -> Any:
         """The address of an array's first element."""
         return self.builder.bitcast(self.context.make_array(kind)(self.context, self.builder, value).data, self.pointer)
 
+    def value(self, kind: Any, at: Any) -> Any:
+        """The scalar at an address."""
+        typed = self.builder.bitcast(at, self.context.get_data_type(kind).as_pointer())
+        return self.context.data_model_manager[kind].load_from_data_pointer(self.builder, typed)
+
     def aligned(self, kind: Any, value: Any) -> Any:
         """The first address in an array of bytes at which a cache line begins."""
-        begin = self.builder.ptrtoint(self.data(kind, value), self.word)
-        return self.builder.inttoptr(self.builder.and_(self.builder.add(begin, self.word(LINE - 1)), self.word(-LINE)), self.pointer)
+        last = self.builder.add(self.builder.ptrtoint(self.data(kind, value), self.word), self.word(LINE - 1))
+        return self.builder.inttoptr(self.builder.and_(last, self.word(-LINE)), self.pointer)
 
     def parts(self, kinds: Any, value: Any) -> list:
         """The types and values of a tuple."""

@@ -164,7 +164,7 @@ def loop_dtypes(op: Primitive, given: tuple, out: np.dtype) -> tuple | None:
             return tuple(op.evaluate.resolve_dtypes((*kinds, *(None,) * op.evaluate.nout))[: op.evaluate.nin])
         except TypeError:  # Python numbers alone
             return None
-    return given if op.name in ("real", "stop_gradient") else (out,) * len(given)
+    return tuple(map(np.dtype, given)) if op.name in ("real", "stop_gradient") else (out,) * len(given)
 
 
 def lower(op: Primitive, args: tuple, out: np.dtype) -> tuple[Callable, tuple] | None:
@@ -177,9 +177,9 @@ def _lower(op: Primitive, given: tuple, out: np.dtype) -> tuple[Callable, tuple]
     if any(np.dtype(d).str[1:] not in STORED for d in given) or out.str[1:] not in STORED:
         return None
     if op.name == "astype":
-        return (lambda x: x), given
+        return (lambda x: x), tuple(map(np.dtype, given))
     dtypes = loop_dtypes(op, given, out)
-    if dtypes is None or out.str[1:] not in KIND or any(d.str[1:] not in KIND for d in map(np.dtype, dtypes)):
+    if dtypes is None or out.str[1:] not in KIND or any(np.dtype(d).str[1:] not in KIND for d in dtypes):
         return None
     function = BY_KIND[np.dtype(dtypes[-1]).kind].get(op.name)
     return None if function is None else (function, tuple(np.dtype(d) for d in dtypes))

@@ -273,7 +273,8 @@ def _power(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: An
 POWERS = (0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, -0.5, -1, -1.5, -2, -3)
 
 
-SMALL_PRODUCT = 1 << 18  # multiplications up to which a product of matrices is written as loops; BLAS does the larger ones
+SMALL_PRODUCT = 1 << 18  # multiplications up to which a product of matrices is written as loops; BLAS does the larger ones,
+SMALL_IN_STACK = 1 << 23  # but in a stack it would do one after another, where loops do several at a time
 
 
 def _matmul(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
@@ -281,21 +282,20 @@ def _matmul(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
     a, b = args
     if shape == () or dtype.kind != "f" or 0 in (*a.shape, *b.shape):
         return None
-    if np.prod(shape[-2:]) * a.shape[-1] <= SMALL_PRODUCT:
+    stack = int(np.prod(shape[:-2]))
+    shared = stack > 1 and a.dtype == b.dtype and (b.size == np.prod(b.shape[-2:]) or a.size == np.prod(a.shape[-2:]) and b.shape[-1] == 1)
+    if np.prod(shape[-2:]) * a.shape[-1] <= (SMALL_IN_STACK if stack > 4 and not shared else SMALL_PRODUCT):
         left = work.op("reshape", a, shape=(*a.shape, 1))
         right = work.op("reshape", b, shape=(*b.shape[:-2], 1, *b.shape[-2:]))
         return work.op("sum", work.op("multiply", left, right), axes=(len(shape) - 1,), keepdims=False)
-    stack = int(np.prod(shape[:-2]))
-    if stack == 1 or a.dtype != b.dtype:
+    if not shared:
         return None
     rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
-    if b.size == inner * columns:  # the rows of all matrices under one another
+    if b.size == inner * columns:  # all rows under one another
         flat = work.op("matmul", work.op("reshape", a, shape=(stack * rows, inner)), work.op("reshape", b, shape=(inner, columns)))
         return work.op("reshape", flat, shape=shape)
-    if a.size == rows * inner and columns == 1:  # vectors side by side
-        turned = work.op("transpose", work.op("reshape", a, shape=(rows, inner)), axes=(1, 0))
-        return work.op("reshape", work.op("matmul", work.op("reshape", b, shape=(stack, inner)), turned), shape=shape)
-    return None
+    turned = work.op("transpose", work.op("reshape", a, shape=(rows, inner)), axes=(1, 0))  # all columns as rows
+    return work.op("reshape", work.op("matmul", work.op("reshape", b, shape=(stack, inner)), turned), shape=shape)
 
 
 def _einsum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
@@ -310,7 +310,8 @@ def _einsum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
         return None
     both = [c for c in output if all(c in t for t in terms)]
     work_of_one = np.prod([n for c, n in sizes.items() if c not in both])
-    if len(args) == 1 or work_of_one <= SMALL_PRODUCT or not any(all(c in t for t in terms) for c in summed):
+    stack = np.prod([sizes[c] for c in both])
+    if len(args) == 1 or work_of_one <= (SMALL_IN_STACK if stack > 4 else SMALL_PRODUCT) or not any(all(c in t for t in terms) for c in summed):
         letters = [*output, *summed]
         spread = [work.aligned(a, t, letters) for a, t in zip(args, terms, strict=True)]
         product = spread[0] if len(spread) == 1 else work.op("multiply", *spread)

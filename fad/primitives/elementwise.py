@@ -24,7 +24,7 @@ ANY = (-3.0, 3.0)
 add = elementwise("add", np.add, (1, 1), keeps=(), keeps_out=False, domains=(ANY, ANY))
 subtract = elementwise("subtract", np.subtract, (1, -1), keeps=(), keeps_out=False, domains=(ANY, ANY))
 multiply = elementwise("multiply", np.multiply, (lambda z, x, y: y, lambda z, x, y: x), domains=(ANY, ANY), keeps_out=False)
-divide = elementwise("divide", np.true_divide, (lambda z, x, y: 1 / y, lambda z, x, y: -z / y), flops=4,
+divide = elementwise("divide", np.true_divide, (lambda z, x, y: np.true_divide(1, y), lambda z, x, y: -z / y), flops=4,
                      domains=(ANY, POSITIVE))
 negative = elementwise("negative", np.negative, (-1,), keeps=(), keeps_out=False)
 positive = elementwise("positive", np.positive, (1,), keeps=(), keeps_out=False)
@@ -133,7 +133,7 @@ def _sinc_slope(y: Any, x: Any) -> Any:
 
 
 def _float(dtype: Any) -> np.dtype:
-    return dtype if np.dtype(dtype).kind in "fc" else np.dtype(np.float64)
+    return np.dtype(dtype) if np.dtype(dtype).kind in "fc" else np.dtype(np.float64)
 
 
 # -- kinks: absolute value, sign, extrema, rounding -----------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fad.expr import Expr
 from fad.primitive import Jvp, Kink, Linear
 from fad.primitives.families import reduced_shape, reduction, structural
 
@@ -44,6 +45,7 @@ min_ = reduction("min", np.min, _extremum_weight, nonempty=True, selects=True, k
 
 
 def _logsumexp(x: Any, axis: tuple, keepdims: bool) -> Any:
+    x = x if isinstance(x, Expr) else np.asarray(x)
     if _size(x.shape) == 0:
         return np.log(np.sum(np.exp(x), axis=axis, keepdims=keepdims))
     top = np.max(x, axis=axis, keepdims=True)
@@ -67,6 +69,7 @@ logsumexp = reduction("logsumexp", _logsumexp, _softmax_weight, flops=20, dtype=
 
 
 def _norm(x: Any, axis: tuple, keepdims: bool) -> Any:
+    x = x if isinstance(x, Expr) else np.asarray(x)
     x = x if x.dtype.kind in "fc" else x.astype(np.float64)
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
 

@@ -118,9 +118,13 @@ def write_roll(pick, x):
 
 
 def write_join(pick, *xs):
-    names = ["{a}", "{b}", "{a}", "{c}", "{b}", "{a}"][: 2 + pick(5)]
-    axis = pick(max(np.ndim(xs[0]), 1))
-    return f"np.{'concatenate' if pick(4) else 'stack'}([{', '.join(names)}], axis={axis})"
+    """Up to six pieces, of those operands that fit the first."""
+    joined = "concatenate" if pick(4) else "stack"
+    axis = pick(max(xs[0].ndim, 1))
+    shapes = [np.delete(x.shape, axis).tolist() if joined == "concatenate" and axis < x.ndim else x.shape for x in xs]
+    fitting = [name for name, s, x in zip("abc", shapes, xs, strict=True) if s == shapes[0] and x.ndim == xs[0].ndim]
+    names = [f"{{{fitting[pick(len(fitting))]}}}" for _ in range(1 + pick(6))]
+    return f"np.{joined}([{', '.join(names)}], axis={axis})"
 
 
 def axes(pick, x, several: bool = True) -> str:
@@ -200,14 +204,14 @@ OPERATIONS: list[Operation] = [
     *reducing("np.linalg.norm", several=False, exact=False), *reducing("np.max", "np.min", jumps=True), *reducing("np.any", "np.all", jumps=True),
     *each("np.abs({a})", "np.sign({a})", "np.floor({a})", "np.rint({a})", "np.trunc({a})", "{a} // 0.3", "{a} % 0.7", "np.signbit({a})",
           "np.clip({a}, -0.5, 0.5)", "np.fabs({a})", "np.sqrt(np.abs({a}))", "np.real({a})", "np.imag({a})",
-          "{a} >= 0.5", "np.where({a} > 0.3, np.log({a}), {a})",
+          "{a} >= 0.5", 
           "np.where({a}, {b}, {c})", "np.where({a} < {b}, {c}, 0)", "np.copysign({a}, {b})", "np.heaviside({a}, 0.5)", "np.fmod({a}, {b} * {b} + 1)",
           "np.remainder({a}, {b} * {b} + 1)", "{a} & {b}", "{a} | {b}", "{a} ^ {b}", "~{a}", "np.logical_and({a}, {b})",
           "np.logical_not({a})", "np.logical_xor({a}, {b})", jumps=True),
     *each("np.maximum({a}, {b}) + 0", "np.minimum({a}, {b}) + 0", "np.fmax({a}, {b}) + 0", "{a} > {b}", "{a} <= {b}", "{a} == {b}",
           "{a} != {b}", "np.where({a} > {b}, {a}, {b} * 0.5)", jumps=True, compares=True),
     *each("np.isfinite({a})", "np.isnan({a})", "np.where(np.isfinite({a}), {a}, 0.5)", "np.where(np.isnan({a}), {b}, {a})"),
-    *each("np.arctan2({a}, {b})", "np.log(np.abs({a}))", "np.hypot({a}, {b})", exact=False, jumps=True),
+    *each("np.arctan2({a}, {b})", "np.log(np.abs({a}))", "np.hypot({a}, {b})", "np.where({a} > 0.3, np.log({a}), {a})", exact=False, jumps=True),
     Operation(write_cast, jumps=True), Operation(write_product, 2, exact=False), Operation(write_gather), Operation(write_gather_at, 2),
     Operation(write_scatter), Operation(write_scatter_of, 2), *along("np.cumsum", "np.cumprod", exact=False), *along("np.sort", "np.argsort", "np.argmax", jumps=True),
 ]

@@ -14,17 +14,6 @@ from fad.errors import DtypeError, TraceError, TreeError
 RNG = np.random.default_rng(0)
 
 
-def through_numba(f: Any, *args: Any) -> Any:
-    """f(*args), where an `@njit` function calls f."""
-    inner = fad.jit(f).as_numba(*args)
-
-    @numba.njit
-    def user(*given):
-        return inner(*given)
-
-    return user(*args)
-
-
 def equal(x: Any, y: Any) -> bool:
     """The same type of result, and every bit of it."""
     if isinstance(y, tuple):
@@ -38,11 +27,10 @@ PROGRAMS = {
     "scalar": (lambda x: 3.0 * x**2, (2.0,)),
     "integer scalar": (lambda n: n * 3, (5,)),
     "float32 scalar": (lambda x: np.sin(x) * 2, (np.float32(0.3),)),
-    "complex scalar": (lambda z: z * z + 1, (1.0 + 2.0j,)),
     "boolean": (lambda x, yes: np.where(yes, x, -x), (np.arange(3.0), np.bool_(False))),
     "vector": (lambda x: np.exp(x) - x, (RNG.normal(size=7),)),
     "float32": (lambda x, y: x * y + x, (RNG.normal(size=(2, 3)).astype(np.float32), RNG.normal(size=3).astype(np.float32))),
-    "integers": (lambda x: x // 2 + 1, (np.arange(5),)),
+    "integers": (lambda x: x * 2 + 1, (np.arange(5),)),
     "empty": (lambda x: (x * 2, np.sum(x)), (np.zeros((0, 3)),)),
     "constants": (lambda x: x * np.arange(4.0) + np.ones((2, 4)), (RNG.normal(size=(2, 4)),)),
     "outputs": (lambda x, k: (np.sin(x), np.sum(x) * k, np.max(x), x > 0), (RNG.normal(size=(3, 4)), 2.0)),
@@ -98,28 +86,24 @@ def test_rows_slices_and_global_arrays_are_arguments() -> None:
     table = np.arange(3.0)  # read-only in numba code
 
     @numba.njit
-    def user(rows):
-        return inner(rows[1]), inner(rows[0, 1:4]), inner(table)
+    def user(rows, x):
+        return inner(rows[1]), inner(x[1:]), inner(table)
 
-    rows = np.arange(8.0).reshape(2, 4)[:, :3].copy()
-    wide = np.arange(8.0).reshape(2, 4)
-    assert user(rows)[0] == np.sum(rows[1] ** 2) and user(rows)[2] == 5.0
-    with pytest.raises(ValueError, match="another shape"):
-        user(wide)
+    assert user(np.arange(8.0).reshape(2, 4)[:, :3].copy(), np.arange(4.0)) == (4.0**2 + 5.0**2 + 6.0**2, 1.0 + 4.0 + 9.0, 5.0)
 
 
 def test_in_a_prange_without_the_gil() -> None:
     inner = fad.jit(fad.grad(lambda x: np.sum(np.sin(x) * x))).as_numba(np.ones(5))
 
     @numba.njit(parallel=True, nogil=True)
-    def user(rows):
-        out = np.empty_like(rows)
+    def user(rows, out):
         for k in numba.prange(len(rows)):
             out[k] = inner(rows[k])
-        return out
 
     rows = RNG.normal(size=(300, 5))
-    assert np.allclose(user(rows), np.cos(rows) * rows + np.sin(rows), rtol=1e-14)
+    out = np.empty_like(rows)
+    user(rows, out)
+    assert np.allclose(out, np.cos(rows) * rows + np.sin(rows), rtol=1e-14)
 
 
 def test_programs_that_use_all_cores_from_many_threads() -> None:
@@ -163,6 +147,13 @@ def test_static_arguments_are_left_out() -> None:
     assert numba.njit(lambda x: inner(x))(2.0) == 8.0
 
 
+def test_nothing_is_donated() -> None:
+    x = np.arange(3.0)
+    inner = fad.jit(lambda x: np.sin(x) * 2, donate=0).as_numba(x)
+    assert np.array_equal(numba.njit(lambda x: inner(x))(x), np.sin(np.arange(3.0)) * 2)
+    assert np.array_equal(x, np.arange(3.0))
+
+
 def test_without_examples_it_is_the_only_signature() -> None:
     f = fad.jit(lambda x: x * 2)
     with pytest.raises(TraceError, match="0 compiled signatures"):
@@ -203,8 +194,8 @@ def test_an_index_out_of_range_raises() -> None:
 
 
 def test_what_numba_cannot_call_is_named() -> None:
-    with pytest.raises(TraceError, match=r"cholesky has no native form(.|\n)*fix"):
-        fad.jit(lambda x: np.linalg.cholesky(x) * 2).as_numba(np.eye(3))
+    with pytest.raises(TraceError, match=r"sort has no native form(.|\n)*fix"):
+        fad.jit(lambda x: np.sort(x) * 2).as_numba(np.ones(3))
     with pytest.raises(TreeError, match="arguments that are pytrees"):
         fad.jit(lambda p: p["w"] * 2).as_numba({"w": np.ones(3)})
     with pytest.raises(TreeError, match="arguments that are pytrees"):
@@ -214,4 +205,4 @@ def test_what_numba_cannot_call_is_named() -> None:
     with pytest.raises(TraceError, match="of nodes"):
         fad.grad(lambda x: fad.jit(lambda y: y * 2).as_numba(x))(1.0)
     with pytest.raises(DtypeError, match="numba has no such dtype"):
-        fad.jit(lambda x: x * 2).as_numba(np.ones(3, np.longdouble))
+        fad.jit(lambda x: x).as_numba(np.ones(3, np.longdouble))

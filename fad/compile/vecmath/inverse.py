@@ -57,7 +57,7 @@ def acos(x: Value) -> Value:
 def octant(small: Value, large: Value) -> tuple[Value, Value]:
     """atan(small / large) for 0 <= small <= large as a multiple of π/4, 0 or 1, and a rest, by one division:
     atan q = π/4 + atan((q - 1) / (q + 1)) for q > 1/2."""
-    far = small > 0.5 * large
+    far = 2.0 * small > large  # exact for subnormal numbers too
     t = where(far, small - large, small) / where(far, small + large, large)
     z = t * t
     low = where(far, constant(PI_LOW[z.kind] / 4, z), 0.0)

@@ -1,0 +1,122 @@
+"""Every primitive of the registry compiled: equal to its interpreter on samples, and to NumPy on special values."""
+
+import numpy as np
+import pytest
+
+import fad
+import fad.nn
+import fad.random  # noqa: F401  so that every primitive is registered
+from fad.compile.scalar import FLOAT, INTEGER
+from fad.errors import FadError
+from fad.primitive import registry
+from fad.testing import assert_close
+
+NAMES = sorted(name for name, op in registry.items() if op.sample is not None)
+SHAPES = [(), (0,), (3,), (2, 17), (40,)]
+OTHER = [np.int64, np.bool_, np.complex128]  # dtypes that many primitives do not take
+
+
+def cases(name):
+    """(args, params) of samples: all shapes in both floats, some in other dtypes where the record allows them."""
+    op = registry[name]
+    for dtype in (np.float64, np.float32, *OTHER):
+        for shape in SHAPES if dtype not in OTHER else SHAPES[2:4]:
+            try:
+                args, params = op.sample(np.random.default_rng(1), shape, dtype)
+                yield args, params, fad.trace(lambda *xs: op(*xs, **params))(*args)(*args)
+            except (FadError, TypeError, ValueError):  # not for this dtype
+                if dtype not in OTHER:
+                    raise
+
+
+# Where the reference is not good to 4 ulp itself, near zeros of the function or in SciPy: units of the largest element.
+ROUGH = {"gammaln": 16, "digamma": 64, "ndtr": 4, "logaddexp": 4, "logaddexp2": 4, "sinc": 4, "erfinv": 4, "polygamma": 4, "xlog1py": 4, "logit": 4}
+ADDS = {"sum", "matmul", "einsum", "dense", "cumsum", "norm", "logsumexp", "scatter_add"}  # in another order: units of the sum of what is added
+
+
+def tolerance(name, args, want):
+    """Absolute, in units in the last place."""
+    if want.dtype.kind not in "fc" or not want.size:
+        return 0.0
+    size = sum(float(np.sum(np.abs(x))) for x in args) if name in ADDS else ROUGH.get(name, 0) * float(np.max(np.abs(want)))
+    return float(np.finfo(want.dtype).eps) * size
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_compiled_primitive_is_its_interpreter(name):
+    op = registry[name]
+    for args, params, want in cases(name):
+        got = fad.jit(lambda *xs: op(*xs, **params))(*args)
+        assert type(got) is type(want)
+        assert_close(got, want, ulp=4, atol=tolerance(name, args, want))
+
+
+# -- special values ---------------------------------------------------------------------------------------------------------
+
+# NumPy does not say which of two zeros of different signs is the larger one; it depends on their place in the array.
+ANY_ZERO = {"maximum", "minimum", "fmax", "fmin"}
+# SciPy's expit is 0 where the result is subnormal, and its gammaln infinite where the argument is.
+SUBNORMAL = {"expit", "gammaln"}
+
+
+def special(dtype):
+    """Zeros, infinities, NaN, subnormals, the largest numbers, edges of domains and overflows."""
+    f = np.finfo(dtype)
+    return np.array([0.0, 1.0, 0.5, 2.0, 3.0, 1e-3, 1e4, 1e8, 1e15, np.inf, np.nan, f.max, f.max / 2, f.tiny, f.tiny / 4, f.smallest_subnormal,
+                     88.9, 104.0, 170.5, 709.9, 746.0, np.pi, np.pi / 2, 0.25, 1.5, 7.0, 0.1], dtype)
+
+
+def sweep(name, x):
+    """Every value, or every pair of values, as arguments."""
+    return (x,) if len(registry[name].domains) == 1 else tuple(a.ravel().copy() for a in np.meshgrid(x, x))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", sorted(n for n in FLOAT if n in registry and len(registry[n].domains) in (1, 2)))
+def test_special_values_are_numpys(name, dtype):
+    op, x, tiny = registry[name], special(dtype), float(np.finfo(dtype).tiny)
+    x = x[(x == 0) | ~(x < tiny)] if name in SUBNORMAL else x
+    args = sweep(name, np.concatenate([x, -x]))
+    with np.errstate(all="ignore"):
+        want = np.asarray(op.evaluate(*args))
+    got = fad.jit(lambda *xs: op(*xs))(*args)
+    near = ROUGH.get(name, 0) * float(np.finfo(dtype).eps) + tiny * (name in SUBNORMAL)
+    assert_close(got, want, ulp=4, atol=near)  # NaN only for NaN, infinity for infinity
+    if name not in ANY_ZERO and want.dtype.kind == "f":
+        zero = (want == 0) & (got == 0)
+        assert np.array_equal(np.signbit(got[zero]), np.signbit(want[zero]))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.bool_])
+@pytest.mark.parametrize("name", sorted(n for n in INTEGER if n in registry and len(registry[n].domains) in (1, 2)))
+def test_integers_are_numpys(name, dtype):
+    op = registry[name]
+    x = np.array([0, 1, 2, -1, 7, -7, 100, np.iinfo(np.int32).max, np.iinfo(np.int32).min]).astype(dtype)
+    args = sweep(name, x if dtype is not np.int64 else np.append(x, [np.iinfo(np.int64).max, np.iinfo(np.int64).min]))
+    try:
+        want = np.asarray(op.evaluate(*args))
+    except TypeError:  # NumPy does not negate booleans
+        return
+    assert_close(fad.jit(lambda *xs: op(*xs))(*args), want, ulp=0)
+
+
+def test_conversions_are_numpys():
+    floats = np.array([0.0, -0.0, 0.5, -1.5, 2.0**31, -(2.0**40), 1e-320, 3e38])
+    whole = np.array([0, 1, -1, 2**53 + 1, -(2**62) - 1, 2**24 + 1, 255, 256])
+    for x in (floats, floats[:4].astype(np.float32), whole, whole.astype(np.int32), whole.astype(np.uint8), whole > 0):
+        for dtype in (np.float64, np.float32, np.int64, np.bool_, np.int32):
+            if x is floats and dtype == np.int32:
+                continue  # out of its range
+            assert_close(fad.jit(lambda x: x.astype(dtype))(x), x.astype(dtype), ulp=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.complex64, np.complex128, np.uint8, np.int8, np.int16, np.uint16, np.uint32, np.uint64,
+                                   np.longdouble])
+def test_dtypes_without_native_code_go_through(dtype):
+    """Views, joins and pads, arithmetic, reductions over few and many elements, mixtures with floats."""
+    x = (np.arange(60).reshape(5, 12) % 7).astype(dtype)
+    for f in (lambda x: x[1:, ::-2], lambda x: x.T, lambda x: np.reshape(x, (6, 10)), lambda x: np.pad(x, 1), lambda x: x + x,
+              lambda x: np.concatenate([x, x[:2]]), lambda x: np.sum(x, axis=0), lambda x: np.max(x), lambda x: np.sum(x[:2], axis=0),
+              lambda x: x * np.float64(1.5), lambda x: np.broadcast_to(x[0], (3, 12)), lambda x: (x, x), lambda x: x > 2, lambda x: x[0, 0],
+              lambda x: np.where(x > 2, x, x[:, :1]), lambda x: np.stack([x, x * x])):
+        assert_close(fad.jit(f)(x), f(x), ulp=1)
