@@ -42,6 +42,8 @@ class Loops:
     vector: int  # the axis that runs in vectors
     lanes: int
     outer: int = 0
+    strip: int = 0  # elements of the vector axis that one turn of the outer loop takes, where that axis is shared among threads
+    exact: bool = False  # every element is computed once; otherwise the last vector may overlap the one before it
     jam: int = -1  # the axis whose turns are written out side by side, for operands in registers to be used by all
 
     @property
@@ -52,7 +54,7 @@ class Loops:
     @property
     def pieces(self) -> int:
         """Iterations of the outer loops together."""
-        return prod(self.extents[: self.outer])
+        return -(-self.extents[0] // self.strip) if self.strip else prod(self.extents[: self.outer])
 
 
 # -- arranging loops ------------------------------------------------------------------------------------------------------
@@ -71,20 +73,25 @@ def mapped(body: Body, change: Any) -> Body:
                    scatters=[(change(s[0]), *s[1:]) for s in body.scatters])
 
 
-def arrange(body: Body, vector_bytes: int) -> Loops:
+def arrange(body: Body, vector_bytes: int, exact: bool = False) -> Loops:
     """Loops for a body."""
     extents = [hi - lo for lo, hi in body.box]
     reduced = [a in body.reduced for a in range(len(extents))]
     starts = [lo for lo, _ in body.box]
     body = mapped(body, lambda a: a._replace(offset=a.offset + sum(map(int.__mul__, starts, a.strides))))
     body, extents, reduced = merge(body, extents, reduced)
-    lanes = lanes_of(body, prod(extents), vector_bytes)
-    vector = best_axis(body, extents, reduced, min(lanes, 16))
+    width = vector_bytes // max([i.dtype.itemsize for i in body.instructions if i.dtype.kind == "f"], default=8)
+    vector = best_axis(body, extents, reduced, width)
+    lanes = width
+    if extents:
+        if prod(extents) * body.cost >= SMALL and not any(abs(x.strides[vector]) > 1 for x in accesses(body)):
+            lanes = width * overlapped(body)
+        lanes = min(lanes, max(extents[vector] // width * width, min(width, extents[vector])))
     loads = [i.access.strides for i in body.instructions if i.access] if body.folds else []
     shared = [-sum([x[a] != 0 for x in loads]) for a in range(len(extents))]  # what is used again and again stays near
     order = sorted(range(len(extents)), key=lambda a: (reduced[a], a == vector, shared[a] if not reduced[a] else 0, a))
     body, extents, reduced = permute(body, extents, reduced, order)
-    return Loops(body, extents, reduced, order.index(vector) if order else 0, lanes)
+    return Loops(body, extents, reduced, order.index(vector) if order else 0, lanes, exact=exact or bool(body.scatters))
 
 
 def jammed(loops: Loops, vector_bytes: int) -> list[Loops]:
@@ -133,21 +140,17 @@ def permute(body: Body, extents: list, reduced: list, order: list) -> tuple[Body
     return changed, [extents[a] for a in order], [reduced[a] for a in order]
 
 
-def lanes_of(body: Body, turns: int, vector_bytes: int) -> int:
-    """Elements at a time: a vector of the widest float; several vectors where the instructions wait for one another."""
-    sizes = [i.dtype.itemsize for i in body.instructions if i.dtype.kind == "f"] or [8]
-    lanes = vector_bytes // max(sizes)
-    if turns * body.cost < SMALL:
-        return lanes
+def overlapped(body: Body) -> int:
+    """How many vectors to take at a time: several where instructions wait for one another."""
     longest: list[float] = []  # operations on the longest way to each instruction
     for i in body.instructions:
         longest.append(i.cost + max([longest[a] for a in i.args], default=0.0))
     work, path = body.cost, max(longest, default=0.0)
-    if any(i.cost > 12 for i in body.instructions):
+    if any(i.cost > HEAVY for i in body.instructions):
         if work < WINDOW:  # the processor itself overlaps one turn with the next
-            return lanes
-        return lanes * (4 if work < 1.3 * path else 2 if work < 2.5 * path else 1)
-    return lanes * (4 if body.folds and work <= 8 else 2)
+            return 1
+        return 4 if work < 1.3 * path else 2 if work < 2.5 * path else 1
+    return 4 if body.folds and work <= 8 else 2
 
 
 def best_axis(body: Body, extents: list, reduced: list, width: int) -> int:
@@ -171,13 +174,15 @@ def split_axis(loops: Loops, axis: int, size: int) -> tuple[Loops, Loops | None]
     n = loops.extents[axis]
     blocks, rest = divmod(n, size)
     body = mapped(loops.body, lambda x: x._replace(strides=(*x.strides[:axis], x.strides[axis] * size, *x.strides[axis:])))
-    main = Loops(body, [*loops.extents[:axis], blocks, size, *loops.extents[axis + 1 :]],
-                 [*loops.reduced[:axis], loops.reduced[axis], *loops.reduced[axis:]],
-                 loops.vector + (loops.vector >= axis), loops.lanes)
+    main = replace(loops, body=body, extents=[*loops.extents[:axis], blocks, size, *loops.extents[axis + 1 :]],
+                   reduced=[*loops.reduced[:axis], loops.reduced[axis], *loops.reduced[axis:]],
+                   vector=loops.vector + (loops.vector >= axis))
     if not rest:
         return main, None
     moved = mapped(loops.body, lambda x: x._replace(offset=x.offset + blocks * size * x.strides[axis]))
-    return main, Loops(moved, [*loops.extents[:axis], rest, *loops.extents[axis + 1 :]], loops.reduced, loops.vector, loops.lanes)
+    left = replace(loops, body=moved, extents=[*loops.extents[:axis], rest, *loops.extents[axis + 1 :]])
+    left.lanes = min(left.lanes, max(left.extents[left.vector], 1))
+    return main, left
 
 
 def permuted(loops: Loops, order: list) -> Loops:
@@ -204,7 +209,8 @@ def shape_of_code(loops: Loops) -> tuple[tuple, list[int]]:
     scatters = tuple([(place(a), at, axes, v) for a, at, axes, v in body.scatters])
     if flagged(body):
         buffers[FLAG] = len(buffers)
-    return (tuple(loops.extents), tuple(loops.reduced), loops.vector, loops.lanes, loops.outer, loops.jam, instructions, stores, folds,
+    return (tuple(loops.extents), tuple(loops.reduced), loops.vector, loops.lanes, loops.outer, loops.strip,
+            loops.exact, loops.jam, instructions, stores, folds,
             scatters), list(buffers)
 
 
@@ -213,25 +219,34 @@ def flagged(body: Body) -> bool:
     return bool(body.scatters) or any(i.name == "gather" for i in body.instructions)
 
 
-def write_function(module: Module, name: str, loops: Loops, buffers: list[int]) -> None:
-    """``void name(ptr data, i64 begin, i64 end)``: a nest, or the iterations from begin to end of its outer loops;
-    ``data`` holds the addresses of the buffers."""
+def write_function(module: Module, name: str, nests: list[Loops], buffers: list[int]) -> None:
+    """``void name(ptr data, i64 begin, i64 end)``: nests one after another; of one with outer loops, the iterations from
+    begin to end of these. ``data`` holds the addresses of the buffers."""
 
     def body(block: Block) -> None:
         data = Value(block, "%data", "ptr", 1)
         addresses = {}
         for k, b in enumerate(buffers):
             p = write(f"getelementptr inbounds ptr, ptr {data.name}, i64 {k}", "ptr", 1, data)
-            addresses[b] = write(f"load ptr, ptr {p.name}, align 8", "ptr", 1, p)
-        writer = _Writer(loops, addresses.__getitem__)
-        if not loops.outer:
-            writer.write(block, [])
-            return
-        begin, end = (Value(block, n, "i64", 1) for n in ("%begin", "%end"))
-        with block.loop(begin, end) as turn:
-            writer.write(turn, unflatten(turn.index, loops.extents[: loops.outer]))
+            addresses[b] = write(f"load ptr, ptr {p.name}, align 8", "ptr", 1, p).name
+        for loops in nests:
+            with block.section() as inside:  # what a nest loads, the next one may not take from it
+                writer = _Writer(loops, {b: Value(inside, at, "ptr", 1) for b, at in addresses.items()}.__getitem__)
+                if not loops.outer and not loops.strip:
+                    writer.write(inside, [])
+                    continue
+                begin, end = (Value(block, n, "i64", 1) for n in ("%begin", "%end"))
+                with inside.loop(begin, end) as turn:
+                    if loops.strip:
+                        writer.first = smallest(turn.index * loops.strip, loops.extents[0] - loops.strip)
+                    writer.write(turn, unflatten(turn.index, loops.extents[: loops.outer]) if loops.outer else [])
 
     module.function(f"void @{name}(ptr noalias %data, i64 %begin, i64 %end)", body)
+
+
+def smallest(i: Value, n: int) -> Value:
+    """The smaller of an index and a number."""
+    return where(i < n, i, n)
 
 
 def unflatten(i: Value, extents: list) -> list[Value]:
@@ -249,6 +264,7 @@ class _Writer:
     def __init__(self, loops: Loops, pointers: Any):
         self.loops, self.pointers = loops, pointers
         self.body = loops.body
+        self.first: Value | None = None  # where a strip of the vector axis begins
         heavy = [i for i in self.body.instructions if i.cost > HEAVY]
         self.outline = bool(heavy) and (len(heavy) * loops.lanes * heavy[0].dtype.itemsize > OUTLINE or loops.work < FEW)
         self.both = {i.args for i in heavy if i.name == "sin"} & {i.args for i in heavy if i.name == "cos"}
@@ -271,10 +287,14 @@ class _Writer:
                     self.kept(b, axis + 1, [[*index, i(b)] for index in places], width if axis == loops.vector else lanes)
 
     def turns(self, block: Block, axis: int) -> list:
-        """(context of a block, index in it, lanes) of the loop over an axis: whole vectors, then what is left."""
+        """(context of a block, index in it, lanes) of the loop over an axis; the last vector overlaps, or has fewer lanes."""
         n, vector = self.loops.extents[axis], axis == self.loops.vector
         lanes = self.loops.lanes if vector else 1
+        if vector and self.first is not None:
+            return [(block.loop(self.first, self.first + self.loops.strip, lanes), lambda b: b.index, lanes)]
         full = n - n % lanes
+        if vector and full != n and not self.loops.exact:
+            return [(block.loop(0, n, lanes), lambda b: smallest(b.index, n - lanes), lanes)]
         found = []
         if full > lanes:
             found.append((block.loop(0, full, lanes), lambda b: b.index, lanes))

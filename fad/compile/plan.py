@@ -58,6 +58,7 @@ class Plan:
 def describe(n: Loops) -> str:
     """One line about a nest."""
     axes = " x ".join(f"{e}{'r' if r else ''}{'v' if k == n.vector else ''}{'j' if k == n.jam else ''}" for k, (e, r) in enumerate(zip(n.extents, n.reduced, strict=True)))
+    axes += f" in strips of {n.strip}" if n.strip else ""
     names = [i.name for i in n.body.instructions]
     shared = f", {n.pieces} pieces over threads" if parallel(n) else ""
     return (f"loops [{axes}] by {n.lanes}{shared}: {names.count('load')} loads, "
@@ -66,7 +67,7 @@ def describe(n: Loops) -> str:
 
 def parallel(n: Loops) -> bool:
     """Whether a nest is worth several threads."""
-    return n.outer > 0 and n.pieces > 1 and n.work > PARALLEL
+    return (n.outer > 0 or n.strip > 0) and n.pieces > 1 and n.work > PARALLEL
 
 
 def grain(n: Loops) -> int:
@@ -78,8 +79,8 @@ def grain(n: Loops) -> int:
 
 
 class _Planner:
-    def __init__(self, parts: Partition, vector_bytes: int):
-        self.parts, self.vector_bytes = parts, vector_bytes
+    def __init__(self, parts: Partition, vector_bytes: int, donated: set[int]):
+        self.parts, self.vector_bytes, self.donated = parts, vector_bytes, donated
         self.sizes: dict[int, int] = {}  # bytes of buffers that may live in the arena
         self.temporary = -1
 
@@ -89,7 +90,8 @@ class _Planner:
             return self.empty(nest)
         found: list[Loops] = []
         for body in bodies(nest, self.parts, done):
-            loops = arrange(body, self.vector_bytes)
+            in_place = any(a.buffer in self.donated for a in accesses(body))
+            loops = arrange(body, self.vector_bytes, exact=in_place)
             if body.scatters:  # in order: two may go to one place
                 found += [*self.filled(nest.roots[0], 0), loops]
             else:
@@ -121,6 +123,8 @@ class _Planner:
                 return self.partial(loops, first, size)
         v = loops.vector
         if loops.extents and not loops.reduced[v] and v == 0 and loops.extents[0] >= 2 * STRIP:
+            if not loops.exact:
+                return [replace(loops, strip=STRIP)]
             main, rest = split_axis(loops, 0, STRIP)
             return [self.shared(main), *([rest] if rest else [])]
         return [self.shared(n) for n in jammed(loops, self.vector_bytes)]
@@ -188,7 +192,7 @@ def contiguous(extents: list) -> tuple:
 
 def plan(parts: Partition, vector_bytes: int, donated: frozenset = frozenset()) -> Plan:
     """The plan of a partitioned Function; outputs may take over the memory of the inputs at the places ``donated``."""
-    work = _Planner(parts, vector_bytes)
+    work = _Planner(parts, vector_bytes, {parts.function.inputs[k].id for k in donated})
     steps: list[Any] = []
     done: set[int] = set()
     for step in parts.steps:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fad.compile import engine
 from fad.compile.debug import check, show
-from fad.compile.emit import FLAG, shape_of_code, write_function
+from fad.compile.emit import FLAG, Loops, shape_of_code, write_function
 from fad.compile.fuse import Callback, partition
 from fad.compile.ir import Module
 from fad.compile.launch import launcher
@@ -23,6 +25,8 @@ from fad.expr import Const, Expr, Var
 from fad.function import Function
 
 __all__ = ["Program"]
+
+GROUP = 250  # instructions of nests that share a native function
 
 
 
@@ -36,7 +40,8 @@ class Program:
         self.plan: Plan = plan(partition(self.simplified), engine.machine().vector_bytes, donated)
         show(2, "loops", self.plan)
         segments = [s for s in self.plan.steps if isinstance(s, Segment)]
-        self.text, names = write_module(segments, engine.machine())
+        groups = units(segments)
+        self.text, names = write_module(groups, engine.machine())
         show(4, "LLVM IR", self.text)
         threads = any(parallel(n) for s in segments for n in s.nests)
         self.launch = launcher() if threads else 0
@@ -44,7 +49,7 @@ class Program:
         self.origin = "loaded from disk" if self.loaded is not None and self.loaded.kept else "compiled"
         addresses = {key: self.loaded.address(name) for key, name in names.items()} if self.loaded else {}
         scalars = {x.id for x in function.inputs if not x.shape}
-        self.tables = [table_of(s, self.plan, addresses, scalars) for s in segments]
+        self.tables = [table_of(g, self.plan, addresses, scalars) for g in groups]
         tables = iter(self.tables)
         self.steps = [called_back(s.node, self.plan) if isinstance(s, Callback) else self.native(next(tables))
                       for s in self.plan.steps]
@@ -216,29 +221,65 @@ def argument(x: Any, plan: Plan) -> Any:
 # -- the module ----------------------------------------------------------------------------------------------------------
 
 
-def write_module(segments: list[Segment], machine: Any) -> tuple[str, dict[tuple, str]]:
-    """IR text with one function for each kind of nest, and the names of these."""
-    module = Module(machine.has_fma)
-    names: dict[tuple, str] = {}
+@dataclass
+class Unit:
+    """Nests that one native function runs, and its buffers in the order in which it takes them."""
+
+    nests: list[Loops]
+    buffers: list[int]
+    key: Any  # units of one key share the function
+
+    @property
+    def size(self) -> int:
+        return sum([len(n.body.instructions) for n in self.nests])
+
+
+def units(segments: list[Segment]) -> list[list[Unit]]:
+    """For every segment its units. Nests that occur once go together, as a function costs LLVM more than a loop; those that
+    occur again and again, as in an unrolled loop, are compiled once."""
+    single: list[list[Unit]] = []
     for segment in segments:
         for n in segment.nests:
             if not parallel(n):
-                n.outer = 0
-            key, buffers = shape_of_code(n)
-            if key not in names:
-                names[key] = f"nest{len(names)}"
-                write_function(module, names[key], n, buffers)
+                n.outer = n.strip = 0
+        single.append([Unit([n], buffers, key) for n in segment.nests for key, buffers in [shape_of_code(n)]])
+    counts = Counter([u.key for group in single for u in group])
+    found: list[list[Unit]] = []
+    for group in single:
+        joined: list[Unit] = []
+        for u in group:
+            alone = counts[u.key] > 1 or parallel(u.nests[0])
+            last = joined[-1] if joined else None
+            if alone or last is None or last.key is not None or last.size + u.size > GROUP:
+                joined.append(Unit(u.nests, u.buffers, u.key if alone else None))
+            else:
+                last.nests = last.nests + u.nests
+                last.buffers = list(dict.fromkeys([*last.buffers, *u.buffers]))
+        found.append(joined)
+    return found
+
+
+def write_module(groups: list[list[Unit]], machine: Any) -> tuple[str, dict[Any, str]]:
+    """IR text with one function for each kind of unit, and the names of these by key."""
+    module = Module(machine.has_fma)
+    names: dict[Any, str] = {}
+    for group in groups:
+        for u in group:
+            u.key = id(u) if u.key is None else u.key
+            if u.key not in names:
+                names[u.key] = f"nest{len(names)}"
+                write_function(module, names[u.key], u.nests, u.buffers)
     return str(module), names
 
 
-def table_of(segment: Segment, plan: Plan, addresses: dict[tuple, int], scalars: set[int]) -> Any:
-    """The table of a segment: its buffers, and its nests in order."""
+def table_of(group: list[Unit], plan: Plan, addresses: dict[Any, int], scalars: set[int]) -> Any:
+    """The table of a segment: its buffers, and its units in order."""
     places: dict[int, int] = {}
     steps = []
-    for n in segment.nests:
-        key, buffers = shape_of_code(n)
-        refs = [places.setdefault(b, len(places)) for b in buffers]
-        steps.append((addresses[key], n.pieces, grain(n) if parallel(n) else 0, refs))
+    for u in group:
+        refs = [places.setdefault(b, len(places)) for b in u.buffers]
+        n = u.nests[0]
+        steps.append((addresses[u.key], n.pieces, grain(n) if parallel(n) else 0, refs))
     kinds = []
     for b in places:
         if b == FLAG:
