@@ -58,7 +58,7 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
     array([3., 3., 3., 3.])
     """
 
-    if hasattr(type(f), "transformed"):  # of a jitted function: its vmap, jitted
+    if hasattr(f, "transformed"):  # of a jitted function: its vmap, jitted
         return f.transformed(lambda g: vmap(g, in_axes, out_axes), "vmap")
 
     def mapped(*args: Any) -> Any:

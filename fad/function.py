@@ -145,7 +145,8 @@ class Function:
             template, steps, outs = self.plan
             n = len(self.inputs)
             body = tuple((op.name, tuple(refs), freeze(params), slot) for op, refs, params, slot, _ in steps)
-            content = (tuple((x.shape, x.dtype.str, x.weak) for x in self.inputs), tuple(freeze(c) for c in template[n:]), body, outs,
+            inputs = tuple((x.shape, x.dtype.str, x.weak) for x in self.inputs)
+            content = (inputs, tuple(freeze(c) for c in template[n:]), body, outs,
                        self.in_tree, self.out_tree)
             object.__setattr__(self, "_key", (hash(content), content))
         return self._key

@@ -53,6 +53,8 @@ def jit(f: Callable | None = None, *, static_argnums: int | tuple = (), static_a
 class Jit:
     """A jitted function: what `jit` returns."""
 
+    __name__: str
+
     def __init__(self, f: Callable, static_argnums: tuple = (), static_argnames: tuple = (), donate: tuple = ()):
         self.f, self.donate = traceable(f), donate
         self.static_argnums, self.static_argnames = _both(f, static_argnums, static_argnames)
@@ -156,7 +158,8 @@ class Jit:
         before: list[Compiled] = []
         for c in self.compiled.values():
             lines.append(f"- {c.text}")
-            lines.append(f"  {c.when}: traced in {c.trace_seconds * 1e3:.1f} ms, {c.nodes} nodes; {c.origin} in {c.compile_seconds * 1e3:.1f} ms")
+            lines.append(f"  {c.when}: traced in {c.trace_seconds * 1e3:.1f} ms, {c.nodes} nodes; "
+                         f"{c.origin} in {c.compile_seconds * 1e3:.1f} ms")
             if before:
                 lines.append("  retraced: " + min((c.difference(b) for b in before), key=len))
             before.append(c)
@@ -239,7 +242,8 @@ class Compiled:
         """A function from a call's positional arguments to (result,), or None where they are not those compiled for."""
         args, kwargs = rest
         kinds = [type(x) if a is type(x) or not a[0] else a for a, x in zip(avals, tree.leaves(rest), strict=True)]
-        run = None if kwargs or {np.ndarray, int, bool, complex} & set(k for k in kinds if isinstance(k, type)) else self.program.quick(kinds)
+        slow = {np.ndarray, int, bool, complex} & {k for k in kinds if isinstance(k, type)}  # 0-d arrays, and no floats
+        run = None if kwargs or slow else self.program.quick(kinds)
         if run is None:
             return None
         flatten, unflatten = optree.tree_flatten, optree.tree_unflatten

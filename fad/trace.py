@@ -16,7 +16,7 @@ from fad import tree
 from fad.errors import AssignmentError, DtypeError, TraceError, user_line
 from fad.expr import Expr, Var, concrete, reachable, short
 from fad.numba_source import traceable
-from fad.primitive import Linear, Primitive
+from fad.primitive import Linear, Primitive, registry
 
 __all__ = ["Trace", "value", "is_float"]
 
@@ -154,6 +154,8 @@ def differentiable(leaf: Any, what: str, path: str = "") -> Any:
         return np.float64(leaf)
     if kind is complex:
         return np.complex128(leaf)
+    if type(leaf) is Var and leaf.weak in (int, float, complex):  # as the number itself above
+        return registry["astype"](leaf, dtype=np.dtype(complex if leaf.weak is complex else float))
     if is_float(leaf) and isinstance(leaf, Expr | np.ndarray | np.generic):
         return leaf
     raise DtypeError(f"{what}: the argument{path} cannot be differentiated", got=short(leaf),

@@ -96,7 +96,7 @@ def _lifts(transform: Callable) -> Callable:
 
     @functools.wraps(transform)
     def lifted(f: Callable, *args: Any, **kwargs: Any) -> Callable:
-        if hasattr(type(f), "transformed"):  # of a jitted function: its transformation, jitted
+        if hasattr(f, "transformed"):  # of a jitted function: its transformation, jitted
             return f.transformed(lambda g: transform(g, *args, **kwargs), transform.__name__)
         if not callable(f):
             raise DtypeError(f"{transform.__name__}: not a function", got=short(f), rule="the first argument is the function",

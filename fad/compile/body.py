@@ -80,6 +80,7 @@ def bodies(nest: Nest, parts: Partition, done: set[int]) -> list[Body]:
         try:
             found.append(_Puller(nest, parts, done, box).body())
         except _Cut as cut:
+            assert not nest.reduced, "a fold would be cut"
             begin, end = box[cut.axis]
             for half in ((cut.position, end), (begin, cut.position)):
                 boxes.append((*box[: cut.axis], half, *box[cut.axis + 1 :]))
@@ -99,7 +100,8 @@ class _Puller:
         nest, rank = self.nest, len(self.nest.domain)
         every = ix.identity(nest.domain)
         for root in nest.roots:
-            if nest.reduced and root.op.name in REDUCTIONS and root.args[0].shape == nest.domain and root.id not in self.parts.inline:
+            folds = nest.reduced and root.op.name in REDUCTIONS and root.id not in self.parts.inline
+            if folds and root.args[0].shape == nest.domain:
                 value = self.pull(root.args[0], every)
                 value = self.converted(value, root.args[0].dtype, root.dtype)
                 kept = [a for a in range(rank) if a not in nest.reduced]
@@ -252,7 +254,7 @@ class _Puller:
     def converted(self, value: int, old: Any, new: Any) -> int:
         if old == new:
             return value
-        return self.add(("astype", value, new.str), lambda: Instruction("astype", new, (value,), (np.dtype(old),), lambda x: x, cost=1))
+        return self.add(("astype", value, new.str), lambda: Instruction("astype", new, (value,), (np.dtype(old),), cost=1))
 
     def make(self, node: Expr, index: ix.Map, values: list) -> int:
         """The instruction for a node whose operands are there."""
@@ -266,7 +268,8 @@ class _Puller:
             return self.folded(node, values)
         if node.op.name == "gather":
             at, access, axes = self.indexed(node.args[0], list(node.args[1:]), index)
-            return self.add(("gather", access, at), lambda: Instruction("gather", node.dtype, at, access=access, value=axes, cost=4))
+            return self.add(("gather", access, at), lambda: Instruction(
+                "gather", node.dtype, at, access=access, value=axes, cost=4))
         function, dtypes = lower(node.op, node.args, node.dtype)
         args = [v if isinstance(a, Expr) else self.number(v, d) for a, v, d in zip(node.args, values, dtypes, strict=True)]
         have = tuple(np.dtype(a.dtype) if isinstance(a, Expr) else d for a, d in zip(node.args, dtypes, strict=True))

@@ -26,7 +26,7 @@ def show(level: int, title: str, text: Any) -> None:
     """Print to stderr if FAD_DEBUG asks for this much."""
     wanted = os.environ.get("FAD_DEBUG", "0")
     if wanted.isdigit() and int(wanted) >= level:
-        print(f"fad: {title}\n{text}", file=sys.stderr)
+        sys.stderr.write(f"fad: {title}\n{text}\n")
 
 
 def is_checking() -> bool:

@@ -46,7 +46,6 @@ class Loaded:
     def __init__(self, engine: Any, kept: bool):
         self.engine, self.kept = engine, kept  # kept: it was found on disk
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019 - as many as there are functions
     def address(self, name: str) -> int:
         """The address of a function."""
         return self.engine.get_function_address(name)

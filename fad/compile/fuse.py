@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from fad.compile import index as ix
 from fad.compile.scalar import KIND, STORED, lower
-from fad.expr import Const, Expr, Var, aval_text
+from fad.expr import Expr, Var, aval_text
 from fad.function import Function
 
 __all__ = ["Partition", "Nest", "Callback", "partition", "REDUCTIONS"]
@@ -80,17 +78,10 @@ def is_masked(node: Expr) -> bool:
     if node.op is None:
         return False
     if node.op.name == "embed":
-        return all(a == ix.CONSTANT or step == 1 for a, step, _ in ix.basic_index(node.params["index"], node.shape)) and _plain(node)
+        index = node.params["index"]
+        return all(i is not None for i in index) and all(a == ix.CONSTANT or step == 1
+                                                         for a, step, _ in ix.basic_index(index, node.shape))
     return node.op.name == "concatenate" and len(node.args) <= PIECES and all(a.dtype == node.dtype for a in node.args)
-
-
-def _plain(node: Expr) -> bool:
-    return None not in [i for i in node.params["index"] if i is None]
-
-
-def reads(x: Any) -> bool:
-    """Whether an argument is a node and not a constant number."""
-    return isinstance(x, Expr)
 
 
 def boxes(cuts: frozenset, shape: tuple) -> int:
@@ -124,7 +115,7 @@ class _Partitioner:
         while isinstance(x, Expr):
             if x.op is None or isinstance(x, Var) or x.id in self.stored or x.id in self.alias:
                 return True
-            if not is_view(x) or x.id in self.native and not self.native[x.id]:
+            if not is_view(x) or not self.native.get(x.id, True):
                 return False
             x = x.args[0]
         return True
@@ -163,7 +154,7 @@ class _Partitioner:
             if not self.is_memory(node.args[0]):
                 self.store(node.args[0], itself=True)
             self.fuse(node, args[1:], 4)
-        elif name == "scatter_add" and node.dtype.kind != "b" and self.can_gather(node, node, node.args[1:]) and args[0].dtype == node.dtype:
+        elif name == "scatter_add" and self.can_scatter(node):
             self.store(node, itself=True)
         elif lower(node.op, node.args, node.dtype) is not None:
             self.elementwise(node, args)
@@ -179,6 +170,10 @@ class _Partitioner:
         """Whether indices and elements are such as native code reads."""
         return self.can_hold(node) and isinstance(x, Expr) and self.can_hold(x) and 0 not in x.shape and all(
             isinstance(i, Expr) and i.dtype.str[1:] in ("i8", "i4") for i in index)
+
+    def can_scatter(self, node: Expr) -> bool:
+        values, *index = node.args
+        return node.dtype.kind != "b" and values.dtype == node.dtype and self.can_gather(node, node, tuple(index))
 
     def is_memory(self, x: Expr) -> bool:
         """Whether x is an array in memory as it is."""
@@ -267,14 +262,15 @@ class _Partitioner:
         level = self.level
         for node in self.nodes:
             here = 0
-            direct = self.native[node.id] and not is_view(node) and not is_masked(node) and node.id not in self.alias
+            direct = self.native[node.id] and node.op.name not in ("gather", "scatter_add") \
+                and not is_view(node) and not is_masked(node) and node.id not in self.alias
             for a in node.args:
                 if not isinstance(a, Expr) or a.op is None or isinstance(a, Var):
                     continue
                 base = self.alias.get(a.id, a)
                 at = level.get(base.id, 0)
                 if base.id in self.stored:
-                    same = direct and node.op.name not in ("gather", "scatter_add") and a is base and a.shape == self.domain(node)[0] and self.is_elementwise(a) \
+                    same = direct and a is base and a.shape == self.domain(node)[0] and self.is_elementwise(a) \
                         and not (a.id in self.boxed and node.op.name in REDUCTIONS)  # folds are not cut
                     at += 0 if same else 1
                 here = max(here, at)
@@ -320,7 +316,7 @@ class _Partitioner:
             if len(places) > 1 and node.id not in self.alias and not is_view(node):
                 limit = RECOMPUTE[node.nbytes <= CACHE]
                 if self.cost[node.id] * (len(places) - 1) > limit:
-                    self.stored.add(node.id)
+                    self.store(node, itself=True)
 
     # -- nests -----------------------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ def through(node: Expr, index: Map) -> Map | None:
 
 def cuts_through(node: Expr, cuts: frozenset) -> list[tuple[int, int]]:
     """Positions that divide a view's operand, as positions in the view."""
-    entries = through(node, tuple((a, 1, 0) for a in range(len(node.shape))))
+    entries = through(node, tuple((a, 1, 0) for a in range(len(node.shape)))) or ()
     found = []
     for k, p in cuts:
         axis, step, start = entries[k]

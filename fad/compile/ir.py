@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Block", "resized", "Module", "Value", "by_libm", "call", "constant", "fma", "literal", "same", "typed", "where", "write"]
+__all__ = ["Block", "Module", "Value", "by_libm", "call", "constant", "fma", "literal", "resized", "same", "typed", "where",
+           "write"]
 
 KINDS = {"f8": "double", "f4": "float", "i8": "i64", "i4": "i32", "i2": "i16", "i1": "i8",
          "u8": "i64", "u4": "i32", "u2": "i16", "u1": "i8", "b1": "i1"}  # NumPy's dtype.str without byte order -> LLVM
@@ -418,7 +419,8 @@ class Module:
             last += [f"  %r{k} = insertvalue {outcome} %r{k - 1}, {many} {y.name}, {k}" for k, y in enumerate(results) if k]
             end = f"  ret {outcome} " + (f"%r{count - 1}" if count > 1 else results[0].name)
             arguments = ", ".join(f"{many} %a{k}" for k in range(len(args)))
-            self.helpers[symbol] = "\n".join([f"define internal {outcome} {symbol}({arguments}) noinline {{", "entry:", *body, *last, end, "}"])
+            head = f"define internal {outcome} {symbol}({arguments}) noinline {{"
+            self.helpers[symbol] = "\n".join([head, "entry:", *body, *last, end, "}"])
         count, given = self.counts[symbol], args[0].lanes
         wide = [resized(a, lanes) for a in args]
         outcome = f"{{{', '.join([many] * count)}}}" if count > 1 else many

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from fad.compile.body import Access, Body, Instruction, bodies
-from fad.compile.emit import Loops, accesses, arrange, jammed, mapped, permuted, split_axis
+from fad.compile.emit import Loops, accesses, arrange, jammed, permuted, split_axis
 from fad.compile.fuse import Callback, Nest, Partition
-from fad.expr import Const, Expr, Var
+from fad.expr import Expr, Var
 
 __all__ = ["Plan", "Segment", "plan"]
 
@@ -56,13 +56,15 @@ class Plan:
 
 
 def describe(n: Loops) -> str:
-    """One line about a nest."""
-    axes = " x ".join(f"{e}{'r' if r else ''}{'v' if k == n.vector else ''}{'j' if k == n.jam else ''}" for k, (e, r) in enumerate(zip(n.extents, n.reduced, strict=True)))
-    axes += f" in strips of {n.strip}" if n.strip else ""
+    """One line about a nest: r marks reduced axes, v the one in vectors, j one whose turns are taken side by side."""
+    marks = [("r" if r else "") + ("v" if k == n.vector else "") + ("j" if k == n.jam else "") for k, r in enumerate(n.reduced)]
+    axes = " x ".join(f"{e}{m}" for e, m in zip(n.extents, marks, strict=True)) + (f" in strips of {n.strip}" if n.strip else "")
     names = [i.name for i in n.body.instructions]
+    loads = names.count("load") + names.count("gather")
+    parts = [(loads, "load"), (len(names) - loads - names.count("number"), "operation"), (len(n.body.stores), "store"),
+             (len(n.body.folds), "fold"), (len(n.body.scatters), "scatter")]
     shared = f", {n.pieces} pieces over threads" if parallel(n) else ""
-    return (f"loops [{axes}] by {n.lanes}{shared}: {names.count('load')} loads, "
-            f"{len(names) - names.count('load') - names.count('number')} operations, {len(n.body.stores)} stores, {len(n.body.folds)} folds")
+    return f"loops [{axes}] by {n.lanes}{shared}: " + ", ".join(f"{k} {what}{'s' * (k != 1)}" for k, what in parts if k)
 
 
 def parallel(n: Loops) -> bool:
@@ -93,7 +95,7 @@ class _Planner:
             in_place = any(a.buffer in self.donated for a in accesses(body))
             loops = arrange(body, self.vector_bytes, exact=in_place)
             if body.scatters:  # in order: two may go to one place
-                found += [*self.filled(nest.roots[0], 0), loops]
+                found += [*(() if found else self.filled(nest.roots[0], 0)), loops]
             else:
                 found += self.blocked(loops)
         return found
@@ -132,7 +134,7 @@ class _Planner:
     def shared(self, loops: Loops) -> Loops:
         """The outer loops that threads share."""
         outer = 0
-        for a, (n, r) in enumerate(zip(loops.extents, loops.reduced, strict=True)):
+        for a, r in enumerate(loops.reduced):
             if r or a in (loops.vector, loops.jam) or (outer and prod(loops.extents[:outer]) >= 256):
                 break
             outer += 1
@@ -148,8 +150,8 @@ class _Planner:
         combine: list[Loops] = []
         moves: dict[Access, tuple[int, int]] = {}  # where a fold went, and how many results a part has
         kept = [n for n, r in zip(loops.extents, loops.reduced, strict=True) if not r]
+        count = prod(kept)
         for name, access, _ in loops.body.folds:
-            count = prod(kept)
             buffer = self.temporary
             self.temporary -= 1
             self.sizes[buffer] = parts * count * access.dtype.itemsize
@@ -223,7 +225,7 @@ def takeovers(parts: Partition, steps: list, donated: frozenset) -> dict[int, in
     taken: dict[int, int] = {}
     for y in function.outputs:
         y = parts.alias.get(y.id, y)
-        for k, x in free.items() if y.op is not None and y.id not in held | taken.keys() and not isinstance(y, Var) else ():
+        for k, x in list(free.items()) if y.op is not None and y.id not in held | taken.keys() and not isinstance(y, Var) else ():
             if x.id not in held and (x.size, x.dtype) == (y.size, y.dtype) and may_share(nests, x.id, y.id):
                 taken[y.id] = k
                 del free[k]

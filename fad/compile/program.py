@@ -18,7 +18,17 @@ from fad.compile.fuse import Callback, partition
 from fad.compile.ir import Module
 from fad.compile.launch import launcher
 from fad.compile.plan import Plan, Segment, grain, memory_of, parallel, plan
-from fad.compile.runtime import IN_ARENA, IN_ARRAY, IN_FLAG, IN_SCALAR, guard_table, layout_is_known, program_table, runner
+from fad.compile.runtime import (
+    IN_ARENA,
+    IN_ARRAY,
+    IN_FLAG,
+    IN_SCALAR,
+    OUT_OF_RANGE,
+    guard_table,
+    layout_is_known,
+    program_table,
+    runner,
+)
 from fad.compile.simplify import simplify
 from fad.errors import OutOfRangeError
 from fad.expr import Const, Expr, Var
@@ -113,7 +123,7 @@ class Program:
             y = empty(shape, dtype)
             objects = [*arguments, *constants, y]
             if code := run(id(objects), arena.reserve(size).address if size else 0, at):
-                return missed(code)
+                return refused(code)
             return y[()] if is_scalar else y
 
         def many(arguments: Any, keep: Any = (self, guard, context)) -> list | None:
@@ -121,7 +131,7 @@ class Program:
                 return None
             objects = [*arguments, *constants, *[empty(s, d) for s, d in fresh]]
             if code := run(id(objects), arena.reserve(size).address if size else 0, at):
-                return missed(code)
+                return refused(code)
             found = [objects[k] for k in places]
             return [y if y.ndim else y[()] for y in found]
 
@@ -170,10 +180,11 @@ def out_of_range() -> OutOfRangeError:
                            fix="check the index arrays; the function without jit names the axis")
 
 
-def missed(code: int) -> None:
-    """What a segment's answer means: 1, other arguments; 2, an index out of range."""
-    if code == 2:
+def refused(code: int) -> Any:
+    """What it means that `run` does not answer 0: None for other arguments; an index out of range raises."""
+    if code == OUT_OF_RANGE:
         raise out_of_range()
+    return None
 
 
 def called_back(node: Expr, plan: Plan) -> Any:
@@ -196,7 +207,7 @@ def argument(x: Any, plan: Plan) -> Any:
     memory, views = memory_of(plan.parts, x)
     base = plan.parts.alias.get(memory.id, memory)
     shape, dtype = memory.shape, memory.dtype
-    if isinstance(base, Const) and base.size == 1 or base.op is None and not isinstance(base, Var):
+    if isinstance(base, Const):
         value = base.value.reshape(shape)
         first = lambda objects, arena: value
     elif base.id in plan.objects:

@@ -17,7 +17,8 @@ import numpy as np
 
 from fad.compile import engine
 
-__all__ = ["IN_ARENA", "IN_ARRAY", "IN_FLAG", "IN_SCALAR", "OUT_OF_RANGE", "guard_table", "layout_is_known", "program_table", "runner"]
+__all__ = ["IN_ARENA", "IN_ARRAY", "IN_FLAG", "IN_SCALAR", "OUT_OF_RANGE", "guard_table", "layout_is_known", "program_table",
+           "runner"]
 
 OUT_OF_RANGE = 2  # what `run` answers when an index was
 IN_ARRAY, IN_SCALAR, IN_ARENA, IN_FLAG = range(4)  # where a buffer is: in an array, in a scalar object, in the arena, on the stack
@@ -245,10 +246,11 @@ def program_table(buffers: list[tuple[int, int]], steps: list[tuple]) -> Any:
 @functools.cache
 def runner() -> Any:
     """``run(list, arena, context)``: 0; 1, with nothing done, where the guard says no; OUT_OF_RANGE."""
+    function: Any = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
     loaded = engine.load(CHECK + RUN)
-    function = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(loaded.address("run"))
-    function.owner = loaded
-    return function
+    run = function(loaded.address("run"))
+    run.owner = loaded  # of the code
+    return run
 
 
 @functools.cache

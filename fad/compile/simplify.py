@@ -8,6 +8,7 @@ in floating point, NaN, infinities and signed zeros included. What no output nee
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class _Simplifier:
             flat = value.reshape(-1).view(np.uint8) if value.flags.c_contiguous else value.tobytes()
             same = bytes(flat[: value.itemsize]) * 1 == first.tobytes() and (value == first).all() and _same_sign(value, first)
             if same:
-                return self.node(registry["broadcast_to"], (self.const(first),), {"shape": value.shape}, value.shape, value.dtype)
+                return self.op("broadcast_to", self.const(first), shape=value.shape)
         key = ("const", value.shape, value.dtype.str, value.tobytes() if value.nbytes < 1 << 16 else id(value))
         if key not in self.known:
             self.known[key] = Const(value)
@@ -112,8 +113,9 @@ class _Simplifier:
         (x, tx), (y, ty) = sides
         rows, columns = [c for c in output if c in tx and c not in both], [c for c in output if c in ty and c not in both]
         count = lambda letters: int(np.prod([sizes[c] for c in letters]))
-        x = self.op("reshape", self.aligned(x, tx, [*both, *rows, *inner]), shape=(*(sizes[c] for c in both), count(rows), count(inner)))
-        y = self.op("reshape", self.aligned(y, ty, [*both, *inner, *columns]), shape=(*(sizes[c] for c in both), count(inner), count(columns)))
+        stack = tuple(sizes[c] for c in both)
+        x = self.op("reshape", self.aligned(x, tx, [*both, *rows, *inner]), shape=(*stack, count(rows), count(inner)))
+        y = self.op("reshape", self.aligned(y, ty, [*both, *inner, *columns]), shape=(*stack, count(inner), count(columns)))
         z = self.op("reshape", self.op("matmul", x, y), shape=tuple(sizes[c] for c in [*both, *rows, *columns]))
         order = [*both, *rows, *columns]
         return self.op("transpose", z, axes=tuple(order.index(c) for c in output)) if output else z
@@ -177,6 +179,11 @@ def _neutral(position: int, number: float) -> Callable:
 
 def _first(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
     return _as(work, args[0], shape, dtype)
+
+
+def _astype(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    """A conversion to the dtype that is there; of a Python number it makes a strong one."""
+    return None if isinstance(args[0], Var) and args[0].weak else _as(work, args[0], shape, dtype)
 
 
 def _inner(name: str) -> Callable:
@@ -250,24 +257,24 @@ def _strong(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
     return None
 
 
-def _power(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
-    """Powers that are a few multiplications, or a root."""
+def _power(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any, root: bool = True) -> Any:
+    """Powers that are a few multiplications, or a root. NumPy's power takes x ** 0.5 for a square root, float_power does not."""
     x, n = args[0], _number(args[1])
     if n is None or not isinstance(x, Expr) or x.dtype != dtype or dtype.kind != "f" or x.shape != shape or n not in POWERS:
         return None
+    if n == 0.5 and root:
+        return work.op("sqrt", x)
     whole, half = divmod(abs(n), 1)
-    result = None
-    if half:  # pow(-inf, n + 1/2) is inf, and pow(-0.0, n + 1/2) is 0.0
-        safe = work.op("where", work.op("equal", x, -np.inf), np.inf, x)
-        result = work.op("sqrt", work.op("add", safe, 0.0))
-        x = safe
-    base = x
+    if half:  # pow(-inf, 1.5) is inf, and pow(-0.0, 1.5) is 0.0
+        x = work.op("add", work.op("where", work.op("equal", x, -np.inf), np.inf, x), 0.0)
+    base = work.op("reciprocal", x) if n < 0 else x
+    result = work.op("sqrt", base) if half else None
     while whole:
         if whole % 2:
             result = base if result is None else work.op("multiply", result, base)
         whole //= 2
         base = work.op("square", base) if whole else base
-    return work.op("reciprocal", result) if n < 0 else result
+    return result
 
 
 POWERS = (0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, -0.5, -1, -1.5, -2, -3)
@@ -283,7 +290,8 @@ def _matmul(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
     if shape == () or dtype.kind != "f" or 0 in (*a.shape, *b.shape):
         return None
     stack = int(np.prod(shape[:-2]))
-    shared = stack > 1 and a.dtype == b.dtype and (b.size == np.prod(b.shape[-2:]) or a.size == np.prod(a.shape[-2:]) and b.shape[-1] == 1)
+    one_right, one_left = b.size == np.prod(b.shape[-2:]), a.size == np.prod(a.shape[-2:]) and b.shape[-1] == 1
+    shared = stack > 1 and a.dtype == b.dtype and (one_right or one_left)
     if np.prod(shape[-2:]) * a.shape[-1] <= (SMALL_IN_STACK if stack > 4 and not shared else SMALL_PRODUCT):
         left = work.op("reshape", a, shape=(*a.shape, 1))
         right = work.op("reshape", b, shape=(*b.shape[:-2], 1, *b.shape[-2:]))
@@ -291,7 +299,7 @@ def _matmul(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
     if not shared:
         return None
     rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
-    if b.size == inner * columns:  # all rows under one another
+    if one_right:  # all rows under one another
         flat = work.op("matmul", work.op("reshape", a, shape=(stack * rows, inner)), work.op("reshape", b, shape=(inner, columns)))
         return work.op("reshape", flat, shape=shape)
     turned = work.op("transpose", work.op("reshape", a, shape=(rows, inner)), axes=(1, 0))  # all columns as rows
@@ -311,7 +319,8 @@ def _einsum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
     both = [c for c in output if all(c in t for t in terms)]
     work_of_one = np.prod([n for c, n in sizes.items() if c not in both])
     stack = np.prod([sizes[c] for c in both])
-    if len(args) == 1 or work_of_one <= (SMALL_IN_STACK if stack > 4 else SMALL_PRODUCT) or not any(all(c in t for t in terms) for c in summed):
+    small = work_of_one <= (SMALL_IN_STACK if stack > 4 else SMALL_PRODUCT)
+    if len(args) == 1 or small or not any(all(c in t for t in terms) for c in summed):
         letters = [*output, *summed]
         spread = [work.aligned(a, t, letters) for a, t in zip(args, terms, strict=True)]
         product = spread[0] if len(spread) == 1 else work.op("multiply", *spread)
@@ -322,11 +331,17 @@ def _einsum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
 
 
 def _getitem(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
-    """New axes are a reshape of their own."""
-    index = params["index"]
-    if not isinstance(args[0], Expr) or not any(i is None for i in index):
+    """New axes are a reshape of their own, and to read everything is nothing."""
+    x, index = args[0], params["index"]
+    if not isinstance(x, Expr):
         return None
-    return work.op("reshape", work.op("getitem", args[0], index=tuple(i for i in index if i is not None)), shape=shape)
+    if any(i is None for i in index):
+        return work.op("reshape", work.op("getitem", x, index=tuple(i for i in index if i is not None)), shape=shape)
+    return x if x.shape == shape and _reads_all(index) else None
+
+
+def _reads_all(index: tuple) -> bool:
+    return all(i is Ellipsis or (isinstance(i, slice) and i.step in (None, 1)) for i in index)
 
 
 def _embed(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
@@ -338,8 +353,7 @@ def _embed(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: An
         index = tuple(i for i in index if i is not None)
         target = np.broadcast_to(np.empty((), bool), shape)[index].shape
         return work.op("embed", work.op("reshape", x, shape=target), index=index, shape=shape)
-    whole = all(i is Ellipsis or isinstance(i, slice) and i.step in (None, 1) for i in index)
-    return x if whole and x.shape == shape else None
+    return x if x.shape == shape and _reads_all(index) else None
 
 
 def _dense(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
@@ -350,9 +364,9 @@ def _dense(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: An
 
 RULES: dict[str, Callable] = {
     "multiply": _neutral(-1, 1.0), "divide": _neutral(1, 1.0), "subtract": _neutral(1, 0.0), "add": _neutral(-1, -0.0),
-    "stop_gradient": _first, "positive": _first, "negative": _inner("negative"), "astype": _first,
+    "stop_gradient": _first, "positive": _first, "negative": _inner("negative"), "astype": _astype,
     "reshape": _view("reshape"), "broadcast_to": _view("broadcast_to"), "transpose": _transpose,
     "sum": _sum, "prod": _reduction, "max": _reduction, "min": _reduction,
-    "where": _where, "strong_multiply": _strong, "power": _power, "float_power": _power, "dense": _dense,
+    "where": _where, "strong_multiply": _strong, "power": _power, "float_power": partial(_power, root=False), "dense": _dense,
     "matmul": _matmul, "einsum": _einsum, "getitem": _getitem, "embed": _embed,
 }

@@ -368,7 +368,7 @@ def _step(op: Operation, operands: tuple, choices: list, values: list, exact: li
         return None, None
     try:
         text = op.write(lambda n: next(queue) % max(n, 1), *map(np.asarray, xs))
-        if text is None or "special" in text and any(np.iscomplexobj(x) for x in xs):
+        if text is None or "special" in text and any(np.asarray(x).dtype.kind in "bc" for x in xs):
             return None, None
         step = Step(text, places, False)
         with np.errstate(all="ignore"):

@@ -108,7 +108,7 @@ def test_algebra_that_rounding_forbids(case):
     function = simple(f, x)
     assert len(function.nodes) >= least
     with np.errstate(all="ignore"):
-        assert_same(fad.tree.leaves(function(x)), [np.asarray(y) for y in fad.tree.leaves(f(x))], [0.0] * 9 if "powers" in case else None)
+        assert_same(fad.tree.leaves(function(x)), [np.asarray(y) for y in fad.tree.leaves(f(x))])
 
 
 def test_complex_numbers_times_one_stay():

@@ -91,7 +91,7 @@ def avx512(name: str, *operands: Value, immediate: int | None = None) -> Value:
     x = operands[0]
     lanes = 512 // x.bits
     one = typed(x.kind, lanes)
-    rest = [] if immediate is None else [("i32", immediate)]
+    rest: list[tuple] = [] if immediate is None else [("i32", immediate)]
     rest += [(one, "zeroinitializer"), (f"i{lanes}", -1), ("i32", 4)]  # no lane is masked out; rounding as it is set
     function = f"@llvm.x86.avx512.mask.{name}.{'pd' if x.kind == 'double' else 'ps'}.512"
     x.block.module.declare(f"declare {one} {function}({', '.join([one] * len(operands) + [kind for kind, _ in rest])})")
