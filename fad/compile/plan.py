@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from fad.compile.body import Access, Body, Instruction, bodies
-from fad.compile.emit import Loops, accesses, arrange, jammed, permuted, split_axis
 from fad.compile.fuse import Callback, Nest, Partition
+from fad.compile.loops import Loops, accesses, arrange, jammed, permuted, split_axis
 from fad.expr import Expr, Var
 
 __all__ = ["Plan", "Segment", "plan"]

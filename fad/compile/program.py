@@ -13,10 +13,11 @@ import numpy as np
 
 from fad.compile import engine
 from fad.compile.debug import check, show
-from fad.compile.emit import FLAG, Loops, shape_of_code, write_function
+from fad.compile.emit import FLAG, shape_of_code, write_function
 from fad.compile.fuse import Callback, partition
 from fad.compile.ir import Module
 from fad.compile.launch import launcher
+from fad.compile.loops import Loops
 from fad.compile.plan import Plan, Segment, grain, memory_of, parallel, plan
 from fad.compile.runtime import (
     IN_ARENA,
@@ -136,7 +137,8 @@ class Program:
             return [y if y.ndim else y[()] for y in found]
 
         if places == [first]:
-            (shape, dtype), is_scalar = fresh[0], not fresh[0][0]
+            shape, dtype = shapes[first]
+            is_scalar = not shape
             return one
         return many
 
