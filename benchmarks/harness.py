@@ -81,16 +81,24 @@ def measure(row: Row, peers: list[Peer], rounds: int | None = None) -> Result:
         except LeftOut as reason:
             absences[peer.name] = str(reason)
         except Exception as error:  # one broken peer must not take the table with it
-            errors[peer.name] = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-    order = [peer.name for peer in peers if peer.name in samplers]
-    samples: dict[str, list[float]] = {name: [] for name in order}
+            errors[peer.name] = first_line(error)
+    samples: dict[str, list[float]] = {peer.name: [] for peer in peers if peer.name in samplers}
     begin = time.perf_counter()
     for turn in range(rounds or row.rounds):
         if turn >= 3 and time.perf_counter() - begin > row.seconds:
             break
+        order = [name for name in samples if name not in errors]
         for name in order[turn % len(order) :] + order[: turn % len(order)] if order else []:
-            samples[name].append(samplers[name]() / row.per)
-    return Result(row, {name: summarise(taken) for name, taken in samples.items()}, errors, absences)
+            try:
+                samples[name].append(samplers[name]() / row.per)
+            except Exception as error:
+                errors[name] = first_line(error)
+    figures = {name: summarise(taken) for name, taken in samples.items() if name not in errors}
+    return Result(row, figures, errors, absences)
+
+
+def first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
 
 
 def agreed(result: Any, reference: list | None, tolerance: float) -> list:

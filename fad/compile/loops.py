@@ -6,6 +6,7 @@ by side, which is the register tile of a matrix product.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -16,6 +17,7 @@ __all__ = ["HEAVY", "Loops", "accesses", "arrange", "jammed", "permuted", "split
 
 SMALL = 4096  # operations of a nest for which short code counts more than fast code
 HEAVY = 12  # operations from which a function is worth calling
+REUSE = 16  # times that elements must be read for a copy of them to pay
 WINDOW = 100  # operations that a processor looks ahead, or so
 
 
@@ -57,8 +59,8 @@ def mapped(body: Body, change: Any) -> Body:
                    scatters=[(change(s[0]), *s[1:]) for s in body.scatters])
 
 
-def arrange(body: Body, vector_bytes: int, exact: bool = False) -> Loops:
-    """Loops for a body."""
+def arrange(body: Body, vector_bytes: int, exact: bool = False, pack: Callable | None = None) -> Loops:
+    """Loops for a body. ``pack(access, extents, axes)`` gives a copy of an operand whose axes lie in memory in that order."""
     extents = [hi - lo for lo, hi in body.box]
     reduced = [a in body.reduced for a in range(len(extents))]
     starts = [lo for lo, _ in body.box]
@@ -66,6 +68,8 @@ def arrange(body: Body, vector_bytes: int, exact: bool = False) -> Loops:
     body, extents, reduced = merge(body, extents, reduced)
     width = vector_bytes // max([i.dtype.itemsize for i in body.instructions if i.dtype.kind == "f"], default=8)
     vector = best_axis(body, extents, reduced, width)
+    if pack is not None and body.folds and extents:
+        body, vector = packed(body, extents, reduced, width, vector, pack)
     lanes = width
     if extents:
         if prod(extents) * body.cost >= SMALL and not any(abs(x.strides[vector]) > 1 for x in accesses(body)):
@@ -139,18 +143,38 @@ def overlapped(body: Body) -> int:
 
 def best_axis(body: Body, extents: list, reduced: list, width: int) -> int:
     """The axis to run in vectors of ``width`` elements: the one that costs least for each element."""
-    if not extents:
-        return 0
-    found = accesses(body)
+    return min(range(len(extents)), key=lambda a: (price(body, extents, reduced, width, a), -a), default=0)
 
-    def price(a: int) -> float:
-        n = extents[a]
-        turns = -(-n // width)
-        each = sum([{0: 0.5, 1: 1.0, -1: 1.5}.get(x.strides[a], width) for x in found]) + body.cost / 4
-        across = 10 * max(len(body.folds), 1) if reduced[a] else 0  # to fold the lanes at the end
-        return (each * turns + across) / n
 
-    return min(range(len(extents)), key=lambda a: (round(price(a), 6), -a))
+def price(body: Body, extents: list, reduced: list, width: int, a: int, free: Any = ()) -> float:
+    """What one element costs if this axis runs in vectors; loads in ``free`` count as contiguous."""
+    n, trip = extents[a], prod([e for e, r in zip(extents, reduced, strict=True) if r])
+    each = body.cost / 4
+    for x in accesses(body):
+        step = 1 if x in free else x.strides[a]
+        each += {0: 0.5, 1: 1.0, -1: 1.5}.get(step, width)
+    for _, x, _ in body.folds:  # stored once for the whole reduction
+        each -= (1 - 1 / trip) * {0: 0.5, 1: 1.0, -1: 1.5}.get(x.strides[a], width)
+    across = 16 * len(body.folds) if reduced[a] else 0  # to fold the lanes at the end
+    return round((each * -(-n // width) + across) / n, 6)
+
+
+def packed(body: Body, extents: list, reduced: list, width: int, vector: int, pack: Callable) -> tuple[Body, int]:
+    """The body with small operands copied into the order in which vectors want them, where that pays; and its vector axis."""
+    best, chosen, moved = 0.7 * price(body, extents, reduced, width, vector), vector, set()
+    for a, n in enumerate(extents):
+        bad = {i.access for i in body.instructions if i.name == "load" and abs(i.access.strides[a]) > 1}
+        size = sum([prod([e for e, s in zip(extents, x.strides, strict=True) if s]) for x in bad])
+        if reduced[a] or n < width // 2 or not bad or size * REUSE > prod(extents):
+            continue
+        cost = price(body, extents, reduced, width, a, bad)
+        if cost < best:
+            best, chosen, moved = cost, a, bad
+    copies = {}
+    for x in moved:
+        axes = sorted([k for k, s in enumerate(x.strides) if s], key=lambda k: (k == chosen, -abs(x.strides[k])))
+        copies[x] = pack(x, extents, axes)
+    return (mapped(body, lambda x: copies.get(x, x)) if copies else body), chosen
 
 
 def split_axis(loops: Loops, axis: int, size: int) -> tuple[Loops, Loops | None]:

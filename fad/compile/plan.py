@@ -7,6 +7,7 @@ results of callbacks are arrays of Python's.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -22,6 +23,8 @@ __all__ = ["Plan", "Segment", "plan"]
 BLOCK = 4096  # elements that one partial result of a reduction takes
 STRIP = 2048  # elements of a one-dimensional nest that are one piece of work
 PARALLEL = 100_000  # operations from which threads are worth waking
+CACHED = 1 << 18  # bytes that stay near
+ROWS = 1 << 16  # bytes of a block of rows
 GRAIN = 30_000  # operations of one piece of work
 
 
@@ -84,7 +87,7 @@ class _Planner:
     def __init__(self, parts: Partition, vector_bytes: int, donated: set[int]):
         self.parts, self.vector_bytes, self.donated = parts, vector_bytes, donated
         self.sizes: dict[int, int] = {}  # bytes of buffers that may live in the arena
-        self.temporary = -1
+        self.temporary = 0  # ids of buffers that are no nodes count down
 
     def loops(self, nest: Nest, done: set[int]) -> list[Loops]:
         """The loops of a nest in order."""
@@ -93,12 +96,30 @@ class _Planner:
         found: list[Loops] = []
         for body in bodies(nest, self.parts, done):
             in_place = any(a.buffer in self.donated for a in accesses(body))
-            loops = arrange(body, self.vector_bytes, exact=in_place)
+            copies: list[Loops] = []
+            loops = arrange(body, self.vector_bytes, in_place, partial(self.copy, copies))
+            found += copies
             if body.scatters:  # in order: two may go to one place
                 found += [*(() if found else self.filled(nest.roots[0], 0)), loops]
             else:
                 found += self.blocked(loops)
         return found
+
+    def copy(self, copies: list[Loops], access: Access, extents: list, axes: list) -> Access:
+        """Elements copied into a buffer of their own, these axes in this order."""
+        sizes = [extents[a] for a in axes]
+        buffer = self.buffer(prod(sizes) * access.dtype.itemsize)
+        load = Instruction("load", access.dtype, access=access._replace(strides=tuple(access.strides[a] for a in axes)), cost=1)
+        put = Access(buffer, 0, contiguous(sizes), access.dtype)
+        copies += self.blocked(arrange(Body(tuple((0, n) for n in sizes), (), [load], [(put, 0)]), self.vector_bytes))
+        strides = dict(zip(axes, put.strides, strict=True))
+        return put._replace(strides=tuple(strides.get(a, 0) for a in range(len(extents))))
+
+    def buffer(self, size: int) -> int:
+        """The id of a new buffer in the arena."""
+        self.temporary -= 1
+        self.sizes[self.temporary] = size
+        return self.temporary
 
     def empty(self, nest: Nest) -> list[Loops]:
         """Reductions of nothing: fill in the neutral number."""
@@ -120,7 +141,9 @@ class _Planner:
         first = next((a for a, r in enumerate(loops.reduced) if r), None)
         if first is not None:
             inner = prod(loops.extents[first + 1 :])
-            size = max(1, BLOCK // inner)
+            size = max(1, min(BLOCK // inner, rows_at_once(loops, first)))
+            if loops.extents[first] > size and size < BLOCK // inner:
+                return self.partial(loops, first, size)
             if loops.extents[first] > size and inner * loops.extents[first] > BLOCK:
                 return self.partial(loops, first, size)
         v = loops.vector
@@ -152,9 +175,7 @@ class _Planner:
         kept = [n for n, r in zip(loops.extents, loops.reduced, strict=True) if not r]
         count = prod(kept)
         for name, access, _ in loops.body.folds:
-            buffer = self.temporary
-            self.temporary -= 1
-            self.sizes[buffer] = parts * count * access.dtype.itemsize
+            buffer = self.buffer(parts * count * access.dtype.itemsize)
             moves[access] = (buffer, count)
             combine += self.combined(name, access, buffer, parts, kept, loops)
         strides = contiguous(kept)
@@ -182,6 +203,19 @@ class _Planner:
         body = Body(((0, parts), *((0, n) for n in kept)), (0,), [load],
                     folds=[(name, access._replace(strides=(0, *out)), 0)])
         return self.blocked(arrange(body, self.vector_bytes))
+
+
+def rows_at_once(loops: Loops, axis: int) -> int:
+    """How many turns of a reduced axis to take before going on: all, but where each reads another part of memory, which is then
+    read in order only if they are few."""
+    n, kept = loops.extents[axis], prod([e for e, r in zip(loops.extents, loops.reduced, strict=True) if not r])
+    rows = [i.access.dtype.itemsize * prod([e for k, e in enumerate(loops.extents) if k != axis and i.access.strides[k]])
+            for i in loops.body.instructions if i.access and abs(i.access.strides[axis]) == max(map(abs, i.access.strides), default=0)]
+    if loops.reduced[loops.vector] or not rows or max(rows) * n <= CACHED or not 1 < kept <= BLOCK * 4:
+        return n
+    if prod(loops.extents) > sum(rows) * n:  # elements are read again and again: registers do better
+        return n
+    return max(8, ROWS // max(rows))
 
 
 def contiguous(extents: list) -> tuple:

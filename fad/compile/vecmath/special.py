@@ -1,12 +1,19 @@
 """Special functions for vectors of float32 and float64: logistic and error functions, the normal distribution, gamma.
 
-Polynomials and quotients of polynomials are minimax fits (Remez). Largest errors seen against mpmath: see each function.
+Polynomials and quotients of polynomials are minimax fits (Remez). Largest errors seen against mpmath and long double, in ulp,
+float64 / float32 (without fma in brackets where it is more than 2):
+
+    expit 1.6 / 1.6    log_expit, softplus 1.7 / 1.7    logit 1.1 / 1.3    hypot 1.0 / 1.0    logaddexp: see there
+    erf 1.5 / 1.7      erfinv 1.4 / 1.4                 ndtri 1.9 / 2.3
+    erfc 2.2 / 2.3 [3.0 / 3.5], ndtr 2.2 / 2.7 [2.9 / 3.3]: these in the tail, elsewhere under 2
+    gammaln 2.4 / 0.5 [2.7], digamma 2.2 / 0.5 [2.3] for x > 0, their zeros included; absolute 5e-15 at the zeros below 0
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fad.compile.ir import Value, by_libm, call, constant, fma, where
 from fad.compile.vecmath.exponential import EXPM1, LN2, exp, log
@@ -243,12 +250,12 @@ COT = ((3.289868133696453, -2.395338626149694, 0.42707305597328876, -0.020968156
        (1.0, -1.3860692612163852, 0.4233412420497778, -0.03808392781406263, 0.00081194721299003))
 
 
-def in_double(f):
-    """For float32: computed in double lanes and rounded."""
+def in_double(f: Callable[[Value], Value]) -> Callable[[Value], Value]:
+    """The function of float32 computed in double lanes and rounded."""
+    @functools.wraps(f)
     def wrapped(x: Value) -> Value:
         return f(x.to("double")).to("float") if x.kind == "float" else f(x)
 
-    wrapped.__name__, wrapped.__doc__ = f.__name__, f.__doc__
     return wrapped
 
 
