@@ -13,10 +13,10 @@ import optree
 
 from fad import tree
 from fad.errors import DtypeError, TraceError, TreeError
-from fad.expr import Expr, aval_text, short
+from fad.expr import Expr, Var, aval_text, reachable, short
 from fad.function import Function
 from fad.numba_source import traceable
-from fad.transforms import trace
+from fad.transforms import argument_names, recorded
 
 __all__ = ["jit", "Jit", "Lowered"]
 
@@ -83,17 +83,19 @@ class Jit:
         for k, x in enumerate(leaves):
             kind = type(x)
             if kind is np.ndarray:
+                if not x.dtype.isnative:
+                    x = leaves[k] = x.astype(x.dtype.newbyteorder("="))
                 avals.append((x.shape, x.dtype))
             elif isinstance(x, Expr):
                 return None, leaves
-            elif kind in _NUMBERS:
+            elif kind in _NUMBERS and (kind is not int or -(2**63) <= x < 2**63):
                 avals.append(kind)
             elif isinstance(x, np.ndarray | np.generic):
                 avals.append((x.shape, x.dtype))
             else:
                 leaves[k] = _array(x, rest, k)
                 avals.append((leaves[k].shape, leaves[k].dtype))
-        key = (treedef, tuple(avals), static)
+        key = (treedef, tuple(avals), tuple([(n, type(v), repr(v) if type(v) is float else v) for n, v in static]))
         try:
             compiled = self.compiled.get(key)
         except TypeError:
@@ -101,7 +103,10 @@ class Jit:
                             rule="static arguments are part of the key under which code is kept",
                             fix="pass a tuple in place of a list, or do not mark it as static") from None
         if compiled is None:
-            compiled = self.compiled[key] = Compiled(self, rest, static, key)
+            function, seconds = _timed(_traced, self.f, static, rest)
+            if function is None:
+                return None, leaves
+            compiled = self.compiled[key] = Compiled(self, function, seconds, rest, static, key)
         return compiled, leaves
 
     def _split(self, args: tuple, kwargs: dict) -> tuple[tuple, tuple]:
@@ -120,7 +125,11 @@ class Jit:
     def trace(self, *args: Any, **kwargs: Any) -> Function:
         """The Function that is compiled for these arguments: its inputs are ``(args, kwargs)`` without the static ones."""
         static, rest = self._split(args, kwargs)
-        return _traced(self.f, static, rest)
+        function = _traced(self.f, static, rest)
+        if function is None:
+            raise TraceError(f"{self.__name__}: it closes over nodes of a trace around it", got=short(args),
+                             rule="a Function is a closed tree", fix="pass them as arguments")
+        return function
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """Tree, loops, LLVM IR and assembly of the program for these arguments, as readable text."""
@@ -185,11 +194,22 @@ def _both(f: Callable, numbers: tuple, names: tuple) -> tuple[tuple, tuple]:
             tuple(dict.fromkeys([*names, *named])))
 
 
+def _paths(f: Callable, rest: tuple, static: tuple) -> list[str]:
+    """What to call every leaf of the arguments: the parameter, and the way from there."""
+    args, kwargs = rest
+    code = getattr(getattr(f, "py_func", f), "__code__", None)
+    names = code.co_varnames[: code.co_argcount] if code else ()
+    fixed = {n for n, _ in static if isinstance(n, int)}
+    places = [n for n in range(len(args) + len(fixed)) if n not in fixed]
+    named = [(names[n] if n < len(names) else f"args[{n}]", arg) for n, arg in zip(places, args, strict=True)]
+    return [name + path for name, arg in [*named, *sorted(kwargs.items())] for path in tree.paths(arg)]
+
+
 def _array(x: Any, rest: Any, k: int) -> Any:
     """A leaf that is no array as one."""
     try:
         array = np.asarray(x)
-    except ValueError:
+    except (ValueError, OverflowError):
         array = np.empty(0, object)
     if array.dtype.kind not in "fiubc":
         path = tree.paths(rest)[k]
@@ -199,8 +219,8 @@ def _array(x: Any, rest: Any, k: int) -> Any:
     return array
 
 
-def _traced(f: Callable, static: tuple, rest: tuple) -> Function:
-    """The Function of ``(args, kwargs)``, the static ones put back."""
+def _traced(f: Callable, static: tuple, rest: tuple) -> Function | None:
+    """The Function of ``(args, kwargs)``, the static ones put back; None where f depends on an enclosing trace."""
     by_place = {n: v for n, v in static if isinstance(n, int)}
     by_name = {n: v for n, v in static if isinstance(n, str)}
 
@@ -210,28 +230,37 @@ def _traced(f: Callable, static: tuple, rest: tuple) -> Function:
         return f(*places, **kwargs, **by_name)
 
     call.__name__ = getattr(f, "__name__", "f")
-    return trace(call)(*rest)
+    before = Var("before", (), np.float64).id
+    inputs, outputs, *more = recorded(call, rest, argument_names(call, rest))
+    own = {x.id for x in inputs}
+    older = reachable([y for y in outputs if isinstance(y, Expr)], before, own)[1]
+    if any(x.op is not None or isinstance(x, Var) for x in older):
+        return None  # f closes over nodes of a trace around it
+    return Function(inputs, outputs, *more)
+
+
+def _timed(f: Callable, *args: Any) -> tuple[Any, float]:
+    """The result, and the seconds it took."""
+    start = time.perf_counter()
+    return f(*args), time.perf_counter() - start
 
 
 class Compiled:
     """A program with the pytrees around it, and where it came from."""
 
-    def __init__(self, owner: Jit, rest: tuple, static: tuple, key: tuple):
+    def __init__(self, owner: Jit, function: Function, seconds: float, rest: tuple, static: tuple, key: tuple):
         from fad.compile.cache import program_for
         from fad.compile.debug import show
 
-        start = time.perf_counter()
-        function = _traced(owner.f, static, rest)
-        traced = time.perf_counter()
-        self.program, self.origin = program_for(function, _donated(owner.donate, rest, static))
-        self.trace_seconds, self.compile_seconds = traced - start, time.perf_counter() - traced
+        self.trace_seconds = seconds
+        (self.program, self.origin), self.compile_seconds = _timed(program_for, function, _donated(owner.donate, rest, static))
         show(1, f"{function.name}: {self.origin}, traced in {self.trace_seconds * 1e3:.1f} ms, compiled in "
              f"{self.compile_seconds * 1e3:.1f} ms", repr(function))
         self.when = time.strftime("%H:%M:%S")
         self.nodes = len(function.nodes)
         self.out_tree = function.out_tree
         self.quick = None if static else self._quick(rest, key[1])
-        self.key, self.paths = key, tree.paths(rest)
+        self.key, self.paths = key, _paths(owner.f, rest, static)
         self.text = ", ".join([f"{p}: {_aval(a)}" for p, a in zip(self.paths, key[1], strict=True)]
                               + [f"{n} = {short(v)}" for n, v in static]) or "no arguments"
 
@@ -271,7 +300,8 @@ class Compiled:
         if structure != structure_:
             return f"the structure of the arguments is {structure}, was {structure_}"
         changed = [f"{p} is {_aval(a)}, was {_aval(b)}" for p, a, b in zip(self.paths, avals, avals_, strict=True) if a != b]
-        changed += [f"{n} is {short(v)}, was {short(w)}" for (n, v), (_, w) in zip(static, static_, strict=True) if v != w]
+        changed += [f"{n} is {t.__name__} {v!r}, was {u.__name__} {w!r}"
+                    for (n, t, v), (_, u, w) in zip(static, static_, strict=True) if (t, v) != (u, w)]
         return "; ".join(changed)
 
 

@@ -55,19 +55,24 @@ def trace(f: Callable, concrete: bool = False) -> Callable:
 
     @functools.wraps(f)
     def traced(*args: Any) -> Function:
-        return _traced(f, args, _names(f, args), concrete)
+        return _traced(f, args, argument_names(f, args), concrete)
 
     return traced
 
 
 def _traced(f: Callable, args: tuple, names: list[str], concrete: bool = False) -> Function:
+    return Function(*recorded(f, args, names, concrete))
+
+
+def recorded(f: Callable, args: tuple, names: list[str], concrete: bool = False) -> tuple:
+    """Inputs, outputs, the pytree structure of both, and the name, of the Function that f computes for these arguments."""
     leaves, in_tree = tree.flatten(args)
     opened = Trace("trace", f)
     inputs = [_input(opened, x, name, concrete) for x, name in zip(leaves, names, strict=True)]
     outputs, out_tree = tree.flatten(opened.call(*tree.unflatten(in_tree, inputs)))
     opened.live = False
     name = getattr(f, "__name__", "f")
-    return Function(inputs, outputs, in_tree, out_tree, "f" if name == "<lambda>" else name)
+    return inputs, outputs, in_tree, out_tree, "f" if name == "<lambda>" else name
 
 
 def _input(opened: Trace, x: Any, name: str, concrete: bool) -> Var:
@@ -78,7 +83,7 @@ def _input(opened: Trace, x: Any, name: str, concrete: bool) -> Var:
     return opened.var(x if x.op is not None or isinstance(x, Var) else x.value, name)
 
 
-def _names(f: Callable, args: tuple) -> list[str]:
+def argument_names(f: Callable, args: tuple) -> list[str]:
     """A name for every leaf: the parameter's own, or the last key of its path."""
     code = getattr(f, "__code__", None)
     own_names = code.co_varnames[: code.co_argcount] if code else ()

@@ -94,10 +94,13 @@ class Program:
         for step in self.steps:
             step(objects, arena)
         outputs: list = []
+        given: set[int] = set()
         for (kind, where), shape in zip(self.plan.outputs, self.shapes, strict=True):
             y = objects[where] if kind != "constant" else where
-            if kind not in ("object", "donated") or any(y is z for z in outputs):
+            if kind not in ("object", "donated") or where in given:
                 y = np.array(y)
+            else:
+                given.add(where)
             outputs.append(y if y.shape == shape and shape else y.reshape(shape) if shape else np.asarray(y).reshape(())[()])
         return outputs
 
