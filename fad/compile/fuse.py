@@ -7,6 +7,7 @@ Nodes get a level, the number of stored results they must wait for; what shares 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -106,6 +107,8 @@ class _Partitioner:
         self.boxed: set[int] = set()  # stored nodes whose nests are cut
         self.level: dict[int, int] = {}
         self.consumers: dict[int, list[Expr]] = {}
+        self.stretch: dict[int, int] = {}  # nodes over one domain are counted off: a nest takes those of one stretch
+        self.counted: Counter = Counter()
         self.outputs = {y.id for y in function.outputs if y.op is not None and not isinstance(y, Var)}
 
     # -- what must be stored -------------------------------------------------------------------------------------
@@ -140,6 +143,9 @@ class _Partitioner:
         args = [a for a in node.args if isinstance(a, Expr)]
         name = node.op.name
         self.native[node.id] = True
+        over = args[0].shape if name in REDUCTIONS else node.shape
+        self.stretch[node.id] = self.counted[over] // BODY
+        self.counted[over] += not is_view(node)
         if name == "reshape" and self.can_hold(node) and (self.is_memory(args[0]) if args else False):
             self.reshape(node)
         elif is_view(node) and node.dtype.str[1:] in STORED:
@@ -313,10 +319,11 @@ class _Partitioner:
                 sites[node.id] = {(*self.domain(node), self.level[node.id])}
                 continue
             sites[node.id] = places
-            if len(places) > 1 and node.id not in self.alias and not is_view(node):
-                limit = RECOMPUTE[node.nbytes <= CACHE]
-                if self.cost[node.id] * (len(places) - 1) > limit:
-                    self.store(node, itself=True)
+            if node.id in self.alias or is_view(node):
+                continue
+            far = any(self.stretch[c.id] != self.stretch[node.id] for c in self.consumers.get(node.id, ()) if self.native[c.id])
+            if self.cost[node.id] * (len(places) - 1) > RECOMPUTE[node.nbytes <= CACHE] or (far and self.cost[node.id] > 2):
+                self.store(node, itself=True)
 
     # -- nests -----------------------------------------------------------------------------------------------------
 
@@ -351,9 +358,9 @@ class _Partitioner:
 
     def split(self, empty: Nest, roots: list[Expr]) -> list[Nest]:
         """Nests of at most BODY operations or so."""
-        nests, seen = [], set()
+        nests, seen, stretch = [], set(), None
         nest = Nest(empty.domain, empty.reduced)
-        for root in sorted(roots, key=lambda r: r.id):
+        for root in sorted(roots, key=lambda r: (self.stretch[r.id], r.id)):
             stack = [root]
             while stack:
                 node = stack.pop()
@@ -361,9 +368,10 @@ class _Partitioner:
                     continue
                 seen.add(node.id)
                 stack += [a for a in node.args if isinstance(a, Expr) and a.op is not None and not isinstance(a, Var)]
-            if len(seen) > BODY and nest.roots:
+            if nest.roots and (len(seen) > 2 * BODY or self.stretch[root.id] != stretch):
                 nests.append(nest)
                 nest, seen = Nest(empty.domain, empty.reduced), set()
+            stretch = self.stretch[root.id]
             nest.roots.append(root)
         return [*nests, nest]
 

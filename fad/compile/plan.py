@@ -23,6 +23,7 @@ __all__ = ["Plan", "Segment", "plan"]
 BLOCK = 4096  # elements that one partial result of a reduction takes
 STRIP = 2048  # elements of a one-dimensional nest that are one piece of work
 PARALLEL = 100_000  # operations from which threads are worth waking
+PAGE = 1 << 16  # bytes up to which a buffer is small
 CACHED = 1 << 18  # bytes that stay near
 ROWS = 1 << 16  # bytes of a block of rows
 GRAIN = 30_000  # operations of one piece of work
@@ -209,8 +210,9 @@ def rows_at_once(loops: Loops, axis: int) -> int:
     """How many turns of a reduced axis to take before going on: all, but where each reads another part of memory, which is then
     read in order only if they are few."""
     n, kept = loops.extents[axis], prod([e for e, r in zip(loops.extents, loops.reduced, strict=True) if not r])
-    rows = [i.access.dtype.itemsize * prod([e for k, e in enumerate(loops.extents) if k != axis and i.access.strides[k]])
-            for i in loops.body.instructions if i.access and abs(i.access.strides[axis]) == max(map(abs, i.access.strides), default=0)]
+    loads = [i.access for i in loops.body.instructions if i.access]
+    rows = [x.dtype.itemsize * prod([e for k, e in enumerate(loops.extents) if k != axis and x.strides[k]])
+            for x in loads if abs(x.strides[axis]) == max(map(abs, x.strides))]
     if loops.reduced[loops.vector] or not rows or max(rows) * n <= CACHED or not 1 < kept <= BLOCK * 4:
         return n
     if prod(loops.extents) > sum(rows) * n:  # elements are read again and again: registers do better
@@ -321,13 +323,13 @@ def layout(parts: Partition, steps: list, sizes: dict[int, int]) -> tuple[dict[i
             if b in sizes:
                 first.setdefault(b, t)
                 last[b] = t
-    offsets: dict[int, int] = {}
+    small = {b: n for b, n in sizes.items() if n <= PAGE and b in first}
+    offsets, arena = in_order(small, first, last)
     live: list[tuple[int, int, int]] = []  # (begin, end, last use), by begin
-    arena = 0
-    for b in sorted(first, key=lambda b: (first[b], -sizes[b])):
+    base, top = arena, arena
+    for b in sorted(first.keys() - small.keys(), key=lambda b: (first[b], -sizes[b])):
         live = [x for x in live if x[2] >= first[b]]
-        size = -(-max(sizes[b], 1) // 64) * 64
-        at = 0
+        size, at = rounded(sizes[b]), base
         for begin, end, _ in live:
             if begin - at >= size:
                 break
@@ -335,8 +337,33 @@ def layout(parts: Partition, steps: list, sizes: dict[int, int]) -> tuple[dict[i
         offsets[b] = at
         live.append((at, at + size, last[b]))
         live.sort()
-        arena = max(arena, at + size)
+        top = max(top, at + size)
+    return offsets, top
+
+
+def in_order(sizes: dict[int, int], first: dict[int, int], last: dict[int, int]) -> tuple[dict[int, int], int]:
+    """Offsets of many small buffers, in linear time: each takes a place of its size that has fallen free, or a new one."""
+    offsets: dict[int, int] = {}
+    free: dict[int, list[int]] = {}
+    ending: dict[int, list[int]] = {}
+    arena, now = 0, 0
+    for b in sorted(sizes, key=first.__getitem__):
+        while now < first[b]:
+            for old in ending.pop(now, ()):
+                free.setdefault(rounded(sizes[old]), []).append(offsets[old])
+            now += 1
+        size = rounded(sizes[b])
+        if places := free.get(size):
+            offsets[b] = places.pop()
+        else:
+            offsets[b], arena = arena, arena + size
+        ending.setdefault(last[b], []).append(b)
     return offsets, arena
+
+
+def rounded(size: int) -> int:
+    """Bytes in whole cache lines."""
+    return -(-max(size, 1) // 64) * 64
 
 
 def memory_of(parts: Partition, x: Expr) -> tuple[Expr, list[Expr]]:

@@ -137,7 +137,7 @@ def axes(pick, x, several: bool = True) -> str:
 def reducing(*names: str, several: bool = True, **fields) -> list[Operation]:
     """Reductions over any axes."""
     def operation(name: str) -> Operation:
-        return Operation(lambda pick, x: f"{name}({{a}}, {axes(pick, x, several)})" if x.size and x.ndim or "sum" in name else None, **fields)
+        return Operation(lambda pick, x: f"{name}({{a}}, {axes(pick, x, several)})" if (x.size and x.ndim) or "sum" in name else None, **fields)
 
     return [operation(n) for n in names]
 
@@ -184,7 +184,7 @@ def write_scatter_of(pick, x, y):
 def write_cast(pick, x):
     name = ["float32", "float64", "int64", "bool", "int32", "uint8"][pick(6)]
     safe = np.all(np.isfinite(x)) and x.dtype.kind != "c" and (name != "uint8" or x.dtype.kind in "ib")
-    return f"{{a}}.astype(np.{name})" if safe or name.startswith("float") and x.dtype.kind != "c" else None
+    return f"{{a}}.astype(np.{name})" if safe or (name.startswith("float") and x.dtype.kind != "c") else None
 
 
 # + 0 because NumPy does not say which of two zeros of different signs is the larger one.
@@ -204,7 +204,7 @@ OPERATIONS: list[Operation] = [
     *reducing("np.linalg.norm", several=False, exact=False), *reducing("np.max", "np.min", jumps=True), *reducing("np.any", "np.all", jumps=True),
     *each("np.abs({a})", "np.sign({a})", "np.floor({a})", "np.rint({a})", "np.trunc({a})", "{a} // 0.3", "{a} % 0.7", "np.signbit({a})",
           "np.clip({a}, -0.5, 0.5)", "np.fabs({a})", "np.sqrt(np.abs({a}))", "np.real({a})", "np.imag({a})",
-          "{a} >= 0.5", 
+          "{a} >= 0.5",
           "np.where({a}, {b}, {c})", "np.where({a} < {b}, {c}, 0)", "np.copysign({a}, {b})", "np.heaviside({a}, 0.5)", "np.fmod({a}, {b} * {b} + 1)",
           "np.remainder({a}, {b} * {b} + 1)", "{a} & {b}", "{a} | {b}", "{a} ^ {b}", "~{a}", "np.logical_and({a}, {b})",
           "np.logical_not({a})", "np.logical_xor({a}, {b})", jumps=True),
@@ -368,7 +368,7 @@ def _step(op: Operation, operands: tuple, choices: list, values: list, exact: li
         return None, None
     try:
         text = op.write(lambda n: next(queue) % max(n, 1), *map(np.asarray, xs))
-        if text is None or "special" in text and any(np.asarray(x).dtype.kind in "bc" for x in xs):
+        if text is None or ("special" in text and any(np.asarray(x).dtype.kind in "bc" for x in xs)):
             return None, None
         step = Step(text, places, False)
         with np.errstate(all="ignore"):
@@ -377,7 +377,7 @@ def _step(op: Operation, operands: tuple, choices: list, values: list, exact: li
         return None, None
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.char in "egO":
         return None, None
-    return Step(text, places, value.dtype.kind not in "fc" or op.exact and are_exact), value
+    return Step(text, places, value.dtype.kind not in "fc" or (op.exact and are_exact)), value
 
 
 def _apart(a, b) -> bool:
