@@ -10,6 +10,7 @@ import llvmlite.binding as llvm
 from llvmlite import __version__ as llvmlite_version
 
 from fad.compile import disk
+from fad.compile.debug import is_checking
 
 __all__ = ["Loaded", "Machine", "assembly", "load", "machine"]
 
@@ -57,7 +58,10 @@ def load(text: str, opt: int = 2) -> Loaded:
     code = disk.find(key)
     kept = code is not None
     if code is None:
-        code = machine().target(opt).emit_object(llvm.parse_assembly(text))
+        module = llvm.parse_assembly(text)
+        if is_checking():
+            module.verify()
+        code = machine().target(opt).emit_object(module)
         disk.keep(key, code)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine().target(opt))
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))

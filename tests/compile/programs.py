@@ -137,7 +137,10 @@ def axes(pick, x, several: bool = True) -> str:
 def reducing(*names: str, several: bool = True, **fields) -> list[Operation]:
     """Reductions over any axes."""
     def operation(name: str) -> Operation:
-        return Operation(lambda pick, x: f"{name}({{a}}, {axes(pick, x, several)})" if (x.size and x.ndim) or "sum" in name else None, **fields)
+        def write(pick, x):
+            return f"{name}({{a}}, {axes(pick, x, several)})" if (x.size and x.ndim) or name == "np.sum" else None
+
+        return Operation(write, **fields)
 
     return [operation(n) for n in names]
 
@@ -145,15 +148,19 @@ def reducing(*names: str, several: bool = True, **fields) -> list[Operation]:
 def along(*names: str, **fields) -> list[Operation]:
     """Functions along one axis."""
     def operation(name: str) -> Operation:
-        return Operation(lambda pick, x: f"{name}({{a}}, axis={pick(x.ndim) - pick(2) * x.ndim})" if x.ndim else None, **fields)
+        def write(pick, x):
+            return f"{name}({{a}}, axis={pick(x.ndim) - pick(2) * x.ndim})" if x.ndim else None
+
+        return Operation(write, **fields)
 
     return [operation(n) for n in names]
 
 
 def write_product(pick, a, b):
     small = np.size(a) * np.size(b) <= 40_000
-    pattern = {(2, 2): ["ij,jk->ik", "ij,ij->i", "ij,kj->ik", "ij,ij->"], (1, 1): ["i,i->", "i,j->ij", "i,i->i"], (2, 1): ["ij,j->i", "ij,i->ij"],
-               (3, 2): ["bij,jk->bik"], (3, 3): ["bij,bjk->bik", "bij,bij->j"]}.get((np.ndim(a), np.ndim(b)))
+    pattern = {
+        (2, 2): ["ij,jk->ik", "ij,ij->i", "ij,kj->ik", "ij,ij->"], (1, 1): ["i,i->", "i,j->ij", "i,i->i"], (3, 2): ["bij,jk->bik"],
+        (2, 1): ["ij,j->i", "ij,i->ij"], (3, 3): ["bij,bjk->bik", "bij,bij->j"]}.get((np.ndim(a), np.ndim(b)))
     if pattern and pick(2):
         return f"np.einsum('{pattern[pick(len(pattern))]}', {{a}}, {{b}})" if small else None
     return ["{a} @ {b}", "np.dot({a}, {b})", "np.outer({a}, {b})"][pick(3)] if small else None
@@ -187,34 +194,44 @@ def write_cast(pick, x):
     return f"{{a}}.astype(np.{name})" if safe or (name.startswith("float") and x.dtype.kind != "c") else None
 
 
-# + 0 because NumPy does not say which of two zeros of different signs is the larger one.
-OPERATIONS: list[Operation] = [
-    *each("-{a}", "{a} * 2.5", "{a} + 1", "1.5 - {a}", "np.square({a})", "np.conj({a})", "{a} / 3"),
-    *each("{a} + {b}", "{a} - {b}", "{a} * {b}", "{a} / ({b} * {b} + 1)", "np.sqrt({a} * {a} + {b} * {b})", "1 / ({a} * {a} + 1)",
-          "{a} * {b} + {c}", "{a} * {b} - {a} * {c}"),
-    *each("np.sin({a})", "np.exp({a})", "np.tanh({a})", "np.cos({a})", "np.log({a} * {a} + 1)", "np.arctan({a})", "np.expm1({a})",
-          "np.log1p(np.square({a}))", "special.expit({a})", "special.erf({a})", "np.arcsinh({a})", "{a} ** 2", "{a} ** 3",
-          "np.logaddexp({a}, {b})", "np.arctan2({a}, {b} * {b} + 1)", "(np.square({a}) + 0.5) ** {b}", "np.hypot({a}, {b} * {b} + 1)",
-          "special.gammaln(np.square({a}) + 0.5)", "np.exp2({a})", "np.cbrt({a} * {a} + 1)", "np.sinc({a})", "special.log_expit({a})",
-          "np.sinh({a})", "special.xlogy({a}, {b} * {b} + 1)", "np.nan_to_num({a})", exact=False),
+def write_repeat(pick, x):
+    return f"np.repeat({{a}}, {pick(3)}, axis={pick(x.ndim)})" if x.ndim else None
+
+
+ARITHMETIC = each(
+    "-{a}", "{a} * 2.5", "{a} + 1", "1.5 - {a}", "np.square({a})", "np.conj({a})", "{a} / 3", "{a} + {b}", "{a} - {b}", "{a} * {b}",
+    "{a} / ({b} * {b} + 1)", "1 / ({a} * {a} + 1)", "np.sqrt({a} * {a} + {b} * {b})", "{a} * {b} + {c}", "{a} * {b} - {a} * {c}",
+    "np.isfinite({a})", "np.isnan({a})", "np.where(np.isfinite({a}), {a}, 0.5)", "np.where(np.isnan({a}), {b}, {a})")
+FUNCTIONS = each(
+    "np.sin({a})", "np.exp({a})", "np.tanh({a})", "np.cos({a})", "np.log({a} * {a} + 1)", "np.arctan({a})", "np.expm1({a})",
+    "np.log1p(np.square({a}))", "np.exp2({a})", "np.sinh({a})", "np.arcsinh({a})", "np.cbrt({a} * {a} + 1)", "np.sinc({a})",
+    "np.nan_to_num({a})", "{a} ** 2", "{a} ** 3", "(np.square({a}) + 0.5) ** {b}", "np.logaddexp({a}, {b})",
+    "np.arctan2({a}, {b} * {b} + 1)", "np.hypot({a}, {b} * {b} + 1)", "special.expit({a})", "special.erf({a})",
+    "special.log_expit({a})", "special.gammaln(np.square({a}) + 0.5)", "special.xlogy({a}, {b} * {b} + 1)", exact=False)
+VIEWS = [
     *[Operation(w) for w in (write_index, write_reshape, write_broadcast, write_transpose, write_pad, write_roll, write_index)] * 2,
-    *[Operation(write_join, 3)] * 4, *along("np.flip", "np.expand_dims"), Operation(lambda pick, x: "np.repeat({a}, 2, axis=0)" if x.ndim else None), *each("np.moveaxis({a}, 0, -1)", "np.ravel({a})", "np.squeeze({a})", "np.tril({a})",
-                                                                   "np.tile({a}, 2)", "np.diagonal({a})"),
+    *[Operation(write_join, 3)] * 4, Operation(write_repeat), *along("np.flip", "np.expand_dims"),
+    *each("np.moveaxis({a}, 0, -1)", "np.ravel({a})", "np.squeeze({a})", "np.tril({a})", "np.tile({a}, 2)", "np.diagonal({a})")]
+REDUCTIONS = [
     *reducing("np.sum", "np.sum", "np.mean", "np.prod", "fad.nn.logsumexp", "np.std", exact=False),
-    *reducing("np.linalg.norm", several=False, exact=False), *reducing("np.max", "np.min", jumps=True), *reducing("np.any", "np.all", jumps=True),
-    *each("np.abs({a})", "np.sign({a})", "np.floor({a})", "np.rint({a})", "np.trunc({a})", "{a} // 0.3", "{a} % 0.7", "np.signbit({a})",
-          "np.clip({a}, -0.5, 0.5)", "np.fabs({a})", "np.sqrt(np.abs({a}))", "np.real({a})", "np.imag({a})",
-          "{a} >= 0.5",
-          "np.where({a}, {b}, {c})", "np.where({a} < {b}, {c}, 0)", "np.copysign({a}, {b})", "np.heaviside({a}, 0.5)", "np.fmod({a}, {b} * {b} + 1)",
-          "np.remainder({a}, {b} * {b} + 1)", "{a} & {b}", "{a} | {b}", "{a} ^ {b}", "~{a}", "np.logical_and({a}, {b})",
-          "np.logical_not({a})", "np.logical_xor({a}, {b})", jumps=True),
-    *each("np.maximum({a}, {b}) + 0", "np.minimum({a}, {b}) + 0", "np.fmax({a}, {b}) + 0", "{a} > {b}", "{a} <= {b}", "{a} == {b}",
-          "{a} != {b}", "np.where({a} > {b}, {a}, {b} * 0.5)", jumps=True, compares=True),
-    *each("np.isfinite({a})", "np.isnan({a})", "np.where(np.isfinite({a}), {a}, 0.5)", "np.where(np.isnan({a}), {b}, {a})"),
-    *each("np.arctan2({a}, {b})", "np.log(np.abs({a}))", "np.hypot({a}, {b})", "np.where({a} > 0.3, np.log({a}), {a})", exact=False, jumps=True),
+    *reducing("np.linalg.norm", several=False, exact=False), *reducing("np.max", "np.min", "np.any", "np.all", jumps=True)]
+JUMPS = each(
+    "np.abs({a})", "np.fabs({a})", "np.sign({a})", "np.signbit({a})", "np.floor({a})", "np.rint({a})", "np.trunc({a})", "{a} // 0.3",
+    "{a} % 0.7", "np.fmod({a}, {b} * {b} + 1)", "np.remainder({a}, {b} * {b} + 1)", "np.clip({a}, -0.5, 0.5)", "np.sqrt(np.abs({a}))",
+    "np.real({a})", "np.imag({a})", "{a} >= 0.5", "np.where({a}, {b}, {c})", "np.where({a} < {b}, {c}, 0)", "np.copysign({a}, {b})",
+    "np.heaviside({a}, 0.5)", "{a} & {b}", "{a} | {b}", "{a} ^ {b}", "~{a}", "np.logical_and({a}, {b})", "np.logical_not({a})",
+    "np.logical_xor({a}, {b})", jumps=True)
+ROUNDED_JUMPS = each("np.arctan2({a}, {b})", "np.log(np.abs({a}))", "np.hypot({a}, {b})", "np.where({a} > 0.3, np.log({a}), {a})",
+                     exact=False, jumps=True)
+COMPARISONS = each(  # + 0 because NumPy does not say which of two zeros of different signs is the larger one
+    "np.maximum({a}, {b}) + 0", "np.minimum({a}, {b}) + 0", "np.fmax({a}, {b}) + 0", "{a} > {b}", "{a} <= {b}", "{a} == {b}",
+    "{a} != {b}", "np.where({a} > {b}, {a}, {b} * 0.5)", jumps=True, compares=True)
+OTHERS = [
     Operation(write_cast, jumps=True), Operation(write_product, 2, exact=False), Operation(write_gather), Operation(write_gather_at, 2),
-    Operation(write_scatter), Operation(write_scatter_of, 2), *along("np.cumsum", "np.cumprod", exact=False), *along("np.sort", "np.argsort", "np.argmax", jumps=True),
-]
+    Operation(write_scatter), Operation(write_scatter_of, 2), *along("np.cumsum", "np.cumprod", exact=False),
+    *along("np.sort", "np.argsort", "np.argmax", jumps=True)]
+OPERATIONS: list[Operation] = [
+    *ARITHMETIC, *FUNCTIONS, *VIEWS, *REDUCTIONS, *JUMPS, *ROUNDED_JUMPS, *COMPARISONS, *OTHERS]
 
 
 # -- programs -----------------------------------------------------------------------------------------------------------
@@ -317,7 +334,9 @@ def programs(max_steps: int = 12, edges: bool = False, big: bool = False, dtypes
     spec = st.tuples(st.integers(0, 9), shape, st.sampled_from(dtypes))
     relation = st.integers(0, 3)  # a second argument often broadcasts against the first
     arguments = st.lists(st.tuples(spec, relation), min_size=1, max_size=3)
-    recipe = st.tuples(st.sampled_from(range(len(OPERATIONS))), st.tuples(*[st.integers(0, 4)] * 3), st.tuples(*[st.integers(0, 59)] * 9))
+    operation, operands, choices = (st.sampled_from(range(len(OPERATIONS))), st.tuples(*[st.integers(0, 4)] * 3),
+                                    st.tuples(*[st.integers(0, 59)] * 9))
+    recipe = st.tuples(operation, operands, choices)
     recipes = st.lists(recipe, min_size=min(6, max_steps), max_size=2 * max_steps)  # many do not fit, and are left out
     more_outputs = st.lists(st.integers(0, 5), max_size=2)
 

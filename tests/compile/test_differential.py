@@ -145,3 +145,30 @@ def test_directional_derivatives(program):
 @given(programs(big=True, dtypes=FLOATS[:2], max_steps=6).filter(settled))
 def test_gradients_of_arrays_that_threads_share(program):
     check_derivative(program, gradient(program))
+
+
+# -- the search itself --------------------------------------------------------------------------------------------------
+
+
+def test_every_operation_turns_up():
+    met = set()
+
+    @settings(max_examples=600, database=None, derandomize=True)
+    @given(programs())
+    def collect(program):
+        met.update(name for step in program.steps for name in re.findall(r"[\w.]+\(|[-+*/%@&|^~<>=]+", step.text))
+
+    collect()
+    texts = " ".join(re.findall(r"[\w.]+\(|[-+*/%@&|^~<>=]+", Path(__file__).with_name("programs.py").read_text()))
+    wanted = {name for name in texts.split() if name.startswith(("np.", "special.", "fad.")) and f'"{name}' in SOURCE}
+    assert not wanted - met
+
+
+@pytest.mark.smoke
+def test_a_failing_program_shrinks_to_its_essential_lines():
+    def fails(program):
+        return any("np.cumprod" in step.text for step in program.steps)
+
+    smallest = find(programs(), fails, settings=settings(max_examples=3000, database=None, derandomize=True))
+    assert len(smallest.steps) == 1 and len(smallest.specs) == 1
+    assert "np.cumprod(x0, axis=0)" in repr(smallest)
