@@ -54,8 +54,9 @@ class Function:
                                                                        if node.trace else ""),
                                  fix="pass it as an argument")
         for field, content in (("name", name), ("inputs", inputs), ("outputs", outputs), ("_plan", None), ("_key", None),
-                               ("in_tree", in_tree or tree.structure(inputs)),
-                               ("out_tree", out_tree or tree.structure(outputs if len(outputs) != 1 else outputs[0]))):
+                               ("in_tree", tree.structure(inputs) if in_tree is None else in_tree),
+                               ("out_tree", tree.structure(outputs if len(outputs) != 1 else outputs[0])
+                                if out_tree is None else out_tree)):
             object.__setattr__(self, field, content)
 
     def __setattr__(self, name: str, value: Any) -> None:

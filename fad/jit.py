@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -54,6 +55,7 @@ class Jit:
     """A jitted function: what `jit` returns."""
 
     __name__: str
+    __qualname__: str
 
     def __init__(self, f: Callable, static_argnums: tuple = (), static_argnames: tuple = (), donate: tuple = ()):
         self.f, self.donate = traceable(f), donate
@@ -177,8 +179,22 @@ class Jit:
     def __repr__(self) -> str:
         return f"<jit of {self.__name__}, {len(self.compiled)} signatures>"
 
+    def __reduce__(self) -> Any:
+        module, name = sys.modules.get(self.__module__), self.__qualname__
+        found: Any = module
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is self:  # as a function is pickled
+            return name
+        return _rejit, (self.f, self.static_argnums, self.static_argnames, self.donate)
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
+
+
+def _rejit(f: Callable, static_argnums: tuple, static_argnames: tuple, donate: tuple) -> Jit:
+    """The Jit that was pickled."""
+    return Jit(f, static_argnums, static_argnames, donate)
 
 
 def _both(f: Callable, numbers: tuple, names: tuple) -> tuple[tuple, tuple]:

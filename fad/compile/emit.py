@@ -19,6 +19,7 @@ from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
 __all__ = ["FLAG", "shape_of_code", "write_function"]
 
 FEW = 100_000  # operations of a nest up to which heavy functions are called, not written out
+MANY = 16  # heavy functions in one body from which they are called
 OUTLINE = 24 * 64  # bytes of vectors through heavy functions in one body, from which these are called
 FLAG = 0  # the buffer whose first word says that an index was out of range
 
@@ -98,7 +99,8 @@ class _Writer:
         self.body = loops.body
         self.first: Value | None = None  # where a strip of the vector axis begins
         heavy = [i for i in self.body.instructions if i.cost > HEAVY]
-        self.outline = bool(heavy) and (len(heavy) * loops.lanes * heavy[0].dtype.itemsize > OUTLINE or loops.work < FEW)
+        self.outline = len(heavy) > MANY or bool(heavy and loops.extents and (
+            loops.work < FEW or len(heavy) * loops.lanes * heavy[0].dtype.itemsize > OUTLINE))
         self.both = {i.args for i in heavy if i.name == "sin"} & {i.args for i in heavy if i.name == "cos"}
 
     def write(self, block: Block, index: list[Value]) -> None:
@@ -240,7 +242,7 @@ class _Writer:
         if i.name == "astype":
             return convert(args[0], i.dtypes[0], i.dtype)
         module = args[0].block.module
-        if not (self.outline and i.cost > HEAVY and all(a.is_float and a.lanes > 1 for a in args)):
+        if not (self.outline and i.cost > HEAVY and all(a.is_float and (a.lanes > 1 or self.loops.lanes == 1) for a in args)):
             return i.function(*args)
         if i.args in self.both and i.name in ("sin", "cos"):
             return module.outlined("sincos", lambda x: [vecmath.sin(x), vecmath.cos(x)], args, self.loops.lanes)[i.name == "cos"]

@@ -70,7 +70,7 @@ def arrange(body: Body, vector_bytes: int, exact: bool = False, pack: Callable |
     vector = best_axis(body, extents, reduced, width)
     if pack is not None and body.folds and extents:
         body, vector = packed(body, extents, reduced, width, vector, pack)
-    lanes = width
+    lanes = width if extents else 1
     if extents:
         if prod(extents) * body.cost >= SMALL and not any(abs(x.strides[vector]) > 1 for x in accesses(body)):
             lanes = width * overlapped(body)

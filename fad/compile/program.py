@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,9 +91,9 @@ class Program:
             if not leaves[k].flags.writeable:
                 leaves[k] = leaves[k].copy()
         objects = [*leaves, *self.plan.constants, *[None if f is None else np.empty(*f) for f in self.fresh]]
-        arena = _arena.reserve(self.plan.arena)
-        for step in self.steps:
-            step(objects, arena)
+        with _arena.taken(self.plan.arena) as arena:
+            for step in self.steps:
+                step(objects, arena)
         outputs: list = []
         given: set[int] = set()
         for (kind, where), shape in zip(self.plan.outputs, self.shapes, strict=True):
@@ -126,7 +127,7 @@ class Program:
                 return None
             y = empty(shape, dtype)
             objects = [*arguments, *constants, y]
-            if code := run(id(objects), arena.reserve(size).address if size else 0, at):
+            if code := run(id(objects), arena.reserve(size) if size else 0, at):
                 return refused(code)
             return y[()] if is_scalar else y
 
@@ -134,7 +135,7 @@ class Program:
             if len(arguments) != count:
                 return None
             objects = [*arguments, *constants, *[empty(s, d) for s, d in fresh]]
-            if code := run(id(objects), arena.reserve(size).address if size else 0, at):
+            if code := run(id(objects), arena.reserve(size) if size else 0, at):
                 return refused(code)
             found = [objects[k] for k in places]
             return [y if y.ndim else y[()] for y in found]
@@ -159,24 +160,40 @@ def fitted(x: Any, var: Var) -> Any:
     return np.ascontiguousarray(x, var.dtype)
 
 
-class _Arena(threading.local):
-    """A thread's memory for intermediate results."""
+class Arena:
+    """Memory for intermediate results, at least so many bytes, aligned to a cache line."""
+
+    def __init__(self, size: int):
+        memory = np.empty(size + 64, np.uint8)
+        start = -memory.ctypes.data % 64
+        self.memory = memory[start : start + size]
+        self.address = self.memory.ctypes.data
+
+
+class _OwnArena(threading.local):
+    """A thread's arena. It stays with the thread, as fresh memory costs more than most programs."""
 
     def __init__(self) -> None:
-        self.memory = np.empty(0, np.uint8)
-        self.address = 0
+        self.arena = Arena(0)
 
-    def reserve(self, size: int) -> _Arena:
-        """At least so many bytes, aligned to a cache line."""
-        if self.memory.nbytes < size:
-            memory = np.empty(size + 64, np.uint8)
-            start = -memory.ctypes.data % 64
-            self.memory = memory[start : start + size]
-            self.address = self.memory.ctypes.data
-        return self
+    def reserve(self, size: int) -> int:
+        """The address of at least so many bytes."""
+        if self.arena.memory.nbytes < size:
+            self.arena = Arena(size)
+        return self.arena.address
+
+    @contextmanager
+    def taken(self, size: int) -> Iterator[Arena]:
+        """The arena, away from the thread: a callback may call another program, which then finds an arena of its own."""
+        self.reserve(size)
+        arena, self.arena = self.arena, Arena(0)
+        try:
+            yield arena
+        finally:
+            self.arena = arena
 
 
-_arena = _Arena()
+_arena = _OwnArena()
 
 
 def out_of_range() -> OutOfRangeError:
@@ -199,8 +216,8 @@ def called_back(node: Expr, plan: Plan) -> Any:
 
     def run(objects: list, arena: Any) -> None:
         with np.errstate(all="ignore"):
-            result = np.ascontiguousarray(op.evaluate(*[f(objects, arena) for f in fetch], **params))
-        objects[place] = result.reshape(node.shape)
+            result = op.evaluate(*[f(objects, arena) for f in fetch], **params)
+        objects[place] = np.ascontiguousarray(result, node.dtype).reshape(node.shape)
 
     return run
 
@@ -212,7 +229,10 @@ def argument(x: Any, plan: Plan) -> Any:
     memory, views = memory_of(plan.parts, x)
     base = plan.parts.alias.get(memory.id, memory)
     shape, dtype = memory.shape, memory.dtype
-    if isinstance(base, Const):
+    if isinstance(base, Var) and base.weak is not None:
+        number, place = base.weak, plan.objects[base.id]
+        first = lambda objects, arena: number(objects[place])
+    elif isinstance(base, Const):
         value = base.value.reshape(shape)
         first = lambda objects, arena: value
     elif base.id in plan.objects:

@@ -267,8 +267,9 @@ def _power(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: An
     whole, half = divmod(abs(n), 1)
     if half:  # pow(-inf, 1.5) is inf, and pow(-0.0, 1.5) is 0.0
         x = work.op("add", work.op("where", work.op("equal", x, -np.inf), np.inf, x), 0.0)
-    base = work.op("reciprocal", x) if n < 0 else x
-    result = work.op("sqrt", base) if half else None
+    invert = (lambda y: work.op("reciprocal", y)) if n < 0 else (lambda y: y)
+    result = invert(work.op("sqrt", x)) if half else None
+    base = invert(x) if whole else x
     while whole:
         if whole % 2:
             result = base if result is None else work.op("multiply", result, base)

@@ -8,7 +8,7 @@ fit the values there is left out, so any part of a list is a program again and a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -19,8 +19,8 @@ import fad
 from fad import Expr
 
 LARGEST, ELEMENTS, AXES = 50.0, 400, 5  # of the values in a program; ELEMENTS unless an argument is larger
-SMALL = [(3,), (), (2, 3), (4, 17), (8,), (1, 5), (7, 1), (16, 16), (3, 4, 5), (33,), (1,), (2, 1, 9), (100,), (17, 3), (5, 0), (0,),
-         (9, 8), (2, 3, 4, 5), (3, 3), (20, 20)]
+SMALL = [(3,), (), (2, 3), (4, 17), (8,), (1, 5), (7, 1), (16, 16), (3, 4, 5), (33,), (1,), (2, 1, 9), (100,), (17, 3), (5, 0),
+         (0,), (9, 8), (2, 3, 4, 5), (3, 3), (20, 20)]
 BIG = [(20_011,), (3, 7_001), (150, 140), (40, 33, 17), (25_000, 1), (2, 10_000)]  # threads share these
 DTYPES = ["float64", "float32"] * 4 + ["bool", "int64", "int32", "float", "int", "complex128", "uint8"]
 
@@ -58,7 +58,11 @@ def each(*texts: str, **fields) -> list[Operation]:
     """Operations that always have the same source."""
     def operation(text: str) -> Operation:
         arity = max([k + 1 for k, name in enumerate("abc") if f"{{{name}}}" in text])
-        return Operation(lambda pick, *xs: text if elements(*xs) <= 4 * max(ELEMENTS, *map(np.size, xs)) else None, arity, **fields)
+
+        def write(pick, *xs):
+            return text if elements(*xs) <= 4 * max(ELEMENTS, *map(np.size, xs)) else None
+
+        return Operation(write, arity, **fields)
 
     return [operation(t) for t in texts]
 
@@ -173,7 +177,8 @@ def write_gather(pick, x):
 
 
 def write_gather_at(pick, x, i):
-    return f"{{a}}[np.abs({{b}}) % {x.shape[0]}]" if x.ndim and x.shape[0] and i.dtype.kind == "i" and i.size < 50 else None
+    fits = x.ndim and x.shape[0] and i.dtype.kind == "i" and i.size < 50
+    return f"{{a}}[np.abs({{b}}) % {x.shape[0]}]" if fits else None
 
 
 def write_scatter(pick, x):
@@ -241,6 +246,7 @@ OPERATIONS: list[Operation] = [
 class Step:
     """One line: source with places for operands, and which values these are, counted from the arguments on."""
 
+    op: Operation
     text: str
     operands: tuple
     exact: bool
@@ -389,14 +395,14 @@ def _step(op: Operation, operands: tuple, choices: list, values: list, exact: li
         text = op.write(lambda n: next(queue) % max(n, 1), *map(np.asarray, xs))
         if text is None or ("special" in text and any(np.asarray(x).dtype.kind in "bc" for x in xs)):
             return None, None
-        step = Step(text, places, False)
+        step = Step(op, text, places, False)
         with np.errstate(all="ignore"):
             value = eval(step.line([f"v[{k}]" for k in range(len(values))]), {"np": np, "fad": fad, "special": special, "v": values})
     except (ValueError, TypeError, IndexError, AttributeError, ZeroDivisionError, np.exceptions.AxisError):
         return None, None
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.char in "egO":
         return None, None
-    return Step(text, places, value.dtype.kind not in "fc" or (op.exact and are_exact)), value
+    return Step(op, text, places, value.dtype.kind not in "fc" or (op.exact and are_exact)), value
 
 
 def _apart(a, b) -> bool:
@@ -418,5 +424,5 @@ def _needed(specs: tuple, steps: list, outputs: tuple, exact: list) -> Program:
     for k, step in enumerate(steps):
         if offset + k in needed:
             place[offset + k] = offset + len(kept)
-            kept.append(Step(step.text, tuple(place[j] for j in step.operands), step.exact))
+            kept.append(replace(step, operands=tuple(place[j] for j in step.operands)))
     return Program(specs, tuple(kept), tuple(place[k] for k in outputs), all(exact[k] for k in outputs))
