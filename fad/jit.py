@@ -105,6 +105,7 @@ class Jit:
                             rule="static arguments are part of the key under which code is kept",
                             fix="pass a tuple in place of a list, or do not mark it as static") from None
         if compiled is None:
+            rest = tree.unflatten(treedef, leaves)
             function, seconds = _timed(_traced, self.f, static, rest)
             if function is None:
                 return None, leaves

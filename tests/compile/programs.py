@@ -7,6 +7,7 @@ fit the values there is left out, so any part of a list is a program again and a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
@@ -16,7 +17,6 @@ from hypothesis import strategies as st
 from scipy import special
 
 import fad
-from fad import Expr
 
 LARGEST, ELEMENTS, AXES = 50.0, 400, 5  # of the values in a program; ELEMENTS unless an argument is larger
 SMALL = [(3,), (), (2, 3), (4, 17), (8,), (1, 5), (7, 1), (16, 16), (3, 4, 5), (33,), (1,), (2, 1, 9), (100,), (17, 3), (5, 0),
@@ -177,8 +177,8 @@ def write_gather(pick, x):
 
 
 def write_gather_at(pick, x, i):
-    fits = x.ndim and x.shape[0] and i.dtype.kind == "i" and i.size < 50
-    return f"{{a}}[np.abs({{b}}) % {x.shape[0]}]" if fits else None
+    fits = x.ndim and x.shape[0] and i.dtype.kind != "c" and np.all(np.isfinite(i)) and i.size * x.size < 4 * ELEMENTS * x.shape[0]
+    return f"{{a}}[np.abs(np.rint({{b}} * 1.0)).astype(int) % {x.shape[0]}]" if fits else None
 
 
 def write_scatter(pick, x):
@@ -189,7 +189,7 @@ def write_scatter(pick, x):
 
 
 def write_scatter_of(pick, x, y):
-    fits = x.ndim and x.shape[0] and y.shape == x.shape[1:] and x.dtype == y.dtype
+    fits = x.ndim and x.shape[0] and x.dtype == y.dtype and np.broadcast_shapes(x.shape[1:], y.shape) == x.shape[1:]
     return f"fad.at({{a}})[{pick(x.shape[0])}].{['add', 'set'][pick(2)]}({{b}})" if fits else None
 
 
@@ -232,7 +232,7 @@ COMPARISONS = each(  # + 0 because NumPy does not say which of two zeros of diff
     "np.maximum({a}, {b}) + 0", "np.minimum({a}, {b}) + 0", "np.fmax({a}, {b}) + 0", "{a} > {b}", "{a} <= {b}", "{a} == {b}",
     "{a} != {b}", "np.where({a} > {b}, {a}, {b} * 0.5)", jumps=True, compares=True)
 OTHERS = [
-    Operation(write_cast, jumps=True), Operation(write_product, 2, exact=False), Operation(write_gather), Operation(write_gather_at, 2),
+    Operation(write_cast, jumps=True), Operation(write_product, 2, exact=False), Operation(write_gather), Operation(write_gather_at, 2, jumps=True),
     Operation(write_scatter), Operation(write_scatter_of, 2), *along("np.cumsum", "np.cumprod", exact=False),
     *along("np.sort", "np.argsort", "np.argmax", jumps=True)]
 OPERATIONS: list[Operation] = [
@@ -251,9 +251,9 @@ class Step:
     operands: tuple
     exact: bool
 
-    def line(self, names: list, wrap: str = "{}") -> str:
+    def line(self, names: list) -> str:
         """The right-hand side."""
-        return self.text.format(**{key: wrap.format(names[k]) for key, k in zip("abc", self.operands, strict=False)})
+        return self.text.format(**{key: names[k] for key, k in zip("abc", self.operands, strict=False)})
 
 
 @dataclass(frozen=True, repr=False)
@@ -275,59 +275,63 @@ class Program:
         """The positions of arguments with derivatives."""
         return tuple(k for k, s in enumerate(self.specs) if s[2].startswith("float"))
 
-    def source(self, noisy: bool = False) -> str:
-        """The definition of ``program``; a noisy one passes operands and results through `Noise`."""
+    @property
+    def source(self) -> str:
+        """The definition of ``program``."""
         names = [f"x{k}" for k in range(len(self.specs))]
         lines = [f"def program({', '.join(names)}):"]
         for k, step in enumerate(self.steps):
             names.append(f"v{k}")
-            right = step.line(names, "{}" if step.exact or not noisy else "rounded({})")
-            lines.append(f"    v{k} = " + (right if not noisy else f"{'same' if step.exact else 'rounded'}({right})"))
+            lines.append(f"    v{k} = {step.line(names)}")
         return "\n".join([*lines, f"    return {', '.join(names[k] for k in self.outputs)},"])
 
-    def function(self, noise: Noise | None = None) -> Callable:
+    @property
+    def function(self) -> Callable:
         """The program as a Python function."""
         scope = {"np": np, "fad": fad, "special": special}
-        if noise:
-            scope |= {"rounded": noise.rounded, "same": noise.same}
-        exec(compile(self.source(noise is not None), "<program>", "exec"), scope)
+        exec(compile(self.source, "<program>", "exec"), scope)
         return scope["program"]
 
-    def loss(self, noise: Noise | None = None) -> Callable:
+    @property
+    def loss(self) -> Callable:
         """A smooth scalar of all float results."""
-        f, rounded = self.function(noise), noise.rounded if noise else lambda y: y
+        f = self.function
 
         def total(*xs):
-            ys = [rounded(np.sin(rounded(y))) for y in f(*xs) if y.dtype.kind == "f"]
-            return sum((np.sum(y, dtype=float) for y in ys), np.sum(xs[self.floats[0]]) * 0.0)
+            return sum((np.sum(np.sin(y), dtype=float) for y in f(*xs) if y.dtype.kind == "f"), np.sum(xs[self.floats[0]]) * 0.0)
 
         return total
 
     def __repr__(self) -> str:
-        return f"\n{self.source()}\n\nargs = [{', '.join(f'data{s}' for s in self.specs)}]\n"
+        return f"\n{self.source}\n\nargs = [{', '.join(f'data{s}' for s in self.specs)}]\n"
 
 
-class Noise:
-    """Monte Carlo arithmetic (Parker 1997): every rounding is 4 units in the last place off, by chance up or down."""
+# Primitives whose results are the same to the last bit however they are computed.
+SETTLED = {
+    "absolute", "add", "all", "any", "argmax", "argmin", "argsort", "astype", "bitwise_and", "bitwise_or", "bitwise_xor", "broadcast_to",
+    "ceil", "concatenate", "conjugate", "copysign", "divide", "embed", "equal", "fabs", "floor", "floor_divide", "fmax", "fmin", "fmod",
+    "gather", "getitem", "greater", "greater_equal", "heaviside", "imag", "invert", "isfinite", "isinf", "isnan", "less", "less_equal",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "max", "maximum", "min", "minimum", "multiply", "negative", "not_equal",
+    "positive", "real", "reciprocal", "remainder", "reshape", "rint", "scatter_set", "sign", "signbit", "sqrt", "square",
+    "stop_gradient", "strong_multiply", "subtract", "transpose", "trunc", "where"}
 
-    def __init__(self, seed: int):
-        self.rng = np.random.default_rng(seed)
 
-    def factor(self, x):
-        eps = 4 * np.finfo(x.dtype).eps
-        return (eps * self.rng.choice([-1.0, 1.0], x.shape)).astype(x.dtype)
+def noisy(function: fad.Function, args: tuple, seed: int) -> list:
+    """The results where every rounding that is not settled, of operands and results, is 4 units in the last place off, by
+    chance up or down: Monte Carlo arithmetic (Parker 1997)."""
+    rng = np.random.default_rng(seed)
 
-    def rounded(self, x):
-        """x with other roundings."""
-        if not isinstance(x, np.ndarray | np.generic | Expr) or x.dtype.kind not in "fc" or x.dtype.itemsize < 4:
+    def rounded(x):
+        if not isinstance(x, np.ndarray | np.generic) or x.dtype.kind not in "fc" or x.dtype.itemsize < 4:
             return x
-        return x + x * self.factor(x)
+        return x + x * (4 * np.finfo(x.dtype).eps * rng.choice([-1.0, 1.0], x.shape)).astype(x.real.dtype)
 
-    def same(self, x):
-        """x itself, with a cotangent that has other roundings."""
-        if not isinstance(x, Expr) or x.dtype.kind != "f":
-            return x
-        return x + (x - fad.stop_gradient(x)) * self.factor(x)
+    template, steps, outputs = function.plan
+    env = [*args, *template[len(args) :]]
+    for op, refs, params, slot, _ in steps:
+        operands = [env[r] for r in refs]
+        env[slot] = op(*operands, **params) if op.name in SETTLED else rounded(op(*map(rounded, operands), **params))
+    return [env[slot] for slot in outputs]
 
 
 # -- the strategy ---------------------------------------------------------------------------------------------------------
@@ -340,7 +344,7 @@ def programs(max_steps: int = 12, edges: bool = False, big: bool = False, dtypes
     spec = st.tuples(st.integers(0, 9), shape, st.sampled_from(dtypes))
     relation = st.integers(0, 3)  # a second argument often broadcasts against the first
     arguments = st.lists(st.tuples(spec, relation), min_size=1, max_size=3)
-    operation, operands, choices = (st.sampled_from(range(len(OPERATIONS))), st.tuples(*[st.integers(0, 4)] * 3),
+    operation, operands, choices = (st.sampled_from([None, *range(len(OPERATIONS))]), st.tuples(*[st.integers(0, 4)] * 3),
                                     st.tuples(*[st.integers(0, 59)] * 9))
     recipe = st.tuples(operation, operands, choices)
     recipes = st.lists(recipe, min_size=min(6, max_steps), max_size=2 * max_steps)  # many do not fit, and are left out
@@ -368,7 +372,7 @@ def _program(drawn: list, recipes: list, more_outputs: list, edges: bool) -> Pro
     exact, steps = [True] * len(values), []
     room = max(ELEMENTS, *[4 * np.size(v) for v in values])
     for number, operands, choices in recipes:
-        step, value = _step(OPERATIONS[number], operands, choices, values, exact)
+        step, value = _step(OPERATIONS[number], operands, choices, values, exact) if number is not None else (None, None)
         if step is not None and value.size <= room and value.ndim <= AXES and _moderate(value):
             steps.append(step)
             values.append(value)
@@ -395,14 +399,18 @@ def _step(op: Operation, operands: tuple, choices: list, values: list, exact: li
         text = op.write(lambda n: next(queue) % max(n, 1), *map(np.asarray, xs))
         if text is None or ("special" in text and any(np.asarray(x).dtype.kind in "bc" for x in xs)):
             return None, None
-        step = Step(op, text, places, False)
         with np.errstate(all="ignore"):
-            value = eval(step.line([f"v[{k}]" for k in range(len(values))]), {"np": np, "fad": fad, "special": special, "v": values})
+            value = _callable(text)(*xs)
     except (ValueError, TypeError, IndexError, AttributeError, ZeroDivisionError, np.exceptions.AxisError):
         return None, None
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.char in "egO":
         return None, None
     return Step(op, text, places, value.dtype.kind not in "fc" or (op.exact and are_exact)), value
+
+
+@functools.cache
+def _callable(text: str) -> Callable:
+    return eval(f"lambda a, b=None, c=None: {text.format(a='a', b='b', c='c')}", {"np": np, "fad": fad, "special": special})
 
 
 def _apart(a, b) -> bool:

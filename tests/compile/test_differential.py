@@ -2,7 +2,7 @@
 
 The bound: an array may differ from the interpreter's by eight times what the interpreter's own result moves when each of
 its roundings is moved by 4 units in the last place (three trials of Monte Carlo arithmetic, Parker 1997), plus 32 units in
-the last place of the array's largest element. Operations that IEEE 754 defines to the last bit agree to the last bit.
+the last place of the array's largest element. Programs of operations that IEEE 754 defines agree to the last bit.
 
 CI draws some 400 programs. For a long search: ``HYPOTHESIS_PROFILE=thorough pytest tests/compile/test_differential.py``,
 which draws 100 times as many.
@@ -15,7 +15,7 @@ from hypothesis import find, given, settings
 import fad
 from fad.compile.launch import get_num_threads, set_num_threads
 
-from .programs import OPERATIONS, Noise, programs
+from .programs import OPERATIONS, noisy, programs
 
 
 def examples(n):
@@ -26,14 +26,13 @@ def examples(n):
 FLOATS = ["float64", "float32", "float64", "float32", "int64", "bool", "float"]
 
 
-def spread(run, want) -> list:
-    """How far each array moves, at most, when roundings do."""
+def spread(function, args, want) -> list:
+    """How far each result moves, at most, when roundings do."""
     found = [0.0] * len(want)
     for seed in range(3):
-        for k, (y, w) in enumerate(zip(run(Noise(seed)), want, strict=True)):
+        for k, (y, w) in enumerate(zip(noisy(function, args, seed), want, strict=True)):
             if w.dtype.kind in "fc":
-                with np.errstate(all="ignore"):
-                    gap = np.abs(np.subtract(y, w))
+                gap = np.abs(np.subtract(y, w))
                 found[k] = max(found[k], float(np.max(gap[np.isfinite(gap)], initial=0.0)))
     return found
 
@@ -57,33 +56,34 @@ def assert_same(got, want, moved=None):
                 assert np.array_equal(np.signbit(x[zero]), np.signbit(y[zero])), f"result {k}: signs of zeros, {g} against {w}"
 
 
+def reference(f, args) -> tuple:
+    """The results of the interpreter, and how far roundings move them."""
+    function = fad.trace(f)(*args)
+    with np.errstate(all="ignore"):
+        want = list(map(np.asarray, fad.tree.leaves(function(*args))))
+        return want, spread(function, args, want)
+
+
 def check_values(program):
     """Compiled values, on one thread and on all, against the interpreter's."""
-    f, args = program.function(), program.args
-    compiled = fad.jit(f)
-    with np.errstate(all="ignore"):
-        want = fad.trace(f)(*args)(*args)
-        moved = None if program.exact else spread(lambda noise: program.function(noise)(*args), want)
-    threads = get_num_threads()
+    args = program.args
+    want, moved = reference(program.function, args)
+    compiled, threads, results = fad.jit(program.function), get_num_threads(), []
     try:
-        results = []
         for n in sorted({1, threads}):
             set_num_threads(n)
             results += [compiled(*args), compiled(*args)]
-        assert_same(results[0], want, moved)
-        bits = [[np.asarray(y).tobytes() for y in result] for result in results]
-        assert bits == bits[:1] * len(bits)
     finally:
         set_num_threads(threads)
+    assert_same(results[0], want, None if program.exact else moved)
+    bits = [[np.asarray(y).tobytes() for y in result] for result in results]
+    assert bits == bits[:1] * len(bits)
 
 
 def check_derivative(program, derivative):
     """``derivative(loss)(*args)``, a list of arrays, compiled against interpreted."""
-    args = program.args
-    with np.errstate(all="ignore"):
-        want = fad.trace(derivative(program.loss()))(*args)(*args)
-        moved = spread(lambda noise: derivative(program.loss(noise))(*args), want)
-    assert_same(fad.jit(derivative(program.loss()))(*args), want, moved)
+    f = derivative(program.loss)
+    assert_same(fad.jit(f)(*program.args), *reference(f, program.args))
 
 
 def gradient(program):
@@ -154,7 +154,7 @@ def test_gradients_of_arrays_that_threads_share(program):
 def test_every_operation_turns_up():
     met = set()
 
-    @settings(max_examples=600, database=None, derandomize=True)
+    @settings(max_examples=1000, database=None, derandomize=True)
     @given(programs())
     def collect(program):
         met.update(step.op for step in program.steps)
@@ -166,8 +166,8 @@ def test_every_operation_turns_up():
 @pytest.mark.smoke
 def test_a_failing_program_shrinks_to_its_essential_lines():
     def fails(program):
-        return any("np.cumprod" in step.text for step in program.steps)
+        return any("np.roll" in step.text for step in program.steps)
 
-    smallest = find(programs(), fails, settings=settings(max_examples=3000, database=None, derandomize=True))
+    smallest = find(programs(max_steps=6), fails, settings=settings(max_examples=500, database=None, derandomize=True))
     assert len(smallest.steps) == 1 and len(smallest.specs) == 1
-    assert "np.cumprod(x0, axis=0)" in repr(smallest)
+    assert "np.roll(x0, " in repr(smallest)

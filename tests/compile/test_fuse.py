@@ -129,7 +129,7 @@ def test_nothing_to_do_is_nothing():
 
 
 def steps_of(program):
-    function = simplify(fad.trace(program.function())(*program.args))
+    function = simplify(fad.trace(program.function)(*program.args))
     return function, partition(function)
 
 
