@@ -291,4 +291,8 @@ class _Puller:
             pairs = [self.add((combine.name, a, b, dtype.str), lambda a=a, b=b: Instruction(
                 combine.name, dtype, (a, b), dtypes, function, cost=1)) for a, b in zip(values[::2], values[1::2], strict=False)]
             values = pairs + values[len(values) // 2 * 2 :]
+        if node.op.name == "sum" and dtype.kind == "f":  # 0 + x: a sum of -0.0 alone is 0.0
+            zero = self.number(0.0, dtype)
+            return self.add(("add", zero, values[0], dtype.str), lambda: Instruction(
+                "add", dtype, (zero, values[0]), dtypes, function, cost=1))
         return values[0]

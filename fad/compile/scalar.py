@@ -113,7 +113,7 @@ FLOAT: dict[str, Callable] = {
     "maximum": maximum, "minimum": minimum, "fmax": lambda x, y: where((x >= y) | y.isnan(), x, y),
     "fmin": lambda x, y: where((x <= y) | y.isnan(), x, y), "heaviside": _heaviside, "fmod": _fmod, "remainder": _remainder,
     "floor_divide": _floor_divide, "deg2rad": lambda x: x * (np.pi / 180), "rad2deg": lambda x: x * (180 / np.pi),
-    "strong_multiply": _strong_multiply, "real": lambda x: x + 0.0, "conjugate": lambda x: x, "stop_gradient": lambda x: x,
+    "strong_multiply": _strong_multiply, "real": lambda x: x, "conjugate": lambda x: x, "stop_gradient": lambda x: x,
     "isnan": lambda x: x.isnan(), "isfinite": _isfinite, "isinf": _isinf, "signbit": _signbit, "logaddexp2": _exp2_of_log2e,
     "sinc": _sinc,
 }
