@@ -32,7 +32,7 @@ def same(f, *args, ulp=4, **kwargs):
     return got
 
 
-# -- trees in and out -------------------------------------------------------------------------------------------------------
+# -- trees in and out --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.smoke
@@ -94,7 +94,7 @@ def test_a_captured_array_is_taken_as_it_was():
     assert np.array_equal(fad.jit(lambda x: x * weights + 1.0)(V), V * 100.0 + 1.0)
 
 
-# -- static arguments, keywords, methods ----------------------------------------------------------------------------------------
+# -- static arguments, keywords, methods -------------------------------------------------------------------------------
 
 
 def power(x, n, *, flag=False):
@@ -104,8 +104,9 @@ def power(x, n, *, flag=False):
     return -y if flag else y
 
 
-@pytest.mark.parametrize("options", [{"static_argnums": 1, "static_argnames": "flag"}, {"static_argnums": (1,), "static_argnames": ("flag",)},
-                                     {"static_argnames": ("n", "flag")}, {"static_argnums": (-1,), "static_argnames": ["flag"]}])
+@pytest.mark.parametrize("options", [
+    {"static_argnums": 1, "static_argnames": "flag"}, {"static_argnums": (1,), "static_argnames": ("flag",)},
+    {"static_argnames": ("n", "flag")}, {"static_argnums": (-1,), "static_argnames": ["flag"]}])
 def test_static_arguments(options):
     f = fad.jit(power, **options)
     for n in (1, 2, 3, 2):
@@ -161,11 +162,11 @@ def test_defaults_and_keywords():
         f(2.0)
 
 
-# -- dtypes -------------------------------------------------------------------------------------------------------------------
+# -- dtypes ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int64, np.int32, np.uint8, np.bool_, np.complex64, np.complex128])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64", "int32", "uint8", "bool", "complex64", "complex128"])
 def test_python_numbers_are_weak(dtype):
     x = np.array([0, 1, 1]).astype(dtype)
     for k in (2, 2.5, True, 1j):
@@ -174,7 +175,8 @@ def test_python_numbers_are_weak(dtype):
 
 
 def test_python_numbers_and_numpy_scalars():
-    for x in (3, -3, 2**40, True, False, 2.5, -0.0, float("nan"), 1 + 2j, np.float32(1.5), np.int8(-3), np.bool_(True), np.array(2.5), np.uint8(200)):
+    python = 3, -3, 2**40, True, False, 2.5, -0.0, float("nan"), 1 + 2j
+    for x in (*python, np.float32(1.5), np.int8(-3), np.bool_(True), np.array(2.5), np.uint8(200)):
         same(lambda x: (x, x * 1, -np.sin(x * 1.0)), x)
         same(lambda x, y: x * y, x, V)
         same(lambda d: d["x"] + d["y"][0] * 1.0, {"x": x, "y": [x]})
@@ -192,7 +194,7 @@ def test_a_number_that_does_not_fit():
         fad.jit(lambda x: x * 2)(10**30)
 
 
-# -- arrays of every layout -----------------------------------------------------------------------------------------------------
+# -- arrays of every layout --------------------------------------------------------------------------------------------
 
 
 class Subclass(np.ndarray):
@@ -238,14 +240,15 @@ def test_memmap(tmp_path):
 
 def test_shapes_and_dtypes_that_alternate():
     f = fad.jit(lambda x, y: x * y + 1.0)
-    arguments = [(V, 2.0), (V.astype(np.float32), 2.0), (V[:3], 2.0), (V, V), (V[:, None], V), (np.float32(2.0), 2.0), (3, 2.0), (V[::2], 2.0), (V[:0], 2.0)]
+    arguments = [(V, 2.0), (V.astype(np.float32), 2.0), (V[:3], 2.0), (V, V), (V[:, None], V), (np.float32(2.0), 2.0), (3, 2.0),
+                 (V[::2], 2.0), (V[:0], 2.0)]
     for _ in range(3):
         for args in [*arguments, *arguments[::-1]]:
             got = f(*args)
             assert_close(got, np.asarray(args[0] * args[1] + 1.0)[()])
 
 
-# -- composition ----------------------------------------------------------------------------------------------------------------
+# -- composition -------------------------------------------------------------------------------------------------------
 
 
 def loss(x):
@@ -257,7 +260,8 @@ TRANSFORMATIONS = {
     "jacfwd": lambda f: fad.jacfwd(f), "jacrev": lambda f: fad.jacrev(f), "jacobian": lambda f: fad.jacobian(f),
     "jvp": lambda f: lambda x: fad.jvp(f, (x,), (np.cos(x),)), "vjp": lambda f: lambda x: fad.vjp(f, x)[1](2.0),
     "linearize": lambda f: lambda x: fad.linearize(f, x)[1](np.cos(x)),
-    "Hessian times vector": lambda f: lambda x: fad.jvp(fad.grad(f), (x,), (np.cos(x),))[1], "vmap": lambda f: lambda x: fad.vmap(f)(np.stack([x, x + 1.0])),
+    "Hessian times vector": lambda f: lambda x: fad.jvp(fad.grad(f), (x,), (np.cos(x),))[1],
+    "vmap": lambda f: lambda x: fad.vmap(f)(np.stack([x, x + 1.0])),
     "vmap of grad": lambda f: lambda x: fad.vmap(fad.grad(f))(np.stack([x, x + 1.0])),
     "grad of vmap": lambda f: fad.grad(lambda x: np.sum(fad.vmap(f)(np.stack([x, x * x])))),
     "third order": lambda f: fad.grad(lambda x: np.sum(fad.jvp(fad.grad(f), (x,), (np.ones(5),))[1] ** 2)),
@@ -271,7 +275,8 @@ def test_jit_and_transformations_commute(name):
     transform = TRANSFORMATIONS[name]
     want = transform(loss)(V)
     scale = max(float(np.max(np.abs(y))) for y in fad.tree.leaves(want))
-    for g in (transform(fad.jit(loss)), fad.jit(transform(loss)), fad.jit(transform(fad.jit(loss))), fad.jit(fad.jit(transform(loss)))):
+    jit = fad.jit
+    for g in (transform(jit(loss)), jit(transform(loss)), jit(transform(jit(loss))), jit(jit(transform(loss)))):
         assert_close(g(V), want, ulp=4, atol=1e-14 * scale)
         assert_close(g(V), want, ulp=4, atol=1e-14 * scale)
 
@@ -289,8 +294,9 @@ def test_jit_of_jit_is_jit():
     assert "jit" in repr(f) and "loss" in repr(f)
 
 
-@pytest.mark.parametrize("outer", [fad.grad, lambda f: lambda x: fad.jvp(f, (x,), (1.0,))[1], lambda f: fad.jit(fad.grad(f)),
-                                   lambda f: lambda x: fad.vmap(fad.grad(f))(np.stack([x]))[0], lambda f: lambda x: fad.trace(fad.grad(f))(x)(x)])
+@pytest.mark.parametrize("outer", [
+    fad.grad, lambda f: lambda x: fad.jvp(f, (x,), (1.0,))[1], lambda f: fad.jit(fad.grad(f)),
+    lambda f: lambda x: fad.vmap(fad.grad(f))(np.stack([x]))[0], lambda f: lambda x: fad.trace(fad.grad(f))(x)(x)])
 def test_a_jitted_function_may_close_over_what_is_traced_outside(outer):
     """d/dx of x y over y = 2, where the jitted function of y finds x around it."""
     assert_close(outer(lambda x: fad.jit(lambda y: x * y + np.sin(y))(2.0))(3.0), np.float64(2.0))
@@ -318,7 +324,7 @@ def test_a_jitted_function_inside_a_jitted_loss_and_a_training_step():
     assert_close(w, slow, ulp=8, atol=1e-14)
 
 
-# -- what is told -----------------------------------------------------------------------------------------------------------------
+# -- what is told ------------------------------------------------------------------------------------------------------
 
 
 def test_explain_names_the_argument_that_caused_a_retrace():
@@ -328,8 +334,9 @@ def test_explain_names_the_argument_that_caused_a_retrace():
     f(1.0, {"w": V}, n=2)
     f(1.0, {"w": V}, n=2)
     assert "1 signature" in f.explain() and "retraced" not in f.explain()
-    for args, n, why in (((1.0, {"w": V[:3]}), 2, ("w", "f64[3]", "f64[5]")), ((np.float32(1), {"w": V}), 2, ("x", "f32", "float")),
-                         ((1.0, {"w": V}), 3, ("n", "3", "2")), ((1.0, {"w": V, "b": 1.0}), 2, ("structure",))):
+    for args, n, why in (
+            ((1.0, {"w": V[:3]}), 2, ("w", "f64[3]", "f64[5]")), ((np.float32(1), {"w": V}), 2, ("x", "f32", "float")),
+            ((1.0, {"w": V}), 3, ("n", "3", "2")), ((1.0, {"w": V, "b": 1.0}), 2, ("structure",))):
         f(*args, n=n)
         last = f.explain().splitlines()[-1]
         assert "retraced" in last and all(part in last for part in why), last
@@ -364,7 +371,7 @@ def test_trace_is_the_function_that_is_compiled():
     assert isinstance(function, fad.Function) and [n.op.name for n in function.nodes] == ["multiply"]
 
 
-# -- errors -----------------------------------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------------------
 
 ERRORS = {
     "not a function": (lambda: fad.jit(3), DtypeError, "function"),
@@ -428,7 +435,7 @@ def test_a_node_that_escapes_is_inert():
     assert fad.jit(lambda x: x * 2.0)(1.0) == 2.0
 
 
-# -- callbacks --------------------------------------------------------------------------------------------------------------------
+# -- callbacks ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -493,7 +500,7 @@ def test_warnings_and_error_states_are_not_touched():
             np.log(np.zeros(3))
 
 
-# -- threads, processes, interrupts ----------------------------------------------------------------------------------------------
+# -- threads, processes, interrupts ------------------------------------------------------------------------------------
 
 
 def test_many_threads_at_once():
@@ -555,7 +562,8 @@ def test_children_after_use(method, tmp_path):
     script = tmp_path / "child.py"
     script.write_text(CHILD)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run([sys.executable, str(script), method], capture_output=True, text=True, timeout=120, env=env, check=False)
+    command = [sys.executable, str(script), method]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env, check=False)
     assert done.stdout.strip() == "fine", done.stderr
 
 
@@ -590,7 +598,7 @@ def test_an_interrupt_during_a_long_native_call():
     assert interrupts == 12
 
 
-# -- size -------------------------------------------------------------------------------------------------------------------------
+# -- size --------------------------------------------------------------------------------------------------------------
 
 
 def test_trees_of_20_000_nodes():

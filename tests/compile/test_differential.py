@@ -136,6 +136,12 @@ def test_gradients(program):
     check_derivative(program, gradient(program))
 
 
+@examples(30)
+@given(programs(edges=True, dtypes=FLOATS[:2], max_steps=8).filter(settled))
+def test_gradients_at_nan_infinities_and_signed_zeros(program):
+    check_derivative(program, gradient(program))
+
+
 @examples(40)
 @given(programs(dtypes=FLOATS, max_steps=8).filter(settled))
 def test_directional_derivatives(program):
@@ -148,7 +154,7 @@ def test_gradients_of_arrays_that_threads_share(program):
     check_derivative(program, gradient(program))
 
 
-# -- the search itself --------------------------------------------------------------------------------------------------
+# -- the search itself -------------------------------------------------------------------------------------------------
 
 
 def test_every_operation_turns_up():

@@ -41,7 +41,7 @@ class Listing:
         return sum(n[2] for n in self.nests)
 
 
-# -- loops of typical programs --------------------------------------------------------------------------------------------
+# -- loops of typical programs -----------------------------------------------------------------------------------------
 
 ONE_NEST = {  # loads, operations, stores, folds
     "a chain": (lambda x: np.tanh(np.sin(x) * 2.0 + 1.0), X, [1, 4, 1, 0]),
@@ -50,7 +50,7 @@ ONE_NEST = {  # loads, operations, stores, folds
     "views": (lambda x: x[::-1, 1:].T + x[:, :-1].T, X, [2, 1, 1, 0]),
     "reductions over the same axis": (lambda x: (np.sum(x, axis=1), np.sum(x * x, axis=1), np.max(x, axis=1)), X, [1, 1, 0, 3]),
     "a map beside a reduction": (lambda x: (np.exp(x), np.sum(np.exp(x), axis=1)), X, [1, 1, 1, 1]),
-    "a short reduction, written out": (lambda x: np.sum(np.reshape(x, (1600, 4)), axis=1) * 2.0, X, [4, 4, 1, 0]),
+    "a short reduction, written out": (lambda x: np.sum(np.reshape(x, (1600, 4)), axis=1) * 2.0, X, [4, 5, 1, 0]),
     "two outputs of one value": (lambda v: (np.sin(v), np.sin(v)), V, [1, 1, 1, 0]),
 }
 
@@ -125,7 +125,7 @@ def test_nothing_to_do_is_nothing():
     assert Listing(lambda x: np.sin(x), np.zeros((0, 3))).nests == []
 
 
-# -- laws --------------------------------------------------------------------------------------------------------------------
+# -- laws --------------------------------------------------------------------------------------------------------------
 
 
 def steps_of(program):

@@ -30,7 +30,7 @@ def names(function):
     return [n.op.name for n in function.nodes]
 
 
-# -- what is left of a tree -------------------------------------------------------------------------------------------------
+# -- what is left of a tree --------------------------------------------------------------------------------------------
 
 SMALLER = {
     "common subexpressions": (lambda x: np.sin(x) * np.cos(x) + np.sin(x), ["sin", "cos", "multiply", "add"]),
@@ -67,11 +67,14 @@ SMALLER = {
 def test_what_is_left(case):
     f, left = SMALLER[case]
     function = simple(f, X)
-    assert set(names(function)).isdisjoint({"logsumexp", "norm", "dense", "stop_gradient"}) if left is None else names(function) == left
+    if left is None:  # written out
+        assert case not in names(function)
+    else:
+        assert names(function) == left
     assert_close(function(X), fad.trace(f)(X)(X), ulp=4 if left is None else 0)
 
 
-# -- what must stay: all of these differ somewhere on EDGES from what algebra says -------------------------------------------
+# -- what must stay: all of these differ somewhere on EDGES from what algebra says -------------------------------------
 
 STAYS = {
     "plus zero": (lambda x: x + 0.0, 1),
@@ -131,7 +134,8 @@ def test_integers_of_one_value_and_several_dtypes_are_several_constants():
 
 def test_large_constants_are_not_folded():
     """A program does not carry an array that it can make."""
-    function = simple(lambda x: x + np.sum(np.broadcast_to(fad.Const(np.float64(1.5)), (1000, 1000)) * 2.0, axis=0), np.ones(1000))
+    number = fad.Const(np.float64(1.5))
+    function = simple(lambda x: x + np.sum(np.broadcast_to(number, (1000, 1000)) * 2.0, axis=0), np.ones(1000))
     assert all(c.size == 1 for c in function.constants)
     table = np.arange(1e5)
     assert "sin" in names(simple(lambda x: x + np.sin(fad.Const(table)), np.ones(100_000)))
@@ -146,7 +150,7 @@ def test_what_fails_when_folded_fails_when_run():
         simplify(fad.Function((x,), (node + x,)))(np.ones(1))
 
 
-# -- laws -------------------------------------------------------------------------------------------------------------------
+# -- laws --------------------------------------------------------------------------------------------------------------
 
 
 @examples(60)
