@@ -149,6 +149,8 @@ class _Partitioner:
         if name == "reshape" and self.can_hold(node) and (self.is_memory(args[0]) if args else False):
             self.reshape(node)
         elif is_view(node) and node.dtype.str[1:] in STORED:
+            if name == "broadcast_to" and args and args[0].size < node.size and not self.is_leaf(args[0]):
+                self.store(args[0])  # it would be computed many times
             self.fuse(node, args, 0)
         elif name == "reshape" and self.can_hold(node):
             self.reshape(node)
@@ -230,7 +232,7 @@ class _Partitioner:
 
     def elementwise(self, node: Expr, args: list) -> None:
         for a in args:
-            if a.size < node.size and not self.is_leaf(a):  # a broadcast would compute it many times
+            if a.size < node.size and not self.is_leaf(a):  # broadcast, it would be computed many times
                 self.store(a)
         self.fuse(node, args, self.operations(node))
 

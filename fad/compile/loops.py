@@ -86,7 +86,7 @@ def jammed(loops: Loops, vector_bytes: int) -> list[Loops]:
     """Loops whose last kept axis takes several turns at once, and those for what is left of it: a matrix product's tile."""
     body, v = loops.body, loops.vector
     kept = [a for a, r in enumerate(loops.reduced) if not r and a != v]
-    if not body.folds or not kept or body.cost > 8 or body.stores or loops.work < SMALL:
+    if not body.folds or not kept or body.cost > 16 or body.stores or loops.work < SMALL:
         return [loops]
     axis = kept[-1]
     if all(a.strides[axis] for a in accesses(body)[: len(body.instructions)]):
@@ -94,7 +94,7 @@ def jammed(loops: Loops, vector_bytes: int) -> list[Loops]:
     width = vector_bytes // max(i.dtype.itemsize for i in body.instructions)
     vectors = -(-min(loops.lanes, loops.extents[v]) // width)
     n = loops.extents[axis]
-    most = max(1, min(n, 16 // vectors, 8))
+    most = max(1, min(n, 16 // vectors, 8, int(48 // body.cost)))
     count = next((c for c in range(most, most // 2, -1) if n % c == 0), most)
     if count == 1:
         return [loops]

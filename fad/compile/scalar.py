@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fad.compile import vecmath
-from fad.compile.ir import Value, call, constant, where
+from fad.compile.ir import Value, call, constant, same, where
 from fad.primitive import Primitive
 from fad.primitives.families import dtype_of
 
@@ -73,6 +73,7 @@ def _floor_divide(x: Value, y: Value) -> Value:
 
 
 def _strong_multiply(z: Value, x: Value) -> Value:
+    z, x = same(z, x)  # a mask costs more to spread than a number
     y = z * x
     return where(y.isnan() & ((z == 0) | (x == 0)), 0.0, y) if y.is_float else y
 
