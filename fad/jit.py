@@ -69,7 +69,7 @@ class Jit:
         if recent is not None and not kwargs:
             result = recent(args)
             if result is not None:
-                return result[0]
+                return result
         compiled, leaves = self._find(args, kwargs)
         if compiled is None:  # inside another transformation: its trace goes through f
             return self.f(*args, **kwargs)
@@ -285,7 +285,7 @@ class Compiled:
         return tree.unflatten(self.out_tree, self.program(leaves))
 
     def _quick(self, rest: tuple, avals: tuple) -> Callable | None:
-        """A function from a call's positional arguments to (result,), or None where they are not those compiled for."""
+        """A function from a call's positional arguments to its result, or None where they are not those compiled for."""
         args, kwargs = rest
         kinds = [type(x) if a is type(x) or not a[0] else a for a, x in zip(avals, tree.leaves(rest), strict=True)]
         slow = {np.ndarray, int, bool, complex} & {k for k in kinds if isinstance(k, type)}  # 0-d arrays, and no floats
@@ -297,7 +297,10 @@ class Compiled:
         is_flat, is_leaf = treedef.num_leaves == len(args) == treedef.num_nodes - 1, out_tree.is_leaf()
         is_one = out_tree.num_leaves == 1
 
-        def call(arguments: tuple) -> tuple | None:
+        if is_flat and is_leaf:
+            return run
+
+        def call(arguments: tuple) -> Any:
             if is_flat:
                 leaves = arguments
             else:
@@ -307,7 +310,7 @@ class Compiled:
             y = run(leaves)
             if y is None:
                 return None
-            return (y,) if is_leaf else (unflatten(out_tree, [y] if is_one else y),)
+            return y if is_leaf else unflatten(out_tree, [y] if is_one else y)
 
         return call
 

@@ -138,11 +138,11 @@ def axes(pick, x, several: bool = True) -> str:
     return f"axis={axis}" + (", keepdims=True" if pick(2) else "")
 
 
-def reducing(*names: str, several: bool = True, **fields) -> list[Operation]:
+def reducing(*names: str, several: bool = True, then: str = "", **fields) -> list[Operation]:
     """Reductions over any axes."""
     def operation(name: str) -> Operation:
         def write(pick, x):
-            return f"{name}({{a}}, {axes(pick, x, several)})" if (x.size and x.ndim) or name == "np.sum" else None
+            return f"{name}({{a}}, {axes(pick, x, several)}){then}" if (x.size and x.ndim) or name == "np.sum" else None
 
         return Operation(write, **fields)
 
@@ -204,6 +204,7 @@ def write_repeat(pick, x):
     return f"np.repeat({{a}}, {pick(3)}, axis={pick(x.ndim)})" if x.ndim else None
 
 
+# After extrema stands + 0, because NumPy does not say which of two zeros of different signs is the larger one.
 ARITHMETIC = each(
     "-{a}", "{a} * 2.5", "{a} + 1", "1.5 - {a}", "np.square({a})", "np.conj({a})", "{a} / 3", "{a} + {b}", "{a} - {b}",
     "{a} * {b}", "{a} / ({b} * {b} + 1)", "1 / ({a} * {a} + 1)", "np.sqrt({a} * {a} + {b} * {b})", "{a} * {b} + {c}",
@@ -222,7 +223,8 @@ VIEWS = [
     *each("np.moveaxis({a}, 0, -1)", "np.ravel({a})", "np.squeeze({a})", "np.tril({a})", "np.tile({a}, 2)", "np.diagonal({a})")]
 REDUCTIONS = [
     *reducing("np.sum", "np.sum", "np.mean", "np.prod", "fad.nn.logsumexp", "np.std", exact=False),
-    *reducing("np.linalg.norm", several=False, exact=False), *reducing("np.max", "np.min", "np.any", "np.all", jumps=True)]
+    *reducing("np.linalg.norm", several=False, exact=False), *reducing("np.any", "np.all", jumps=True),
+    *reducing("np.max", "np.min", then=" + 0", jumps=True)]
 JUMPS = each(
     "np.abs({a})", "np.fabs({a})", "np.sign({a})", "np.signbit({a})", "np.floor({a})", "np.rint({a})", "np.trunc({a})",
     "{a} // 0.3", "{a} % 0.7", "np.fmod({a}, {b} * {b} + 1)", "np.remainder({a}, {b} * {b} + 1)", "np.clip({a}, -0.5, 0.5)",
@@ -231,7 +233,7 @@ JUMPS = each(
     "~{a}", "np.logical_and({a}, {b})", "np.logical_not({a})", "np.logical_xor({a}, {b})", jumps=True)
 ROUNDED_JUMPS = each("np.arctan2({a}, {b})", "np.log(np.abs({a}))", "np.hypot({a}, {b})", "np.where({a} > 0.3, np.log({a}), {a})",
                      exact=False, jumps=True)
-COMPARISONS = each(  # + 0 because NumPy does not say which of two zeros of different signs is the larger one
+COMPARISONS = each(
     "np.maximum({a}, {b}) + 0", "np.minimum({a}, {b}) + 0", "np.fmax({a}, {b}) + 0", "{a} > {b}", "{a} <= {b}", "{a} == {b}",
     "{a} != {b}", "np.where({a} > {b}, {a}, {b} * 0.5)", jumps=True, compares=True)
 OTHERS = [
@@ -401,8 +403,8 @@ def _step(op: Operation, operands: tuple, choices: list, values: list, exact: li
         return None, None
     try:
         text = op.write(lambda n: next(queue) % max(n, 1), *map(np.asarray, xs))
-        if text is None or ("special" in text and any(np.asarray(x).dtype.kind in "bc" for x in xs)):
-            return None, None
+        if text is None or ("special" in text and any(type(x) in (float, int) or x.dtype.kind in "bc" for x in xs)):
+            return None, None  # SciPy has its own ideas about their dtypes
         with np.errstate(all="ignore"):
             value = _callable(text)(*xs)
     except (ValueError, TypeError, IndexError, AttributeError, ZeroDivisionError, np.exceptions.AxisError):
