@@ -1,6 +1,7 @@
 """The libraries that are compared, each behind the same few names, so that a row is written once."""
 
 import importlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -137,6 +138,7 @@ def _torch_compile() -> Peer:
     """PyTorch through its compiler, in a column of its own."""
     peer = _torch()
     torch = peer.more
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # its own, about itself
 
     def jit(f: Callable[..., Any]) -> Callable[..., Any]:
         torch.compiler.reset()  # or it gives up compiling one code object at the eighth shape or dtype

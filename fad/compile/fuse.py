@@ -14,7 +14,7 @@ from typing import Any
 
 from fad.compile import index as ix
 from fad.compile.scalar import KIND, STORED, lower
-from fad.expr import Expr, Var, aval_text
+from fad.expr import Const, Expr, Var, aval_text
 from fad.function import Function
 
 __all__ = ["Partition", "Nest", "Callback", "partition", "REDUCTIONS"]
@@ -176,7 +176,8 @@ class _Partitioner:
 
     def can_gather(self, node: Expr, x: Any, index: tuple) -> bool:
         """Whether indices and elements are such as native code reads."""
-        return self.can_hold(node) and isinstance(x, Expr) and self.can_hold(x) and 0 not in x.shape and all(
+        is_memory = isinstance(x, Expr) and not (isinstance(x, Const) and x.size == 1)  # that one is a number in the code
+        return self.can_hold(node) and is_memory and self.can_hold(x) and 0 not in x.shape and all(
             isinstance(i, Expr) and i.dtype.str[1:] in ("i8", "i4") for i in index)
 
     def can_scatter(self, node: Expr) -> bool:

@@ -229,7 +229,7 @@ def argument(x: Any, plan: Plan) -> Any:
     memory, views = memory_of(plan.parts, x)
     base = plan.parts.alias.get(memory.id, memory)
     shape, dtype = memory.shape, memory.dtype
-    if isinstance(base, Var) and base.weak is not None:
+    if isinstance(memory, Var) and memory.weak is not None:
         number, place = base.weak, plan.objects[base.id]
         first = lambda objects, arena: number(objects[place])
     elif isinstance(base, Const):

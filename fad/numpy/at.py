@@ -13,6 +13,7 @@ from fad.numpy.dispatch import as_array, holds_node
 from fad.numpy.index import getitem, normalised
 from fad.numpy.shape import ravel, reshaped
 from fad.primitives.elementwise import cast
+from fad.primitives.families import dtype_of
 from fad.primitives.index import scatter_add, scatter_set
 from fad.primitives.shape import embed
 
@@ -110,7 +111,8 @@ class _Part:
 
     def _values(self, v: Any) -> Any:
         """v in the shape of the part, and in the dtype that y and v have together."""
-        dtype = np.result_type(self.y.dtype, v if isinstance(v, int | float | complex) else as_array(v).dtype)
+        kind = dtype_of(v if isinstance(v, Expr | int | float | complex) else as_array(v))
+        dtype = np.result_type(self.y.dtype, kind(0) if isinstance(kind, type) else kind)  # Python numbers are weak
         v = cast(as_array(v), dtype)
         shape = self._shape()
         while v.ndim > len(shape) and v.shape[0] == 1:  # as NumPy's assignment does

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.expr import FUNCTIONS, UFUNCS
+from fad.expr import FUNCTIONS, UFUNCS, Expr
 from fad.primitive import Jvp, Kink, Linear, Partials, Primitive
 from fad.primitives.families import dtype_of, elementwise
 
@@ -256,7 +256,8 @@ def _astype(x: Any, *, dtype: Any) -> Any:
 
 def cast(x: Any, dtype: Any) -> Any:
     """``x`` in another dtype; complex to real takes the real part."""
-    return x if dtype_of(x) == dtype else convert(x, dtype=np.dtype(dtype))
+    kind = dtype_of(x)
+    return x if kind == dtype and not (isinstance(x, Expr) and type(kind) is type) else convert(x, dtype=np.dtype(dtype))
 
 
 convert = elementwise("astype", _astype, Linear((lambda ct, x, dtype: cast(ct, x.dtype),)), keeps=(),
