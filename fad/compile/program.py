@@ -230,7 +230,7 @@ def argument(x: Any, plan: Plan) -> Any:
     base = plan.parts.alias.get(memory.id, memory)
     shape, dtype = memory.shape, memory.dtype
     if isinstance(memory, Var) and memory.weak is not None:
-        number, place = base.weak, plan.objects[base.id]
+        number, place = memory.weak, plan.objects[base.id]
         first = lambda objects, arena: number(objects[place])
     elif isinstance(base, Const):
         value = base.value.reshape(shape)

@@ -278,6 +278,7 @@ def _as_complex(x: Any) -> Any:
 real = elementwise("real", lambda x: np.array(np.real(x))[()],
                    Linear((lambda ct, x: _as_complex(ct) if np.dtype(x.dtype).kind == "c" else ct,)),
                    dtype=_half)
-imag = elementwise("imag", lambda x: np.array(np.imag(x))[()], Linear((lambda ct, x: ct * -1j if np.dtype(x.dtype).kind == "c" else ct * 0,)),
+imag = elementwise("imag", lambda x: np.array(np.imag(x))[()],
+                   Linear((lambda ct, x: ct * -1j if np.dtype(x.dtype).kind == "c" else ct * 0,)),
                    dtype=_half)
 conj = elementwise("conjugate", np.conjugate, Linear((lambda ct, x: np.conj(ct),)), keeps=())
