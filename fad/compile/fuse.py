@@ -26,8 +26,7 @@ UNROLL = 8  # elements of a reduction that is written out where it is used
 BODY = 600  # operations in one nest: LLVM's time must stay linear
 BOXES = 9  # boxes into which embeds and concatenations may cut a nest
 PIECES = 4  # operands up to which a concatenation is pulled rather than stored piece by piece
-RECOMPUTE = {True: 12, False: 40}  # operations an element worth doing twice, for arrays in cache and for larger ones
-CACHE = 1 << 17  # bytes
+RECOMPUTE = ((1 << 17, 12), (1 << 24, 20), (1 << 62, 60))  # (bytes of an array, operations an element worth doing twice)
 
 
 @dataclass
@@ -325,7 +324,8 @@ class _Partitioner:
             if node.id in self.alias or is_view(node):
                 continue
             far = any(self.stretch[c.id] != self.stretch[node.id] for c in self.consumers.get(node.id, ()) if self.native[c.id])
-            if self.cost[node.id] * (len(places) - 1) > RECOMPUTE[node.nbytes <= CACHE] or (far and self.cost[node.id] > 2):
+            limit = next(n for size, n in RECOMPUTE if node.nbytes <= size)
+            if self.cost[node.id] * (len(places) - 1) > limit or (far and self.cost[node.id] > 2):
                 self.store(node, itself=True)
 
     # -- nests -----------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ PARALLEL = 100_000  # operations from which threads are worth waking
 PAGE = 1 << 16  # bytes up to which a buffer is small
 CACHED = 1 << 18  # bytes that stay near
 ROWS = 1 << 16  # bytes of a block of rows
-GRAIN = 30_000  # operations of one piece of work
+GRAIN = 300_000  # operations of one piece of work, or so
 
 
 @dataclass
@@ -77,8 +77,8 @@ def parallel(n: Loops) -> bool:
 
 
 def grain(n: Loops) -> int:
-    """Iterations of the outer loops in one piece of work."""
-    return max(1, int(n.pieces * GRAIN / n.work))
+    """Iterations of the outer loops in one piece of work; there are eight pieces or more, for any of the threads to be late."""
+    return max(1, min(int(n.pieces * GRAIN / n.work), -(-n.pieces // 8)))
 
 
 # -- nests to loops ------------------------------------------------------------------------------------------------------
