@@ -73,8 +73,8 @@ class Jit:
         compiled, leaves = self._find(args, kwargs)
         if compiled is None:  # inside another transformation: its trace goes through f
             return self.f(*args, **kwargs)
-        if compiled.quick is not None and not kwargs:
-            self.recent = compiled.quick
+        if not kwargs:
+            self.recent = compiled.quick(args, leaves)
         return compiled(leaves)
 
     def _find(self, args: tuple, kwargs: dict) -> tuple:
@@ -276,7 +276,7 @@ class Compiled:
         self.when = time.strftime("%H:%M:%S")
         self.nodes = len(function.nodes)
         self.out_tree = function.out_tree
-        self.quick = None if static else self._quick(rest, key[1])
+        self.is_static, self.in_tree, self.ways = bool(static), tree.structure(rest[0]), {}
         self.key, self.paths = key, _paths(owner.f, rest, static)
         self.text = ", ".join([f"{p}: {_aval(a)}" for p, a in zip(self.paths, key[1], strict=True)]
                               + [f"{n} = {short(v)}" for n, v in static]) or "no arguments"
@@ -284,16 +284,22 @@ class Compiled:
     def __call__(self, leaves: list) -> Any:
         return tree.unflatten(self.out_tree, self.program(leaves))
 
-    def _quick(self, rest: tuple, avals: tuple) -> Callable | None:
-        """A function from a call's positional arguments to its result, or None where they are not those compiled for."""
-        args, kwargs = rest
-        kinds = [type(x) if a is type(x) or not a[0] else a for a, x in zip(avals, tree.leaves(rest), strict=True)]
-        slow = {np.ndarray, int, bool, complex} & {k for k in kinds if isinstance(k, type)}  # 0-d arrays, and no floats
-        run = None if kwargs or slow else self.program.quick(kinds)
+    def quick(self, args: tuple, leaves: list) -> Callable | None:
+        """The short way for positional arguments like these."""
+        types = tuple(map(type, leaves))
+        if types not in self.ways:
+            self.ways[types] = self._quick(args, types)
+        return self.ways[types]
+
+    def _quick(self, args: tuple, types: tuple) -> Callable | None:
+        """A function from a call's positional arguments to its result, or None where they are not of these types and of the
+        shapes and dtypes compiled for."""
+        kinds = [a if t is np.ndarray else t for a, t in zip(self.key[1], types, strict=True)]
+        run = None if self.is_static or {int, bool, complex} & set(types) else self.program.quick(kinds)
         if run is None:
             return None
         flatten, unflatten = optree.tree_flatten, optree.tree_unflatten
-        treedef, out_tree = tree.structure(args), self.out_tree
+        treedef, out_tree = self.in_tree, self.out_tree
         is_flat, is_leaf = treedef.num_leaves == len(args) == treedef.num_nodes - 1, out_tree.is_leaf()
         is_one = out_tree.num_leaves == 1
 

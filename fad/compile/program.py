@@ -27,6 +27,7 @@ from fad.compile.runtime import (
     IN_SCALAR,
     OUT_OF_RANGE,
     guard_table,
+    in_arrays,
     layout_is_known,
     program_table,
     runner,
@@ -117,12 +118,12 @@ class Program:
         shapes = {first + k: f for k, f in enumerate(self.fresh)} | {k: avals[k] for k in self.donated}
         if any(tuple(shapes[k][0]) != s for k, s in zip(places, self.shapes, strict=True)):
             return None
-        guard = guard_table(avals, self.donated)
-        context = (ctypes.c_int64 * 3)(self.launch, ctypes.addressof(guard), ctypes.addressof(self.tables[0]))
+        guard, table = guard_table(avals, self.donated), in_arrays(self.tables[0], avals)
+        context = (ctypes.c_int64 * 3)(self.launch, ctypes.addressof(guard), ctypes.addressof(table))
         at, run, count, size, constants = ctypes.addressof(context), runner(), len(avals), self.plan.arena, self.plan.constants
         fresh, empty, arena = self.fresh, np.empty, _arena
 
-        def one(arguments: Any, keep: Any = (self, guard, context)) -> Any:
+        def one(arguments: Any, keep: Any = (self, guard, table, context)) -> Any:
             if len(arguments) != count:
                 return None
             y = empty(shape, dtype)
@@ -131,7 +132,7 @@ class Program:
                 return refused(code)
             return y[()] if is_scalar else y
 
-        def many(arguments: Any, keep: Any = (self, guard, context)) -> list | None:
+        def many(arguments: Any, keep: Any = (self, guard, table, context)) -> list | None:
             if len(arguments) != count:
                 return None
             objects = [*arguments, *constants, *[empty(s, d) for s, d in fresh]]

@@ -17,8 +17,8 @@ import numpy as np
 
 from fad.compile import engine
 
-__all__ = ["IN_ARENA", "IN_ARRAY", "IN_FLAG", "IN_SCALAR", "OUT_OF_RANGE", "guard_table", "layout_is_known", "program_table",
-           "runner"]
+__all__ = ["IN_ARENA", "IN_ARRAY", "IN_FLAG", "IN_SCALAR", "OUT_OF_RANGE", "guard_table", "in_arrays", "layout_is_known",
+           "program_table", "runner"]
 
 OUT_OF_RANGE = 2  # what `run` answers when an index was
 IN_ARRAY, IN_SCALAR, IN_ARENA, IN_FLAG = range(4)  # where a buffer is: in an array, in a scalar object, in the arena, on the stack
@@ -230,6 +230,16 @@ end:
   ret i64 %code
 }
 """
+
+
+def in_arrays(table: Any, avals: list) -> Any:
+    """A program's table for calls in which 0-d inputs may be arrays: (shape, dtype) among ``avals`` in place of a type."""
+    changed = type(table)(*table)
+    for k in range(changed[0]):
+        kind, place = changed[1 + 2 * k], changed[2 + 2 * k]
+        if kind == IN_SCALAR and place < len(avals) and not isinstance(avals[place], type):
+            changed[1 + 2 * k] = IN_ARRAY
+    return changed
 
 
 def program_table(buffers: list[tuple[int, int]], steps: list[tuple]) -> Any:

@@ -73,16 +73,17 @@ def elements(*xs) -> int:
 
 
 def write_index(pick, x):
-    """Basic indices of every kind."""
+    """Basic indices of every kind, for some of the axes; now and then an empty range."""
     parts = []
     for n in x.shape[: pick(4) or None]:
-        k = pick(7)
-        lo, hi = sorted((pick(n + 1), pick(n + 1)))
-        parts.append([":", f"{lo}:", "::-1", f"{lo}:{hi}:{1 + pick(3)}", f"{hi}:{lo or None}:-{1 + pick(2)}",
-                      str(lo - n if pick(2) else min(lo, n - 1)), f":{hi - n - 1}"][k])
-    if pick(3) == 1:
+        lo = pick(n)
+        hi = lo + pick(n - lo) + (n > 0 and pick(9) != 8)
+        step, behind = 1 + pick(3), lo - 1 if lo else None
+        parts.append(["::-1", f"{lo}:", f"{lo}:{hi}:{step}", f"{hi - 1}:{behind}:-{step}" if hi > lo else f"{lo}:{hi}", f":{hi - n or None}",
+                      str(lo - n if pick(2) else lo), f"::{step}", ":"][pick(8)])
+    if pick(4) == 1:
         parts.insert(pick(len(parts) + 1), "None")
-    if pick(5) == 1:
+    if pick(6) == 1:
         parts.append("...")
     return f"{{a}}[{', '.join(parts)}]" if parts else None
 
@@ -217,9 +218,8 @@ FUNCTIONS = each(
     "np.arctan2({a}, {b} * {b} + 1)", "np.hypot({a}, {b} * {b} + 1)", "special.expit({a})", "special.erf({a})",
     "special.log_expit({a})", "special.gammaln(np.square({a}) + 0.5)", "special.xlogy({a}, {b} * {b} + 1)", exact=False)
 VIEWS = [
-    *[Operation(w) for w in (write_index, write_reshape, write_broadcast, write_transpose, write_pad, write_roll)] * 2,
-    *[Operation(write_index)] * 2,
-    *[Operation(write_join, 3)] * 4, Operation(write_repeat), *along("np.flip", "np.expand_dims"),
+    *[Operation(write_index)] * 12, *[Operation(write_transpose)] * 6, *[Operation(write_pad)] * 5, *[Operation(write_join, 3)] * 8,
+    *[Operation(w) for w in (write_reshape, write_broadcast, write_roll)] * 4, Operation(write_repeat), *along("np.flip", "np.expand_dims"),
     *each("np.moveaxis({a}, 0, -1)", "np.ravel({a})", "np.squeeze({a})", "np.tril({a})", "np.tile({a}, 2)", "np.diagonal({a})")]
 REDUCTIONS = [
     *reducing("np.sum", "np.sum", "np.mean", "np.prod", "fad.nn.logsumexp", "np.std", exact=False),
@@ -241,7 +241,7 @@ OTHERS = [
     Operation(write_gather_at, 2, jumps=True), Operation(write_scatter), Operation(write_scatter_of, 2),
     *along("np.cumsum", "np.cumprod", exact=False), *along("np.sort", "np.argsort", "np.argmax", jumps=True)]
 OPERATIONS: list[Operation] = [
-    *ARITHMETIC, *FUNCTIONS, *VIEWS, *REDUCTIONS, *JUMPS, *ROUNDED_JUMPS, *COMPARISONS, *OTHERS]
+    *ARITHMETIC * 2, *VIEWS * 2, *REDUCTIONS * 2, *FUNCTIONS, *JUMPS, *ROUNDED_JUMPS, *COMPARISONS, *OTHERS * 2]
 
 
 # -- programs ----------------------------------------------------------------------------------------------------------
