@@ -25,6 +25,7 @@ VIEWS = {"transpose", "broadcast_to", "getitem", "reshape"}
 UNROLL = 8  # elements of a reduction that is written out where it is used
 BODY = 600  # operations in one nest: LLVM's time must stay linear
 BOXES = 9  # boxes into which embeds and concatenations may cut a nest
+SCALAR = 60  # operations of a scalar that every piece of a nest may do again
 PIECES = 4  # operands up to which a concatenation is pulled rather than stored piece by piece
 RECOMPUTE = ((1 << 17, 12), (1 << 24, 20), (1 << 62, 60))  # (bytes of an array, operations an element worth doing twice)
 
@@ -148,8 +149,8 @@ class _Partitioner:
         if name == "reshape" and self.can_hold(node) and (self.is_memory(args[0]) if args else False):
             self.reshape(node)
         elif is_view(node) and node.dtype.str[1:] in STORED:
-            if name == "broadcast_to" and args and args[0].size < node.size and not self.is_leaf(args[0]):
-                self.store(args[0])  # it would be computed many times
+            if name == "broadcast_to":
+                self.spread(node, args)
             self.fuse(node, args, 0)
         elif name == "reshape" and self.can_hold(node):
             self.reshape(node)
@@ -231,10 +232,14 @@ class _Partitioner:
         return frozenset([(k, p) for k, p in found if 0 < p < node.shape[k]]) if found else NO_CUTS
 
     def elementwise(self, node: Expr, args: list) -> None:
-        for a in args:
-            if a.size < node.size and not self.is_leaf(a):  # broadcast, it would be computed many times
-                self.store(a)
+        self.spread(node, args)
         self.fuse(node, args, self.operations(node))
+
+    def spread(self, node: Expr, args: list) -> None:
+        """Store what would be computed many times as it is broadcast. A scalar is computed before the loops begin."""
+        for a in args:
+            if a.size < node.size and not self.is_leaf(a) and (a.size > 1 or self.cost.get(a.id, 0) > SCALAR):
+                self.store(a)
 
     def operations(self, node: Expr) -> float:
         return node.op.flops(node, *node.args, **node.params) / max(node.size, 1)

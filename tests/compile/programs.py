@@ -1,8 +1,8 @@
 """A hypothesis strategy for whole random programs over everything that is compiled, and the noise that rounding makes.
 
-A program is a list of lines of NumPy source over arrays; its repr can be pasted and run. A draw is a list of recipes of
-small integers, read one after the other: an operation, its operands, and choices (axes, indices, widths). What does not
-fit the values there is left out, so any part of a list is a program again and a failing one shrinks to what matters.
+A program is a list of lines of NumPy source over arrays; its repr can be pasted and run. A draw is a list of recipes, read
+one after the other: an operation, and an integer whose digits choose operands, axes, indices, widths. What does not fit the
+values there is left out, so any part of a list is a program again and a failing one shrinks to what matters.
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ def write_index(pick, x):
         lo = pick(n)
         hi = lo + pick(n - lo) + (n > 0 and pick(9) != 8)
         step, behind = 1 + pick(3), lo - 1 if lo else None
-        parts.append(["::-1", f"{lo}:", f"{lo}:{hi}:{step}", f"{hi - 1}:{behind}:-{step}" if hi > lo else f"{lo}:{hi}", f":{hi - n or None}",
-                      str(lo - n if pick(2) else lo), f"::{step}", ":"][pick(8)])
+        backwards = f"{hi - 1}:{behind}:-{step}" if hi > lo else f"{lo}:{hi}"
+        parts.append(["::-1", f"{lo}:", f"{lo}:{hi}:{step}", backwards, f":{hi - n or None}", str(lo - n if pick(2) else lo),
+                      f"::{step}", ":"][pick(8)])
     if pick(4) == 1:
         parts.insert(pick(len(parts) + 1), "None")
     if pick(6) == 1:
@@ -219,8 +220,9 @@ FUNCTIONS = each(
     "special.log_expit({a})", "special.gammaln(np.square({a}) + 0.5)", "special.xlogy({a}, {b} * {b} + 1)", exact=False)
 VIEWS = [
     *[Operation(write_index)] * 12, *[Operation(write_transpose)] * 6, *[Operation(write_pad)] * 5, *[Operation(write_join, 3)] * 8,
-    *[Operation(w) for w in (write_reshape, write_broadcast, write_roll)] * 4, Operation(write_repeat), *along("np.flip", "np.expand_dims"),
-    *each("np.moveaxis({a}, 0, -1)", "np.ravel({a})", "np.squeeze({a})", "np.tril({a})", "np.tile({a}, 2)", "np.diagonal({a})")]
+    *[Operation(w) for w in (write_reshape, write_broadcast, write_roll)] * 4, Operation(write_repeat), *along("np.flip"),
+    *along("np.expand_dims"), *each("np.moveaxis({a}, 0, -1)", "np.ravel({a})", "np.squeeze({a})", "np.tril({a})", "np.tile({a}, 2)",
+                                    "np.diagonal({a})")]
 REDUCTIONS = [
     *reducing("np.sum", "np.sum", "np.mean", "np.prod", "fad.nn.logsumexp", "np.std", exact=False),
     *reducing("np.linalg.norm", several=False, exact=False), *reducing("np.any", "np.all", jumps=True),
@@ -350,9 +352,8 @@ def programs(max_steps: int = 12, edges: bool = False, big: bool = False, dtypes
     spec = st.tuples(st.integers(0, 9), shape, st.sampled_from(dtypes))
     relation = st.integers(0, 3)  # a second argument often broadcasts against the first
     arguments = st.lists(st.tuples(spec, relation), min_size=1, max_size=3)
-    operation, operands, choices = (st.sampled_from([None, *range(len(OPERATIONS))]), st.tuples(*[st.integers(0, 4)] * 3),
-                                    st.tuples(*[st.integers(0, 59)] * 9))
-    recipe = st.tuples(operation, operands, choices)
+    digits = st.integers(0, 2**24 - 1)  # hypothesis draws these evenly, and larger ones not
+    recipe = st.tuples(st.sampled_from([None, *OPERATIONS]), digits, digits)
     recipes = st.lists(recipe, min_size=min(6, max_steps), max_size=2 * max_steps)  # many do not fit, and are left out
     more_outputs = st.lists(st.integers(0, 5), max_size=2)
 
@@ -377,12 +378,12 @@ def _program(drawn: list, recipes: list, more_outputs: list, edges: bool) -> Pro
     values = [data(*s) for s in specs]
     exact, steps = [True] * len(values), []
     room = max(ELEMENTS, *[4 * np.size(v) for v in values])
-    for number, operands, choices in recipes:
-        step, value = _step(OPERATIONS[number], operands, choices, values, exact) if number is not None else (None, None)
+    for op, low, high in recipes:
+        step, value = step_of(op, Choices(low + (high << 24)), values, exact) if op is not None else (None, None)
         if step is not None and value.size <= room and value.ndim <= AXES and _moderate(value):
             steps.append(step)
             values.append(value)
-            exact.append(step.exact if step.exact is not None else True)
+            exact.append(step.exact)
     outputs = (len(values) - 1, *(len(values) - 1 - k for k in more_outputs if k < len(values)))
     return _needed(specs, steps, outputs, exact)
 
@@ -392,17 +393,26 @@ def _moderate(value: np.ndarray) -> bool:
     return bool(np.all(size < (LARGEST if value.dtype.kind in "fc" else 5000)))
 
 
-def _step(op: Operation, operands: tuple, choices: list, values: list, exact: list) -> tuple:
+class Choices:
+    """``pick(n)``: the next digit of a number, in base n."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def __call__(self, n: int) -> int:
+        self.number, digit = divmod(self.number, max(n, 1))
+        return digit
+
+
+def step_of(op: Operation, pick: Choices, values: list, exact: list) -> tuple:
     """The step and its value; (None, None) where the operation does not fit."""
-    newest = range(len(values) - 1, -1, -1)
-    places = tuple(newest[k % len(newest)] for k in operands[: op.arity])
+    places = tuple(max(len(values) - 1 - pick(5), 0) for _ in range(op.arity))
     xs = [values[k] for k in places]
-    queue = iter([*choices, *[0] * 30])
     are_exact = all(exact[k] for k in places)
     if op.jumps and not are_exact and not (op.compares and _apart(*xs)):
         return None, None
     try:
-        text = op.write(lambda n: next(queue) % max(n, 1), *map(np.asarray, xs))
+        text = op.write(pick, *map(np.asarray, xs))
         if text is None or ("special" in text and any(type(x) in (float, int) or x.dtype.kind in "bc" for x in xs)):
             return None, None  # SciPy has its own ideas about their dtypes
         with np.errstate(all="ignore"):
