@@ -381,6 +381,9 @@ class _Partitioner:
                 nest, seen = Nest(empty.domain, empty.reduced), set()
             stretch = self.stretch[root.id]
             nest.roots.append(root)
+        for n in (*nests, nest):
+            if not any(self.domain(r)[1] for r in n.roots):
+                n.reduced = ()
         return [*nests, nest]
 
 

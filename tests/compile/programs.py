@@ -219,10 +219,10 @@ FUNCTIONS = each(
     "np.arctan2({a}, {b} * {b} + 1)", "np.hypot({a}, {b} * {b} + 1)", "special.expit({a})", "special.erf({a})",
     "special.log_expit({a})", "special.gammaln(np.square({a}) + 0.5)", "special.xlogy({a}, {b} * {b} + 1)", exact=False)
 VIEWS = [
-    *[Operation(write_index)] * 12, *[Operation(write_transpose)] * 6, *[Operation(write_pad)] * 5, *[Operation(write_join, 3)] * 8,
-    *[Operation(w) for w in (write_reshape, write_broadcast, write_roll)] * 4, Operation(write_repeat), *along("np.flip"),
-    *along("np.expand_dims"), *each("np.moveaxis({a}, 0, -1)", "np.ravel({a})", "np.squeeze({a})", "np.tril({a})", "np.tile({a}, 2)",
-                                    "np.diagonal({a})")]
+    *[Operation(write_index)] * 12, *[Operation(write_join, 3)] * 8, *[Operation(w) for w in (write_transpose, write_pad)] * 6,
+    *[Operation(w) for w in (write_reshape, write_broadcast, write_roll)] * 4, Operation(write_repeat),
+    *along("np.flip", "np.expand_dims"), *each("np.moveaxis({a}, 0, -1)", "np.ravel({a})", "np.squeeze({a})", "np.tril({a})"),
+    *each("np.tile({a}, 2)", "np.diagonal({a})")]
 REDUCTIONS = [
     *reducing("np.sum", "np.sum", "np.mean", "np.prod", "fad.nn.logsumexp", "np.std", exact=False),
     *reducing("np.linalg.norm", several=False, exact=False), *reducing("np.any", "np.all", jumps=True),
