@@ -295,7 +295,8 @@ class Compiled:
         """A function from a call's positional arguments to its result, or None where they are not of these types and of the
         shapes and dtypes compiled for."""
         kinds = [a if t is np.ndarray else t for a, t in zip(self.key[1], types, strict=True)]
-        run = None if self.is_static or {int, bool, complex} & set(types) else self.program.quick(kinds)
+        read = all(t is np.ndarray or t is float or issubclass(t, np.generic) for t in types)  # whose layout native code knows
+        run = None if self.is_static or not read else self.program.quick(kinds)
         if run is None:
             return None
         flatten, unflatten = optree.tree_flatten, optree.tree_unflatten

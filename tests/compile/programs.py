@@ -413,8 +413,8 @@ def step_of(op: Operation, pick: Choices, values: list, exact: list) -> tuple:
         return None, None
     try:
         text = op.write(pick, *map(np.asarray, xs))
-        if text is None or ("special" in text and any(type(x) in (float, int) or x.dtype.kind in "bc" for x in xs)):
-            return None, None  # SciPy has its own ideas about their dtypes
+        if text is None or ("special" in text and any(type(x) is float or np.asarray(x).dtype.kind != "f" for x in xs)):
+            return None, None  # SciPy has ideas of its own about the dtype of the result
         with np.errstate(all="ignore"):
             value = _callable(text)(*xs)
     except (ValueError, TypeError, IndexError, AttributeError, ZeroDivisionError, np.exceptions.AxisError):

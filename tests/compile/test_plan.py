@@ -70,3 +70,38 @@ def test_read_only_arrays_are_not_written():
     for _ in range(3):
         np.testing.assert_array_equal(f(x), np.arange(10.0) + 1)
         np.testing.assert_array_equal(x, np.arange(10.0))
+
+
+@pytest.mark.parametrize("turns", [10, 300])
+def test_maps_and_sums_in_turn(turns):
+    """Programs of more nests than one stretch of nodes makes: values and gradients."""
+
+    def f(x):
+        for _ in range(turns):
+            x = np.sin(x * 0.5 + 0.25) - 0.1 * np.mean(x)
+        return np.sum(x)
+
+    x = np.linspace(0.0, 1.0, 50)
+    value, slope = fad.jit(fad.value_and_grad(f))(x)
+    expected = fad.value_and_grad(f)(x)
+    np.testing.assert_allclose(value, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(slope, expected[1], rtol=1e-9, atol=1e-300)
+
+
+def test_wide_trees_compile_in_linear_time():
+    """Thousands of values that many others use: every one is computed once."""
+    rng = np.random.default_rng(0)
+    picks = rng.integers(1, 20, (3000, 2))
+
+    def f(x):
+        pool = [x] * 20
+        for k, (i, j) in enumerate(picks):
+            a, b = pool[-i], pool[-j]
+            pool.append([a + b * 0.5, a * b * 0.1, np.tanh(a), a - b][k % 4])
+        return pool[-1]
+
+    x = np.linspace(-1.0, 1.0, 16)
+    program = Program(fad.trace(f)(x))
+    np.testing.assert_allclose(program([x])[0], f(x), rtol=1e-9)
+    operations = sum(len(n.body.instructions) for s in program.plan.steps for n in s.nests)
+    assert operations < 5 * len(program.function.nodes)
