@@ -15,7 +15,7 @@ import optree
 from fad import tree
 from fad.errors import DtypeError, TraceError, TreeError
 from fad.expr import Expr, Var, aval_text, reachable, short
-from fad.function import Function
+from fad.function import Function, freeze
 from fad.numba_source import traceable
 from fad.transforms import argument_names, recorded
 
@@ -84,21 +84,19 @@ class Jit:
         avals = []
         for k, x in enumerate(leaves):
             kind = type(x)
-            if kind is np.ndarray:
-                if not x.dtype.isnative:
-                    x = leaves[k] = x.astype(x.dtype.newbyteorder("="))
-                avals.append((x.shape, x.dtype))
-            elif isinstance(x, Expr):
-                return None, leaves
-            elif kind in _NUMBERS and (kind is not int or -(2**63) <= x < 2**63):
+            if kind in _NUMBERS and (kind is not int or -(2**63) <= x < 2**63):
                 avals.append(kind)
-            elif isinstance(x, np.ndarray | np.generic):
-                avals.append((x.shape, x.dtype))
-            else:
-                leaves[k] = _array(x, rest, k)
-                avals.append((leaves[k].shape, leaves[k].dtype))
-        key = (treedef, tuple(avals), tuple([(n, type(v), repr(v) if type(v) is float else v) for n, v in static]))
+                continue
+            if isinstance(x, Expr):
+                return None, leaves
+            if not isinstance(x, np.ndarray | np.generic) or x.dtype.kind not in "fiubc":
+                x = leaves[k] = _array(x, rest, k)
+            if not x.dtype.isnative:
+                x = leaves[k] = x.astype(x.dtype.newbyteorder("="))
+            avals.append((x.shape, x.dtype))
         try:
+            hash(static)
+            key = (treedef, tuple(avals), tuple([(n, freeze(v)) for n, v in static]))  # 2 and 2.0 are equal, and not the same
             compiled = self.compiled.get(key)
         except TypeError:
             raise TreeError("jit: a static argument is not hashable", got=", ".join(short(v) for _, v in static),
@@ -276,7 +274,7 @@ class Compiled:
         self.when = time.strftime("%H:%M:%S")
         self.nodes = len(function.nodes)
         self.out_tree = function.out_tree
-        self.is_static, self.in_tree, self.ways = bool(static), tree.structure(rest[0]), {}
+        self.static, self.in_tree, self.ways = static, tree.structure(rest[0]), {}
         self.key, self.paths = key, _paths(owner.f, rest, static)
         self.text = ", ".join([f"{p}: {_aval(a)}" for p, a in zip(self.paths, key[1], strict=True)]
                               + [f"{n} = {short(v)}" for n, v in static]) or "no arguments"
@@ -296,7 +294,7 @@ class Compiled:
         shapes and dtypes compiled for."""
         kinds = [a if t is np.ndarray else t for a, t in zip(self.key[1], types, strict=True)]
         read = all(t is np.ndarray or t is float or issubclass(t, np.generic) for t in types)  # whose layout native code knows
-        run = None if self.is_static or not read else self.program.quick(kinds)
+        run = None if self.static or not read else self.program.quick(kinds)
         if run is None:
             return None
         flatten, unflatten = optree.tree_flatten, optree.tree_unflatten
@@ -327,8 +325,8 @@ class Compiled:
         if structure != structure_:
             return f"the structure of the arguments is {structure}, was {structure_}"
         changed = [f"{p} is {_aval(a)}, was {_aval(b)}" for p, a, b in zip(self.paths, avals, avals_, strict=True) if a != b]
-        changed += [f"{n} is {t.__name__} {v!r}, was {u.__name__} {w!r}"
-                    for (n, t, v), (_, u, w) in zip(static, static_, strict=True) if (t, v) != (u, w)]
+        changed += [f"{n} is {short(v)}, was {short(w)}"
+                    for a, b, (n, v), (_, w) in zip(static, static_, self.static, other.static, strict=True) if a != b]
         return "; ".join(changed)
 
 

@@ -129,6 +129,8 @@ def test_static_numbers_of_several_kinds_are_several_programs():
     f = fad.jit(lambda x, n: x * n, static_argnums=1)
     ints = np.arange(3)
     assert [f(ints, n).dtype for n in (2, 2.0, True, 2.0, 2)] == [np.dtype(d) for d in (int, float, int, float, int)]
+    h = fad.jit(lambda x, n: x * n[0], static_argnums=1)
+    assert [h(ints, n).dtype for n in ((2,), (2.0,), (2,))] == [np.dtype(d) for d in (int, float, int)]
     g = fad.jit(lambda x, n: np.copysign(x, n), static_argnums=1)
     assert [g(1.0, n) for n in (0.0, -0.0)] == [1.0, -1.0]
 
@@ -212,6 +214,7 @@ def layouts():
     yield "byte-swapped", x.astype(x.dtype.newbyteorder())
     yield "misaligned", np.frombuffer(b"\0" + x.tobytes() + b"\0" * 7, np.uint8)[1:-7].view(float).reshape(x.shape)
     yield "subclass", x.view(Subclass)
+    yield "byte-swapped subclass", x.astype(x.dtype.newbyteorder()).view(Subclass)
     frozen = x.copy()
     frozen.flags.writeable = False
     yield "read-only", frozen

@@ -162,15 +162,20 @@ def along(*names: str, **fields) -> list[Operation]:
     return [operation(n) for n in names]
 
 
+PATTERNS = {  # of einsum, by the ranks of the operands
+    (1, 1): ["i,i->", "i,j->ij", "i,i->i"], (2, 1): ["ij,j->i", "ij,i->ij"],
+    (2, 2): ["ij,jk->ik", "ij,ij->i", "ij,kj->ik", "ij,ij->"], (3, 2): ["bij,jk->bik"], (3, 3): ["bij,bjk->bik", "bij,bij->j"]}
+
+
 def write_product(pick, a, b):
-    small = np.size(a) * np.size(b) <= 40_000
-    pattern = {
-        (1, 1): ["i,i->", "i,j->ij", "i,i->i"], (2, 1): ["ij,j->i", "ij,i->ij"],
-        (2, 2): ["ij,jk->ik", "ij,ij->i", "ij,kj->ik", "ij,ij->"],
-        (3, 2): ["bij,jk->bik"], (3, 3): ["bij,bjk->bik", "bij,bij->j"]}.get((np.ndim(a), np.ndim(b)))
-    if pattern and pick(2):
-        return f"np.einsum('{pattern[pick(len(pattern))]}', {{a}}, {{b}})" if small else None
-    return ["{a} @ {b}", "np.dot({a}, {b})", "np.outer({a}, {b})"][pick(3)] if small else None
+    if a.size * b.size > 40_000:
+        return None
+    patterns = PATTERNS.get((a.ndim, b.ndim))
+    if patterns and pick(2):
+        pattern = patterns[pick(len(patterns))]
+        sizes = set(zip(pattern.replace(",", "").split("-")[0], (*a.shape, *b.shape), strict=True))
+        return f"np.einsum('{pattern}', {{a}}, {{b}})" if len(sizes) == len({letter for letter, _ in sizes}) else None
+    return ["{a} @ {b}", "np.dot({a}, {b})", "np.outer({a}, {b})"][pick(3)]
 
 
 def write_gather(pick, x):
@@ -308,6 +313,9 @@ class Program:
             return sum((np.sum(np.sin(y), dtype=float) for y in f(*xs) if y.dtype.kind == "f"), np.sum(xs[self.floats[0]]) * 0.0)
 
         return total
+
+    def _repr_pretty_(self, printer, cycle: bool) -> None:
+        printer.text(repr(self))  # by which hypothesis shows it
 
     def __repr__(self) -> str:
         return f"\n{self.source}\n\nargs = [{', '.join(f'data{s}' for s in self.specs)}]\n"
