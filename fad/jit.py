@@ -325,8 +325,11 @@ class Compiled:
         if structure != structure_:
             return f"the structure of the arguments is {structure}, was {structure_}"
         changed = [f"{p} is {_aval(a)}, was {_aval(b)}" for p, a, b in zip(self.paths, avals, avals_, strict=True) if a != b]
-        changed += [f"{n} is {short(v)}, was {short(w)}"
-                    for a, b, (n, v), (_, w) in zip(static, static_, self.static, other.static, strict=True) if a != b]
+        if [n for n, _ in static] != [n for n, _ in static_]:
+            changed.append(f"the static arguments are {[n for n, _ in static]}, were {[n for n, _ in static_]}")
+        else:
+            changed += [f"{n} is {short(v)}, was {short(w)}"
+                        for a, b, (n, v), (_, w) in zip(static, static_, self.static, other.static, strict=True) if a != b]
         return "; ".join(changed)
 
 

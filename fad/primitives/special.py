@@ -48,7 +48,8 @@ def _scipy(name: str) -> Any:
                     fix="pass x.real, or write it with np.exp and np.log",
                 )
         if any(np.dtype(dtype_of(a)).kind in "bu" for a in args):  # SciPy would compute small ones in float32
-            args = tuple(np.asarray(a, np.float64)[()] if np.dtype(dtype_of(a)).kind in "bu" else a for a in args)
+            dtype = _real_dtype(tuple(map(dtype_of, args)))
+            args = tuple(np.asarray(a, dtype)[()] if np.dtype(dtype_of(a)).kind in "bu" else a for a in args)
         return getattr(import_module("scipy.special"), name)(*args)
 
     return evaluate
