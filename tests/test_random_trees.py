@@ -120,7 +120,6 @@ def perturbed(name):
     return dataclasses.replace(fact, rules=(lambda *args: 1.001 * fact.rules[0](*args), *fact.rules[1:]))
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("name", ["sin", "tanh", "exp"])
 def test_a_failing_program_shrinks_to_its_essential_lines(name):
     op = registry[name]
