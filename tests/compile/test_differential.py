@@ -12,7 +12,6 @@ which draws 100 times as many.
 from itertools import product
 
 import numpy as np
-import pytest
 from hypothesis import find, given, settings
 
 import fad
