@@ -63,7 +63,6 @@ def test_two_ulp_against_mpmath(name):
             assert abs(truth - mpmath.mpf(float(v))) <= 2 * np.spacing(abs(v)), (u, v)
 
 
-@pytest.mark.smoke
 @BOTH
 @EACH
 @given(data=st.data())

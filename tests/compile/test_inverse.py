@@ -78,7 +78,6 @@ def test_atan2_two_ulp_against_mpmath():
             assert abs(mpmath.atan2(mpmath.mpf(a), mpmath.mpf(b)) - mpmath.mpf(v)) <= 2 * np.spacing(abs(v)), (a, b, v)
 
 
-@pytest.mark.smoke
 @BOTH
 @given(data=st.data())
 def test_any_float(dtype, data):

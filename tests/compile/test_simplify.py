@@ -186,7 +186,6 @@ def test_the_original_is_left_alone():
     assert result(X)["z"][1] is None
 
 
-@pytest.mark.smoke
 def test_long_and_deep_trees_take_linear_time_and_no_recursion():
     def chain(n):
         def f(x):

@@ -141,7 +141,6 @@ def test_special_values(name, dtype):
     np.testing.assert_allclose(got[~exact], want[~exact], rtol=30 * eps, atol=eps if name in ("gammaln", "digamma") else 0)
 
 
-@pytest.mark.smoke
 @BOTH
 @EACH
 @given(data=st.data())

@@ -71,7 +71,6 @@ def test_two_ulp_against_mpmath(name):
             assert abs(getattr(mpmath, name)(mpmath.mpf(float(u))) - mpmath.mpf(float(v))) <= 2 * np.spacing(abs(v)), (u, v)
 
 
-@pytest.mark.smoke
 @BOTH
 @EACH
 @given(data=st.data())
