@@ -43,7 +43,7 @@ def __getattr__(name: str) -> object:
 
         return importlib.import_module(f"fad.{name}")
     if name in _THREADS:
-        from fad.compile import launch
+        from fad.native import launch
 
         return getattr(launch, name)
     raise AttributeError(f"module 'fad' has no attribute {name!r}")

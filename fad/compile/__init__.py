@@ -1,1 +1,1 @@
-"""From a Function to machine code: simplify, fuse, plan, emit, engine, launch."""
+"""From a Function to machine code: simplify, fuse, plan, emit, program."""

@@ -14,8 +14,9 @@ from typing import Any
 from fad.errors import FadError
 from fad.expr import aval_text
 from fad.function import Function
+from fad.native.engine import is_checking
 
-__all__ = ["CompilerError", "check", "is_checking", "show"]
+__all__ = ["CompilerError", "check", "show"]
 
 
 class CompilerError(FadError):
@@ -27,11 +28,6 @@ def show(level: int, title: str, text: Any) -> None:
     wanted = os.environ.get("FAD_DEBUG", "0")
     if wanted.isdigit() and int(wanted) >= level:
         sys.stderr.write(f"fad: {title}\n{text}\n")
-
-
-def is_checking() -> bool:
-    """Whether FAD_CHECK is on."""
-    return os.environ.get("FAD_CHECK", "0") not in ("", "0")
 
 
 def check(function: Function, step: str) -> Function:

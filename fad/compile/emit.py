@@ -12,9 +12,9 @@ import numpy as np
 
 from fad.compile import vecmath
 from fad.compile.body import Access, Body, Instruction
-from fad.compile.ir import Block, Module, Value, fma, literal, resized, typed, where, write
 from fad.compile.loops import HEAVY, Loops
 from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
+from fad.native.ir import Block, Module, Value, fma, literal, resized, typed, where, write
 
 __all__ = ["FLAG", "shape_of_code", "write_function"]
 

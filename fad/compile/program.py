@@ -12,12 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from fad.compile import engine
 from fad.compile.debug import check, show
 from fad.compile.emit import FLAG, shape_of_code, write_function
 from fad.compile.fuse import Callback, partition
-from fad.compile.ir import Module
-from fad.compile.launch import launcher
 from fad.compile.loops import Loops
 from fad.compile.plan import Plan, Segment, grain, memory_of, parallel, plan
 from fad.compile.runtime import (
@@ -36,6 +33,9 @@ from fad.compile.simplify import simplify
 from fad.errors import OutOfRangeError
 from fad.expr import Const, Expr, Var
 from fad.function import Function
+from fad.native import engine
+from fad.native.ir import Module
+from fad.native.launch import launcher
 
 __all__ = ["Program"]
 

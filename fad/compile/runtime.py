@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.compile import engine
+from fad.native import engine
 
 __all__ = ["IN_ARENA", "IN_ARRAY", "IN_FLAG", "IN_SCALAR", "OUT_OF_RANGE", "guard_table", "in_arrays", "layout_is_known",
            "program_table", "runner"]

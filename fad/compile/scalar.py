@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fad.compile import vecmath
-from fad.compile.ir import Value, call, constant, same, where
+from fad.native.ir import Value, call, constant, same, where
 from fad.primitive import Primitive
 from fad.primitives.families import dtype_of
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fad.compile import vecmath
-from fad.compile.ir import Block, Module, Value
+from fad.native.ir import Block, Module, Value
 from tests.compile.vector import EDGES, elementwise, exact, log_spaced, patterns, ulps
 
 BOTH = pytest.mark.parametrize("dtype", ["f8", "f4"])

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fad.compile.engine import load, machine
-from fad.compile.ir import Block, Module, Value, typed
+from fad.native.engine import load, machine
+from fad.native.ir import Block, Module, Value, typed
 
 KIND = {"float64": "double", "float32": "float"}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-from fad.compile.ir import Value, call, constant, fma, where
 from fad.compile.vecmath.parts import (
     bits_of,
     digits,
@@ -24,6 +23,7 @@ from fad.compile.vecmath.parts import (
     truncated,
     two_to,
 )
+from fad.native.ir import Value, call, constant, fma, where
 
 __all__ = ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "pow", "cbrt"]
 

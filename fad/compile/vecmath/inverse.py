@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from fad.compile.ir import Value, call, constant, fma, where
 from fad.compile.vecmath.parts import bits_of, horner
+from fad.native.ir import Value, call, constant, fma, where
 
 __all__ = ["asin", "acos", "atan", "atan2"]
 

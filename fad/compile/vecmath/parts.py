@@ -9,8 +9,8 @@ import math
 import struct
 from collections.abc import Sequence
 
-from fad.compile.engine import machine
-from fad.compile.ir import Value, constant, fma, typed, where, write
+from fad.native.engine import machine
+from fad.native.ir import Value, constant, fma, typed, where, write
 
 __all__ = ["bias", "bits_of", "digits", "horner", "inf", "minus_product", "nearest", "product", "quick_sum", "scaled",
            "significand", "truncated", "two_to"]

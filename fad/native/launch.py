@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fad.errors import FadError
 
 if TYPE_CHECKING:
-    from fad.compile.pool import Pool
+    from fad.native.pool import Pool
 
 __all__ = ["ThreadsError", "get_num_threads", "launcher", "set_num_threads"]
 
@@ -36,7 +36,7 @@ def launcher() -> int:
     global _pool
     with _lock:
         if _pool is None:
-            from fad.compile.pool import Pool  # LLVM loads here, not with the settings
+            from fad.native.pool import Pool  # LLVM loads here, not with the settings
 
             _pool = Pool(get_num_threads())
         return _pool.launch

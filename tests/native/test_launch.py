@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile import launch, pool
-from fad.compile.engine import load
 from fad.errors import FadError
+from fad.native import launch, pool
+from fad.native.engine import load
 
 MANY = 6  # threads, more than there are cores on small machines
 
@@ -224,7 +224,7 @@ def python(source, **environment):
     ({"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "64"}, "1"), ({"OMP_NUM_THREADS": "64"}, "min(c, 64)"), ({"OMP_NUM_THREADS": "all"}, "c"),
 ])
 def test_default(environment, expected):
-    assert python(f"from fad.compile import launch as l; c = l._cores(); print(l.get_num_threads() == {expected})", **environment) == "True"
+    assert python(f"from fad.native import launch as l; c = l._cores(); print(l.get_num_threads() == {expected})", **environment) == "True"
 
 
 # -- processes --------------------------------------------------------------------------------------------------------

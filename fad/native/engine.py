@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import __version__ as llvmlite_version
 
-from fad.compile import disk
-from fad.compile.debug import is_checking
+from fad.native import disk
 
-__all__ = ["Loaded", "Machine", "assembly", "load", "machine"]
+__all__ = ["Loaded", "Machine", "assembly", "is_checking", "load", "machine"]
 
 
 class Machine:
@@ -50,6 +50,11 @@ class Loaded:
     def address(self, name: str) -> int:
         """The address of a function."""
         return self.engine.get_function_address(name)
+
+
+def is_checking() -> bool:
+    """Whether FAD_CHECK is on."""
+    return os.environ.get("FAD_CHECK", "0") not in ("", "0")
 
 
 def load(text: str, opt: int = 2) -> Loaded:

@@ -20,7 +20,7 @@ import sys
 import time
 from string import Template
 
-from fad.compile.engine import load, machine
+from fad.native.engine import load, machine
 
 __all__ = ["Pool"]
 

@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from fad.compile import disk
+from fad.native import disk
 
 
 @pytest.fixture(autouse=True)
