@@ -8,7 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-FAMILIES = ["imports", "calls", "chain", "memory", "jit", "jit_cold", "jit_calls", "jit_more"]
+FAMILIES = [
+    *("imports", "calls", "chain", "memory", "jit", "jit_cold", "jit_calls", "jit_more"),
+    *("conv", "dense", "layers", "training", "training_start"),
+]
 PEERS = ["fad", "autograd", "jax", "torch"]  # the columns of a family that names none
 THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"]
 
@@ -85,7 +88,7 @@ def main(argv: list[str]) -> None:
             progress(f"{family}: {row.name}")
             results.append(harness.measure(row, present, 3 if options.quick else options.rounds))
         progress("")
-        text = harness.table(module.TITLE, results, columns[family])
+        text = harness.table(module.TITLE, results, columns[family], getattr(module, "BEST", None))
         print(text, flush=True)
         page.append(text)
     if options.markdown:

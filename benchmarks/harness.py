@@ -4,11 +4,13 @@ Interleaving is the point. On a shared machine a slow minute then slows every co
 and the ratio of medians survives it.
 """
 
+import contextlib
 import math
 import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import Any
 
 import numpy
 
+from .limit import peak
 from .peers import Peer
 
 SECOND, BYTES = "s", "B"
@@ -41,6 +44,9 @@ class Row:
     goal: str = ""
     seconds: float = math.inf  # no further rounds after this long, when 3 are done
     tolerance: float = 0.0  # if not 0: the peers' results must agree to this, relative to the largest entry
+    compared: Callable[[Peer, Any], Any] = lambda peer, result: result  # what of a peer's result must agree
+    flops: float = 0.0  # of one call, if not 0: the table says how many fad does a second, and how near the peak that is
+    dtype: str = "float32"  # whose peak
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ def measure(row: Row, peers: list[Peer], rounds: int | None = None) -> Result:
             if run is None:
                 continue
             if row.tolerance:
-                reference = agreed(peer.sync(run()), reference, row.tolerance)
+                reference = agreed(row.compared(peer, peer.sync(run())), reference, row.tolerance)
             samplers[peer.name] = run if row.reports else timed(run, peer.sync)
         except LeftOut as reason:
             absences[peer.name] = str(reason)
@@ -131,6 +137,9 @@ def timed(run: Callable[[], Any], sync: Callable[[Any], Any], at_least: float = 
 
     def sample() -> float:
         # Garbage collection stays on: a user pays for it too.
+        settle()
+        if calls > 1:
+            sync(run())  # wakes this library's own threads, and brings its arrays into the cache
         begin = time.perf_counter()
         for _ in range(calls):
             result = run()
@@ -138,6 +147,26 @@ def timed(run: Callable[[], Any], sync: Callable[[Any], Any], at_least: float = 
         return (time.perf_counter() - begin) / calls
 
     return sample
+
+
+def settle(at_most: float = 0.3) -> None:
+    """Wait until the threads of the library before have gone to sleep (Linux).
+
+    OpenMP's threads spin for milliseconds after their work, OpenBLAS's for 0.1 s, on the cores that the next one needs.
+    """
+    end, quiet = time.perf_counter() + at_most, 0
+    while quiet < 3 and time.perf_counter() < end:
+        time.sleep(2e-4)
+        quiet = 0 if others_run() else quiet + 1
+
+
+def others_run() -> bool:
+    """Whether any thread of this process but the calling one is on a core, or waits for one."""
+    own, states = str(threading.get_native_id()), []
+    for task in Path("/proc/self/task").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            states.append(task.name != own and (task / "stat").read_text().rpartition(")")[2].split()[0] == "R")
+    return any(states)
 
 
 def summarise(taken: list[float]) -> Figure:
@@ -197,21 +226,53 @@ def ratio(result: Result, name: str) -> float:
     return result.figures[name].median / result.figures["fad"].median
 
 
-def table(title: str, results: Iterable[Result], names: list[str]) -> str:
-    """A Markdown table that is also aligned for a terminal."""
+def table(title: str, results: Iterable[Result], names: list[str], best: dict[str, list[str]] | None = None) -> str:
+    """A Markdown table that is also aligned for a terminal.
+
+    `best` groups columns: under the table stands how fad fares against the fastest of each group.
+    """
     results = list(results)
-    grid = [["row", *names, "goal"]]
+    flops = any(result.row.flops for result in results)
+    grid = [["row", *names, *(["fad's GFLOP/s", "of peak"] if flops else []), "goal"]]
     for result in results:
         label = result.row.name + (f", per {result.row.per_name}" if result.row.per_name else "")
-        grid.append([label, *(cell(result, name) for name in names), result.row.goal or "-"])
+        rates = rate(result) if flops else []
+        grid.append([label, *(cell(result, name) for name in names), *rates, result.row.goal or "-"])
     means = ["geometric mean of ratios"]
     for name in names:
         ratios = [ratio(r, name) for r in results if name != "fad" and {name, "fad"} <= r.figures.keys()]
         means.append(f"**{statistics.geometric_mean(ratios):.2f}x**" if ratios else "-")
     if any(text != "-" for text in means[1:]):
-        grid.append([*means, "-"])
+        grid.append([*means, *["-"] * (len(grid[0]) - len(means))])
     widths = [max(len(line[column]) for line in grid) for column in range(len(grid[0]))]
     grid.insert(1, ["-" * width for width in widths])
     lines = [f"| {' | '.join(text.ljust(w) for text, w in zip(line, widths))} |" for line in grid]
-    notes = [f"- {r.row.name}, {name}: {why}" for r in results for name, why in (r.errors | r.absences).items()]
+    notes = [against(group, members, results) for group, members in (best or {}).items()]
+    notes += [f"- {r.row.name}, {name}: {why}" for r in results for name, why in (r.errors | r.absences).items()]
+    notes = [note for note in notes if note]
     return "\n".join([f"### {title}", "", *lines, *([""] if notes else []), *notes, ""])
+
+
+def rate(result: Result) -> list[str]:
+    """fad's GFLOP/s in this row, and percent of the machine's peak."""
+    if not result.row.flops or "fad" not in result.figures:
+        return ["-", "-"]
+    achieved = result.row.flops / result.figures["fad"].median
+    return [f"{achieved / 1e9:.3g}", f"{100 * achieved / peak(result.row.dtype):.0f} %"]
+
+
+def against(group: str, members: list[str], results: list[Result]) -> str:
+    """fad beside the fastest of several columns in each row: the geometric mean, and where it is behind."""
+    ratios = {}
+    for result in results:
+        theirs = [ratio(result, name) for name in members if {name, "fad"} <= result.figures.keys()]
+        if theirs:
+            ratios[result.row.name] = min(theirs)
+    if not ratios:
+        return ""
+    ahead = sum(value >= 1 for value in ratios.values())
+    worst = min(ratios, key=lambda name: ratios[name])
+    return (
+        f"- fad beside {group}: **{statistics.geometric_mean(ratios.values()):.2f}x** in the geometric mean, "
+        f"at least as fast on {ahead} of {len(ratios)} rows, worst {ratios[worst]:.2f}x ({worst})"
+    )

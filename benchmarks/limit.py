@@ -50,7 +50,7 @@ attributes #0 = {{ "min-legal-vector-width"="512" "prefer-vector-width"="512" }}
 
 @cache
 def peak(dtype: str = "float32") -> float:
-    """Floating-point operations per second of all threads together, the best of 30 tries of about 5 ms."""
+    """Floating-point operations per second of all threads together, the best of 60 tries of a few ms."""
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
@@ -62,9 +62,9 @@ def peak(dtype: str = "float32") -> float:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(loop_ir(scalar)), target)
     engine.finalize_object()
     loop = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(engine.get_function_address("peak"))
-    threads, turns = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)), 1_000_000
+    threads, turns = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)), 2_000_000
     operations = 2 * CHAINS * turns * threads * vector_bits() // BITS[scalar]
-    return operations / min(seconds(loop, turns, threads) for _ in range(30))
+    return operations / min(seconds(loop, turns, threads) for _ in range(60))
 
 
 def seconds(loop: ctypes._CFuncPtr, turns: int, threads: int) -> float:

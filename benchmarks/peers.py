@@ -147,6 +147,16 @@ def _torch_compile() -> Peer:
     return replace(peer, name="torch.compile", jit=jit)
 
 
+def _torch_channels_last() -> Peer:
+    """PyTorch with images and weights in its channels-last memory format, in a column of its own."""
+    return replace(_torch(), name="torch NHWC")
+
+
+def _numpy() -> Peer:
+    """NumPy itself, for what BLAS does."""
+    return Peer("numpy", numpy, grad=None, value_and_grad=None, more=numpy)
+
+
 def _by_hand() -> Peer:
     """Gradients written by hand for numba: the limit."""
     by_hand = importlib.import_module("benchmarks.by_hand")
@@ -159,6 +169,8 @@ LOADERS: dict[str, Callable[[], Peer]] = {
     "jax": _jax,
     "torch": _torch,
     "torch.compile": _torch_compile,
+    "torch NHWC": _torch_channels_last,
+    "numpy": _numpy,
     "hand": _by_hand,
 }
 

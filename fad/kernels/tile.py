@@ -1,65 +1,151 @@
-"""The inner tile under every convolution: a small strided matrix product accumulated in place.
+"""The register tile under every product: R rows by V vectors of sums that stay in registers while the depth runs.
 
-numba's disk cache of a kernel does not notice edits to functions it calls from other files: after changing
-this file, touch the kernels' files too.
+A step of the depth loads V vectors of one operand and R numbers of the other, each spread over a vector, and makes R * V
+fused multiply-adds. The rows' numbers lie at constant distances, so that one address serves them all.
 """
 
-from fad.kernels.threads import inner
+from __future__ import annotations
 
-__all__ = ["accumulate"]
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fad.native.engine import Machine
+from fad.native.ir import Block, Value, fma, typed, write
+
+__all__ = ["Tile", "accumulate", "at", "balanced", "best_tile", "load", "panels_of", "store", "transposed"]
+
+WAYS = 6  # lines of one set of the first cache that rows may take; most have 8 ways
+SETS = 64  # lines of 64 bytes, a page apart in the first cache
 
 
-@inner
-def accumulate(y, y_step, x, x_step, x_inner, w, w_step, rows, depth, width):
-    """y[r, o] += sum_d x[r, d] * w[d, o] for flat arrays, r < rows, d < depth, o < width.
+@dataclass(frozen=True)
+class Tile:
+    """The number of rows and of vectors, and the lanes of a vector."""
 
-    y[r, o] is y[r * y_step + o], x[r, d] is x[r * x_step + d * x_inner], w[d, o] is w[d * w_step + o].
-    Two rows and four depths at a time: eight products for each load and store of two sums, which keeps
-    LLVM's vector loop over o near the arithmetic units rather than the cache.
-    """
-    r = 0
-    while r + 2 <= rows:
-        y0 = y[r * y_step : r * y_step + width]
-        y1 = y[(r + 1) * y_step : (r + 1) * y_step + width]
-        x0 = x[r * x_step :]
-        x1 = x[(r + 1) * x_step :]
-        d = 0
-        while d + 4 <= depth:
-            i, j = d * x_inner, d * w_step
-            a0, b0, w0 = x0[i], x1[i], w[j : j + width]
-            i, j = i + x_inner, j + w_step
-            a1, b1, w1 = x0[i], x1[i], w[j : j + width]
-            i, j = i + x_inner, j + w_step
-            a2, b2, w2 = x0[i], x1[i], w[j : j + width]
-            i, j = i + x_inner, j + w_step
-            a3, b3, w3 = x0[i], x1[i], w[j : j + width]
-            for o in range(width):
-                y0[o] += a0 * w0[o] + a1 * w1[o] + a2 * w2[o] + a3 * w3[o]
-                y1[o] += b0 * w0[o] + b1 * w1[o] + b2 * w2[o] + b3 * w3[o]
-            d += 4
-        while d < depth:
-            a0, b0 = x0[d * x_inner], x1[d * x_inner]
-            w0 = w[d * w_step : d * w_step + width]
-            for o in range(width):
-                y0[o] += a0 * w0[o]
-                y1[o] += b0 * w0[o]
-            d += 1
-        r += 2
-    if r < rows:
-        y0 = y[r * y_step : r * y_step + width]
-        x0 = x[r * x_step :]
-        d = 0
-        while d + 4 <= depth:
-            i, j = d * x_inner, d * w_step
-            a0, w0 = x0[i], w[j : j + width]
-            a1, w1 = x0[i + x_inner], w[j + w_step : j + w_step + width]
-            a2, w2 = x0[i + 2 * x_inner], w[j + 2 * w_step : j + 2 * w_step + width]
-            a3, w3 = x0[i + 3 * x_inner], w[j + 3 * w_step : j + 3 * w_step + width]
-            for o in range(width):
-                y0[o] += a0 * w0[o] + a1 * w1[o] + a2 * w2[o] + a3 * w3[o]
-            d += 4
-        while d < depth:
-            a0, w0 = x0[d * x_inner], w[d * w_step : d * w_step + width]
-            for o in range(width):
-                y0[o] += a0 * w0[o]
-            d += 1
+    rows: int
+    vectors: int
+    lanes: int
+
+
+def best_tile(machine: Machine, itemsize: int, rows: int, width: int, row_bytes: int = 0) -> Tile:
+    """The tile with the least work for so many rows and columns, the rows so many bytes apart.
+
+    The cost of a step is that of its multiply-adds or of its loads, or the wait for the sums; tails count in full."""
+    lanes = machine.vector_bytes // itemsize
+    vectors = -(-width // lanes)
+    best: tuple[float, int, Tile] | None = None
+    for v in range(1, min(vectors, machine.registers // 2) + 1):
+        for r in range(1, min(rows, (machine.registers - v - 1) // v) + 1):
+            cost = sum(step_cost(len_r, len_v) * n * m for len_r, n in balanced(rows, r) for len_v, m in balanced(vectors, v))
+            cost *= crowding(r, row_bytes)
+            key = (cost, -r * v, Tile(r, v, lanes))
+            if best is None or key[:2] < best[:2]:
+                best = key
+    assert best is not None
+    return best[2]
+
+
+def step_cost(rows: int, vectors: int) -> float:
+    """Cycles of one step of the depth: a multiply-add or a load each, four to wait for a sum, one for the loop."""
+    return max(rows * vectors, 0.9 * (rows + vectors), 4) + 0.06 * (rows + vectors) + 0.3
+
+
+def crowding(rows: int, row_bytes: int) -> float:
+    """How much dearer loads are when rows lie so many bytes apart that they fall into few sets of the cache."""
+    if not row_bytes:
+        return 1.0
+    sets = [(r * row_bytes // 64) % SETS for r in range(rows)]
+    return 1.6 if max(map(sets.count, sets)) > WAYS else 1.0
+
+
+def balanced(n: int, most: int) -> list[tuple[int, int]]:
+    """n in parts of at most so many, as equal as they can be: (length, count), the longer ones first."""
+    parts = -(-n // most)
+    short, longer = divmod(n, parts)
+    return [(size, count) for size, count in ((short + 1, longer), (short, parts - longer)) if count]
+
+
+def panels_of(width: int, tile: Tile) -> list[tuple[int, list[int], int]]:
+    """Columns in panels: (first column, lanes of its vectors, count) of those that are alike; the last may have a short vector."""
+    lanes, found, start = tile.lanes, [], 0
+    for vectors, count in balanced(-(-width // lanes), tile.vectors):
+        tail = width - (start + vectors * count * lanes) < 0
+        if count > tail:
+            found.append((start, [lanes] * vectors, count - tail))
+        start += vectors * count * lanes
+        if tail:
+            found.append((start - vectors * lanes, [lanes] * (vectors - 1) + [width - start + lanes], 1))
+    return found
+
+
+def accumulate(block: Block, sums: list[Value], depth: int, a: Callable, b: Callable, rows: tuple[int, int], vectors: int) -> list:
+    """The sums after ``depth`` steps for the rows from ``rows[0]`` to ``rows[1]``; ``a(block, k, r)`` and ``b(block, k, v)``
+    give the operands at step k."""
+    def step(inside: Block, k: Any, old: list[Value]) -> list[Value]:
+        new = list(old)
+        right = [b(inside, k, v) for v in range(vectors)]
+        for r in range(*rows):
+            left = a(inside, k, r)
+            for v in range(vectors):
+                new[r * vectors + v] = fma(left, right[v], old[r * vectors + v])
+        return new
+
+    if depth <= 4:
+        for k in range(depth):
+            sums = step(block, block.integer(k), sums)
+        return sums
+    live = range(rows[0] * vectors, rows[1] * vectors)
+    with block.loop(0, depth) as loop:
+        inside = [loop.carried(s) if j in live else s for j, s in enumerate(sums)]
+        after = step(loop, loop.index, inside)
+        for j in live:
+            loop.update(inside[j], after[j])
+    return [loop.last(s) if j in live else s for j, s in enumerate(inside)]
+
+
+# -- memory --------------------------------------------------------------------------------------------------------------
+
+
+def at(base: Value, *offsets: Any) -> Value:
+    """An address some elements (values or integers) further on; ``base`` knows its element kind."""
+    total: Any = 0
+    for offset in offsets:
+        total = offset + total if isinstance(offset, Value) else total + offset
+    name = total.name if isinstance(total, Value) else str(total)
+    operands = (base, total) if isinstance(total, Value) else (base,)
+    if name == "0":
+        return base
+    return write(f"getelementptr {base.kind}, ptr {base.name}, i64 {name}", base.kind, base.lanes, *operands)
+
+
+def load(block: Block, p: Value, lanes: int, size: int) -> Value:
+    """Elements from an address, read here and not before: it may be valid only here."""
+    return block.effect(f"load {typed(p.kind, lanes)}, ptr {p.name}, align {size}", p.kind, lanes)
+
+
+def store(block: Block, p: Value, x: Value, size: int) -> None:
+    """Elements to an address."""
+    block.append(f"store {x.type} {x.name}, ptr {p.name}, align {size}")
+
+
+def transposed(rows: list[Value]) -> list[Value]:
+    """As many vectors as they have lanes, as a matrix transposed: blocks of 1, 2, 4, ... change places."""
+    n = len(rows)
+    size = 1
+    while size < n:
+        rows = list(rows)
+        for i in range(n):
+            if not i & size:
+                x, y = rows[i], rows[i + size]
+                low = [j if not j & size else n + j - size for j in range(n)]
+                high = [j + size if not j & size else n + j for j in range(n)]
+                rows[i], rows[i + size] = shuffled(x, y, low), shuffled(x, y, high)
+        size *= 2
+    return rows
+
+
+def shuffled(x: Value, y: Value, lanes: list[int]) -> Value:
+    """Lanes of x, and behind them lanes of y, by their numbers."""
+    order = ", ".join(f"i32 {k}" for k in lanes)
+    return write(f"shufflevector {x.type} {x.name}, {y.type} {y.name}, <{len(lanes)} x i32> <{order}>", x.kind, len(lanes), x, y)

@@ -26,6 +26,7 @@ class Machine:
         features = llvm.get_host_cpu_features()
         self.features = features.flatten()
         self.vector_bytes = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
+        self.registers = 32 if features.get("avx512f") or self.triple.startswith(("aarch64", "arm64")) else 16  # of vectors
         self.has_fma = bool(features.get("fma")) or "arm64" in self.triple or "aarch64" in self.triple
         self.id = f"{self.triple} {self.cpu} {self.features} llvmlite {llvmlite_version} LLVM {llvm.llvm_version_info}"
 

@@ -299,9 +299,9 @@ class Block:
         return self.effect(f"phi {fast.type} [ {fast.name}, {before} ], [ {fixed.name}, {slow} ]", fast.kind, fast.lanes)
 
     @contextmanager
-    def loop(self, start: Value | int, stop: Value | int, step: int = 1) -> Iterator[Loop]:
-        """A counted loop, run while ``loop.index < stop``, at least once: callers keep empty ranges out."""
-        with self.inner(Loop(self, start, stop, step)) as loop:
+    def loop(self, start: Value | int, stop: Value | int, step: int = 1, empty: bool = False) -> Iterator[Loop]:
+        """A counted loop, run while ``loop.index < stop``: at least once, unless the range may be ``empty``."""
+        with self.inner(Loop(self, start, stop, step, empty)) as loop:
             yield loop
             loop.close()
 
@@ -312,6 +312,10 @@ class Block:
         self.items.append(block)
         yield block
         self.open_at = None
+
+    def when(self, condition: Value) -> Any:
+        """A block that runs where a condition holds. Its values stay inside."""
+        return self.inner(When(self, condition))
 
     def section(self) -> Any:
         """A block whose instructions are not shared with what comes after it: memory may have changed by then."""
@@ -338,8 +342,9 @@ class Block:
 class Loop(Block):
     """A counted loop. ``carried(init)`` makes a value that `update` renews in every turn; after the loop it is `last`."""
 
-    def __init__(self, parent: Block, start: Value | int, stop: Value | int, step: int):
+    def __init__(self, parent: Block, start: Value | int, stop: Value | int, step: int, empty: bool = False):
         super().__init__(parent.module, parent)
+        self.empty = empty  # whether the end is asked before the first turn
         as_value = lambda n: n if isinstance(n, Value) else parent.integer(n)
         self.start, self.stop, self.step = as_value(start), as_value(stop), step
         self.label = self.module.name("loop")
@@ -358,6 +363,8 @@ class Loop(Block):
 
     def last(self, value: Value) -> Value:
         """A carried value after the loop."""
+        if self.empty:
+            return Value(self.parent, value.name, value.kind, value.lanes)
         new = next(p for p in self.phis if p[0] is value)[2]
         return Value(self.parent, new.name, new.kind, new.lanes)  # the loop's only exit is behind its last turn
 
@@ -367,15 +374,42 @@ class Loop(Block):
         self.append(f"{self.after} = add nsw i64 {self.index.name}, {self.step}")
 
     def lines_from(self, label: str) -> tuple[list[str], str]:
+        exit_, more = self.module.name("after"), self.module.name("more")
+        if self.empty:
+            return self.asked_first(label, exit_, more)
         body, latch = self.lines(self.label)
-        exit_ = self.module.name("after")
-        more = self.module.name("more")
         head = [f"  br label {self.label}", f"{self.label[1:]}:",
                 f"  {self.index.name} = phi i64 [ {self.start.name}, {label} ], [ {self.after}, {latch} ]"]
         head += [f"  {v.name} = phi {v.type} [ {init.name}, {label} ], [ {new.name}, {latch} ]" for v, init, new in self.phis]
         tail = [f"  {more} = icmp slt i64 {self.after}, {self.stop.name}",
                 f"  br i1 {more}, label {self.label}, label {exit_}", f"{exit_[1:]}:"]
         return head + body + tail, exit_
+
+    def asked_first(self, label: str, exit_: str, more: str) -> tuple[list[str], str]:
+        """The text of a loop that may have no turns."""
+        inside = self.module.name("turn")
+        body, latch = self.lines(inside)
+        head = [f"  br label {self.label}", f"{self.label[1:]}:",
+                f"  {self.index.name} = phi i64 [ {self.start.name}, {label} ], [ {self.after}, {latch} ]"]
+        head += [f"  {v.name} = phi {v.type} [ {init.name}, {label} ], [ {new.name}, {latch} ]" for v, init, new in self.phis]
+        head += [f"  {more} = icmp slt i64 {self.index.name}, {self.stop.name}",
+                 f"  br i1 {more}, label {inside}, label {exit_}", f"{inside[1:]}:"]
+        return [*head, *body, f"  br label {self.label}", f"{exit_[1:]}:"], exit_
+
+
+class When(Block):
+    """A block behind a condition."""
+
+    def __init__(self, parent: Block, condition: Value):
+        super().__init__(parent.module, parent)
+        self.condition = condition
+
+    def lines_from(self, label: str) -> tuple[list[str], str]:
+        """The text, jumped over where the condition does not hold."""
+        then, exit_ = self.module.name("then"), self.module.name("after")
+        body, _ = self.lines(then)
+        return [f"  br i1 {self.condition.name}, label {then}, label {exit_}", f"{then[1:]}:", *body,
+                f"  br label {exit_}", f"{exit_[1:]}:"], exit_
 
 
 class Module:

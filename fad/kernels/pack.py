@@ -1,0 +1,133 @@
+"""Weights copied into the order in which tiles read them: panels of columns, in each the rows of the depth one behind another.
+
+A step of the depth then reads one piece of memory, however far apart its rows were, and whichever way the matrix lay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fad.kernels.tile import Tile, at, load, panels_of, shuffled, store, transposed
+from fad.native.ir import Block, Value, constant
+
+__all__ = ["Pack", "write_pack"]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """w[g, t, c, f] with these distances in elements, to [g, panel, t, c, f within the panel], the last panel filled with 0."""
+
+    groups: int
+    taps: int
+    depth: int
+    width: int
+    steps: tuple[int, int, int, int]
+    vectors: int  # of a panel at most
+    lanes: int
+    kind: str
+
+    @property
+    def columns(self) -> int:
+        """Columns of a group with those that fill its last vector."""
+        return -(-self.width // self.lanes) * self.lanes
+
+    @property
+    def size(self) -> int:
+        """Elements of the copy."""
+        return self.groups * self.taps * self.depth * self.columns
+
+    @property
+    def pieces(self) -> int:
+        """Pieces of work."""
+        return self.groups * self.taps * -(-self.columns // (self.vectors * self.lanes))
+
+    @property
+    def work(self) -> float:
+        """Operations, or what takes as long."""
+        return 2.0 * self.size
+
+    def write(self, block: Block, pointers: list[Value], epilogue: object, begin: Value, end: Value) -> None:
+        """The code of pieces from begin to end; ``pointers`` are those of w and its copy."""
+        write_pack(block, self, *pointers, begin, end)
+
+
+def write_pack(block: Block, pack: Pack, w: Value, out: Value, begin: Value, end: Value) -> None:
+    """Pieces of work from begin to end: each one panel of one tap."""
+    lanes, rows = pack.lanes, pack.taps * pack.depth
+    with block.loop(begin, end) as piece:
+        tap, rest = piece.index._op("", "urem", pack.taps), piece.index._op("", "udiv", pack.taps)
+        panels = panels_of(pack.width, Tile(1, pack.vectors, lanes))
+        total = sum(count for _, _, count in panels)
+        number, group = rest._op("", "urem", total), rest._op("", "udiv", total)
+        source = at(w, group * pack.steps[0], tap * pack.steps[1])
+        target = at(out, group * (rows * pack.columns))
+        before = 0
+        for start, widths, count in panels:
+            mine = (number >= before) & (number < before + count)
+            with piece.when(mine) as inside:
+                k, span = number - before, len(widths) * lanes
+                column = k * span + start
+                to = at(target, column * rows, tap * (pack.depth * span))
+                one = _Panel(pack, at(source, column * pack.steps[3]), to, span)
+                one.turned(inside, widths) if pack.steps[2] == 1 and pack.steps[3] != 1 else one.copied(inside, widths)
+            before += count
+
+
+class _Panel:
+    """One panel of one tap."""
+
+    def __init__(self, pack: Pack, source: Value, target: Value, span: int):
+        self.pack, self.source, self.target, self.span = pack, source, target, span
+        self.size = {"float": 4, "double": 8}[pack.kind]
+
+    def copied(self, block: Block, widths: list[int]) -> None:
+        """Rows of the depth as they are."""
+        _, _, row, step = self.pack.steps
+        with block.loop(0, self.pack.depth) as loop:
+            for v, n in enumerate(widths):
+                p = at(self.source, loop.index * row, v * self.pack.lanes * step)
+                x = load(loop, p, n, self.size) if step == 1 else self.gathered(loop, p, step, n)
+                store(loop, at(self.target, loop.index * self.span, v * self.pack.lanes), self.filled(loop, x), self.size)
+
+    def gathered(self, block: Block, p: Value, step: int, n: int) -> Value:
+        """Elements some distance apart."""
+        x = self.zero(block, n)
+        for k in range(n):
+            one = load(block, at(p, k * step), 1, self.size)
+            x = one if n == 1 else block.effect(f"insertelement {x.type} {x.name}, {x.kind} {one.name}, i64 {k}", x.kind, n)
+        return x
+
+    def turned(self, block: Block, widths: list[int]) -> None:
+        """Columns whose elements are neighbours: square blocks are transposed in registers."""
+        lanes = self.pack.lanes
+        whole, rest = divmod(self.pack.depth, lanes)
+        for v, n in enumerate(widths):
+            if whole:
+                with block.loop(0, whole) as loop:
+                    self.square(loop, loop.index * lanes, v, n, lanes)
+            if rest:
+                with block.section() as inside:
+                    self.square(inside, block.integer(whole * lanes), v, n, rest)
+
+    def square(self, block: Block, row: Value, v: int, n: int, depth: int) -> None:
+        """n columns and so many rows from a row on."""
+        lanes, step = self.pack.lanes, self.pack.steps[3]
+        columns = [self.filled(block, load(block, at(at(self.source, row), (v * lanes + k) * step), depth, self.size))
+                   for k in range(n)]
+        turned = transposed(columns + [self.zero(block, lanes)] * (lanes - n))
+        for k in range(depth):
+            store(block, at(at(self.target, row * self.span), k * self.span + v * lanes), turned[k], self.size)
+
+    def zero(self, block: Block, lanes: int) -> Value:
+        return constant(0.0, Value(block.root, "0", self.pack.kind, 1)).spread(lanes)
+
+    def filled(self, block: Block, x: Value) -> Value:
+        """A short vector with zeros behind it."""
+        lanes = self.pack.lanes
+        if x.lanes == lanes:
+            return x
+        zero = self.zero(block, x.lanes)
+        if x.lanes == 1:
+            return block.effect(f"insertelement <{lanes} x {x.kind}> {self.zero(block, lanes).name}, {x.kind} {x.name}, i64 0",
+                                x.kind, lanes)
+        return shuffled(x, zero, [k if k < x.lanes else x.lanes for k in range(lanes)])

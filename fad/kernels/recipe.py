@@ -1,0 +1,327 @@
+"""Recipes: which specs, in which order, make a product or a convolution. The choices are a cost model, checked by measurement.
+
+A recipe names its buffers by number: operands from 0, the result OUT, scratch memory below it. It runs by itself (`run`), as
+eager code wants it, and the compiler takes its phases into a program, where other code follows on the result in registers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from dataclasses import dataclass
+from math import gcd, prod
+from typing import Any
+
+import numpy as np
+
+from fad.kernels.pack import Pack
+from fad.kernels.tile import at, balanced, best_tile, store
+from fad.kernels.weights import Weights
+from fad.kernels.window import Axis, Window, tiles
+from fad.native import engine
+from fad.native.ir import Block, Module, Value, write
+from fad.native.launch import launcher
+
+__all__ = ["OUT", "Phase", "Recipe", "conv", "conv_input_grad", "conv_weight_grad", "grain", "matmul", "run", "strides_of"]
+
+OUT = -1
+KINDS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+
+REUSE = 48  # rows from which a copy of the weights pays
+NEAR = 1 << 18  # bytes of weights that all rows of tiles may share in the second cache
+BLOCK = 1 << 18  # bytes that one block of positions reads
+PIECES = 32  # of work, so that threads end together
+LEAST = 200_000  # operations of a piece
+GRAIN = 600_000  # operations that a thread takes at once
+SUMS = 1 << 16  # elements of weights up to which every chunk of positions has sums of its own
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A spec and the buffers it works on; the last one of them may be where an epilogue stores."""
+
+    spec: Any
+    buffers: tuple[int, ...]
+    last: bool = False  # whether it makes the result, by way of the epilogue
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Phases in order. Where there are several ``chunks``, the last scratch buffer holds as many results, whose sum is the
+    result; otherwise the phases marked ``last`` give it to the epilogue."""
+
+    phases: tuple[Phase, ...]
+    scratch: tuple[int, ...]  # elements of scratch buffers OUT - 1, OUT - 2, ...
+    shape: tuple
+    chunks: int = 1
+    merged: bool = False  # whether the epilogue's index counts all axes but the last one as one
+
+
+def strides_of(shape: tuple) -> tuple:
+    """Strides in elements of a C-contiguous array."""
+    return tuple(prod(shape[a + 1 :]) for a in range(len(shape)))
+
+
+def grain(spec: Any) -> int:
+    """Pieces that a thread takes at once; there are eight portions or more."""
+    return max(1, min(int(spec.pieces * GRAIN / max(spec.work, 1)), -(-spec.pieces // 8)))
+
+
+# -- windowed products ---------------------------------------------------------------------------------------------------
+
+
+def merged_axes(axes: list[Axis]) -> list[Axis]:
+    """Neighbouring axes without windows that memory does not tell apart, as one."""
+    found = [axes[0]]
+    for axis in axes[1:]:
+        before = found[-1]
+        plain = all(a.taps == 1 and a.inside and a.offset == 0 and (a.first, a.apart, a.w_step) == (0, 1, 0)
+                    for a in (before, axis))
+        if plain and before.step * before.stride == axis.step * axis.stride * axis.extent:
+            found[-1] = Axis(before.extent * axis.extent, axis.step, axis.stride,
+                             size=(before.extent * axis.extent - 1) * axis.stride + 1)
+        else:
+            found.append(axis)
+    return found
+
+
+def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, groups: int, x_group: int, kind: str,
+            w: tuple[int, int, int, int], firsts: list[int], taps: int, stack: int = 1) -> tuple[list[Phase], list[int]]:
+    """Phases that make windowed products with one and the same w, whose distances are (group, tap, channel, column)."""
+    machine, itemsize = engine.machine(), 4 if kind == "float" else 8
+    rows = max(prod(a.extent for a in axes) for axes in sets) // stack
+    widest = max(sets, key=lambda axes: axes[-1].extent)[-1]
+    tile = best_tile(machine, itemsize, widest.extent, width, widest.step * widest.stride * itemsize)
+    size = taps * depth * width * itemsize
+    packed = w[3] != 1 or (rows >= REUSE and taps * depth >= 16 and width > tile.vectors * tile.lanes)
+    phases, scratch = [], []
+    axes_of = lambda axes: axes
+    if packed:
+        pack = Pack(groups * stack, taps, depth, width, (w[0], *w[1:]), tile.vectors, tile.lanes, kind)
+        phases.append(Phase(pack, (1, OUT - 1)))
+        scratch.append(pack.size)
+        moved = taps * depth * pack.columns
+        axes_of = lambda axes: [a if not a.w_step else _with(a, w_step=moved * (a.w_step // abs(w[0]) or 1)) for a in axes]
+    for axes, first in zip(sets, firsts, strict=True):
+        axes = axes_of(axes)
+        inner = size <= NEAR
+        panels = len(balanced(-(-width // tile.lanes), tile.vectors)) and -(-width // (tile.vectors * tile.lanes))
+        outer = groups * prod(a.extent for a in axes[:-1]) * (1 if inner else panels)
+        window = Window(tuple(axes), depth, depth_step, width, groups, x_group, taps * depth * (-(-width // tile.lanes) * tile.lanes)
+                        if packed else w[0], w[1], w[2], first, taps, packed, tile, kind, inner, 1)
+        count = sum(n for _, _, n, _ in tiles(axes[-1], tile.rows))
+        shares = max(1, min(count, -(-PIECES // outer), int(window.work / outer / LEAST)))
+        if outer >= PIECES and window.work / outer > 64 * LEAST:
+            shares = min(count, int(window.work / outer / (32 * LEAST)))
+        window = _with(window, shares=shares)
+        phases.append(Phase(window, (0, OUT - 1 if packed else 1), last=True))
+    return phases, scratch
+
+
+def _with(spec: Any, **changes: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(spec, **changes)
+
+
+@functools.lru_cache(maxsize=1024)
+def matmul(a_shape: tuple, a_strides: tuple, b_shape: tuple, b_strides: tuple, dtype: np.dtype) -> Recipe | None:
+    """a (*stack, m, k) times b (*stack, k, n); None where stacks are no single distance in memory."""
+    kind = KINDS[dtype]
+    stack = a_shape[:-2]
+    m, k, n = a_shape[-2], a_shape[-1], b_shape[-1]
+    moves = stack_steps(stack, a_strides[:-2]), stack_steps(stack, b_strides[:-2])
+    if None in moves:
+        return None
+    count = prod(stack)
+    out_shape = (*stack, m, n)
+    if count == 1 and a_strides[-2] == 1 and b_strides[-1] == 1 and k >= m and a_strides[-1] != 1:
+        return weights([Axis(k, a_strides[-1], size=k)], [b_strides[-2]], m, 1, n, 1, 0, 0, kind, (m, n), ())
+    axes = [Axis(m, a_strides[-2], size=m)]
+    if count > 1:
+        axes.insert(0, Axis(count, moves[0], size=count, w_step=moves[1]))
+    phases, scratch = windows([axes], k, a_strides[-1], n, 1, 0, kind, (moves[1] or 0, 0, b_strides[-2], b_strides[-1]), [0], 1,
+                              count if moves[1] else 1)
+    return Recipe(tuple(phases), tuple(scratch), out_shape, merged=len(stack) > 1)
+
+
+def stack_steps(shape: tuple, strides: tuple) -> int | None:
+    """The one distance between neighbours in a stack of matrices, 0 where there is one matrix; None if there are several."""
+    step: int | None = None
+    for s, n in zip(reversed(strides), reversed(shape), strict=True):
+        if n == 1:
+            continue
+        if step is None:
+            step, reach = s, s * n
+        elif s != reach:
+            return None
+        else:
+            reach = s * n
+    return step or 0
+
+
+@functools.lru_cache(maxsize=1024)
+def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, dtype: np.dtype, strides: tuple, padding: tuple, dilation: tuple,
+         groups: int, output: tuple, merge: bool = True) -> Recipe:
+    """x (N, *spatial, C) with w (*window, C / groups, O), both with these strides in elements; w contiguous."""
+    kind, window = KINDS[dtype], w_shape[:-2]
+    depth, width = w_shape[-2], w_shape[-1] // groups
+    turns = strides_of((*window, 1))[:-1]
+    axes = [Axis(x_shape[0], x_strides[0], size=x_shape[0])]
+    for o, s, k, d, (low, _), i, step, turn in zip(output, strides, window, dilation, padding, x_shape[1:-1], x_strides[1:-1],
+                                                   turns, strict=True):
+        axes.append(Axis(o, step, s, k, d, -low, i, turn))
+    whole = merged_axes(axes) if merge else axes
+    merged = len(whole) == 1
+    axes = whole if merged else axes
+    phases, scratch = windows([axes], depth, x_strides[-1], width, groups, depth * x_strides[-1], kind,
+                              (width, depth * width * groups, width * groups, 1), [0], prod(window))
+    return Recipe(tuple(phases), tuple(scratch), (x_shape[0], *output, w_shape[-1]), merged=merged)
+
+
+@functools.lru_cache(maxsize=1024)
+def conv_input_grad(g_shape: tuple, g_strides: tuple, w_shape: tuple, dtype: np.dtype, input_shape: tuple, strides: tuple,
+                    padding: tuple, dilation: tuple, groups: int, merge: bool = True) -> Recipe:
+    """g (N, *output, O) with w (*window, C / groups, O), contiguous. Input positions with one remainder by the stride are a
+    windowed product with some of the taps."""
+    kind, window = KINDS[dtype], w_shape[:-2]
+    width, depth = w_shape[-2], w_shape[-1] // groups
+    turns = strides_of((*window, 1))[:-1]
+    choices: list[list[tuple[Axis, int]]] = [[(Axis(g_shape[0], g_strides[0], size=g_shape[0]), 0)]]
+    for o, s, k, d, (low, _), i, step, turn in zip(g_shape[1:-1], strides, window, dilation, padding, input_shape[1:-1],
+                                                   g_strides[1:-1], turns, strict=True):
+        choices.append([remainder(r, o, s, k, d, low, i, step, turn) for r in range(min(s, i))])
+    sets, firsts = [[]], [0]
+    for choice in choices:
+        sets, firsts = ([[*axes, a] for axes in sets for a, _ in choice], [f + first for f in firsts for _, first in choice])
+    if merge and len(sets) == 1 and len(merged_axes(sets[0])) == 1:
+        sets, merged = [merged_axes(sets[0])], True
+    else:
+        merged = False
+    phases, scratch = windows(sets, depth, g_strides[-1], width, groups, depth * g_strides[-1], kind,
+                              (depth, width * depth * groups, 1, depth * groups), firsts, prod(window))
+    return Recipe(tuple(phases), tuple(scratch), input_shape, merged=merged)
+
+
+def remainder(r: int, outputs: int, stride: int, taps: int, dilation: int, low: int, size: int, step: int, turn: int) -> tuple:
+    """The axis of the input positions r, r + stride, ..., and the tap with which it begins."""
+    meeting = [k for k in range(taps) if (r + low - k * dilation) % stride == 0]
+    apart = stride // gcd(stride, dilation)
+    first = meeting[0] if meeting else 0
+    axis = Axis(-(-(size - r) // stride), step, 1, len(meeting), -(dilation * apart // stride), (r + low - first * dilation) // stride,
+                outputs, turn * apart, 0, r, stride)
+    return axis, first * turn
+
+
+# -- gradients by weights ------------------------------------------------------------------------------------------------
+
+
+def weights(axes: list[Axis], steps: list[int], depth: int, depth_step: int, width: int, groups: int, x_group: int, g_group: int,
+            kind: str, shape: tuple, window: tuple) -> Recipe:
+    """The gradient by weights as a recipe. ``axes`` and the steps of y_bar are those of positions."""
+    machine, itemsize = engine.machine(), 4 if kind == "float" else 8
+    taps = prod(a.taps for a in axes)
+    joined = axes[-1].taps > 1 and depth < 6
+    tile = best_tile(machine, itemsize, depth * (axes[-1].taps if joined else 1), width)
+    columns = width * groups
+    out = (width, depth * columns, columns)
+    extents = [a.extent for a in axes]
+    each = (depth * groups + columns) * itemsize  # bytes that a position reads
+    axis, count = len(axes) - 1, 1
+    while axis > 0 and prod(extents[axis:]) * each <= BLOCK:
+        axis -= 1
+    length = max(1, min(extents[axis], BLOCK // (each * prod(extents[axis + 1 :]))))
+    if axes[axis].taps == 1 and axis == len(axes) - 1:
+        length = max(length, min(extents[axis], 256))
+    count = -(-extents[axis] // length)
+    blocks = prod(extents[:axis]) * count
+    elements = taps * depth * columns
+    row_tiles = sum(n for _, n in balanced(depth * (axes[-1].taps if joined else 1), tile.rows))
+    strips = taps // (axes[-1].taps if joined else 1) * row_tiles * -(-width // (tile.vectors * tile.lanes))
+    work = 2.0 * elements * prod(extents)
+    pieces = max(1, min(PIECES, int(work / LEAST)))
+    if elements <= SUMS and blocks > 1 or strips * groups < pieces // 2:
+        if blocks < pieces:  # shorter blocks
+            more = min(extents[axis], -(-pieces // (blocks // count)))
+            count, blocks = more, blocks // count * more
+        chunks = max(1, min(blocks, pieces // 2, 16))
+        shares = max(1, min(strips, pieces // (2 * chunks)))
+    else:
+        chunks, shares = 1, max(1, min(strips, -(-pieces // groups)))
+    spec = Weights(tuple(axes), tuple(steps), depth, depth_step, width, groups, x_group, g_group, out, tile, kind, (axis, count),
+                   chunks, shares, len(window))
+    sums = () if spec.whole and chunks == 1 else (chunks * elements,)
+    return Recipe((Phase(spec, (0, 1, OUT - 1 if sums else OUT), last=chunks == 1),), sums, shape, chunks)
+
+
+@functools.lru_cache(maxsize=1024)
+def conv_weight_grad(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides: tuple, dtype: np.dtype, window: tuple,
+                     strides: tuple, padding: tuple, dilation: tuple, groups: int) -> Recipe:
+    """x (N, *spatial, C) and g (N, *output, O), whose last axis is contiguous."""
+    turns = strides_of((*window, 1))[:-1]
+    axes, steps = [Axis(x_shape[0], x_strides[0], size=x_shape[0])], [g_strides[0]]
+    for o, s, k, d, (low, _), i, step, turn, g_step in zip(g_shape[1:-1], strides, window, dilation, padding, x_shape[1:-1],
+                                                           x_strides[1:-1], turns, g_strides[1:-1], strict=True):
+        axes.append(Axis(o, step, s, k, d, -low, i, turn))
+        steps.append(g_step)
+    whole = merged_axes(axes)
+    if len(whole) == 1 and all(steps[j] == steps[j + 1] * axes[j + 1].extent for j in range(len(axes) - 1)):
+        axes, steps = whole, steps[-1:]
+    depth, width = x_shape[-1] // groups, g_shape[-1] // groups
+    return weights(axes, steps, depth, x_strides[-1], width, groups, depth * x_strides[-1], width, KINDS[dtype],
+                   (*window, depth, g_shape[-1]), window)
+
+
+# -- by themselves ---------------------------------------------------------------------------------------------------------
+
+
+LAUNCH = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
+
+def run(recipe: Recipe, operands: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """The result of a recipe on arrays."""
+    out = np.empty(recipe.shape, dtype)
+    scratch = [np.empty(n, dtype) for n in recipe.scratch]
+    launch = LAUNCH(launcher())
+    loaded, addresses = compiled(recipe, dtype)  # loaded owns the code
+    for phase, code in zip(recipe.phases, addresses, strict=True):
+        arrays = [*(operands[b] if b >= 0 else out if b == OUT else scratch[OUT - 1 - b] for b in phase.buffers), out]
+        table = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
+        launch(code, ctypes.addressof(table), phase.spec.pieces, grain(phase.spec))
+    if recipe.chunks > 1:
+        np.sum(scratch[-1].reshape(recipe.chunks, -1), axis=0, out=out.reshape(-1))
+    return out
+
+
+@functools.lru_cache(maxsize=1024)
+def compiled(recipe: Recipe, dtype: np.dtype) -> tuple[engine.Loaded, list[int]]:
+    """The phases' functions, which store the result as it is, and their addresses."""
+    module = Module(engine.machine().has_fma)
+    strides = strides_of(recipe.shape)
+    if recipe.merged:
+        strides = strides[-2:]
+    for k, phase in enumerate(recipe.phases):
+        write_function(module, f"phase{k}", phase, KINDS[dtype], dtype.itemsize, strides)
+    loaded = engine.load(str(module))
+    return loaded, [loaded.address(f"phase{k}") for k in range(len(recipe.phases))]
+
+
+def write_function(module: Module, name: str, phase: Phase, kind: str, size: int, strides: tuple) -> None:
+    """A phase as a function of (addresses of its buffers and the result, begin, end)."""
+    def body(block: Block) -> None:
+        data = Value(block, "%data", "ptr", 1)
+        pointers = []
+        for k in range(len(phase.buffers) + 1):
+            p = write(f"getelementptr ptr, ptr {data.name}, i64 {k}", "ptr", 1, data)
+            pointers.append(Value(block, write(f"load ptr, ptr {p.name}, align 8", "ptr", 1, p).name, kind, 1))
+
+        def epilogue(inside: Block, index: list, value: Value) -> None:
+            p = pointers[-1]
+            for i, s in zip(index, strides, strict=True):
+                p = at(p, i * s)
+            store(inside, p, value, size)
+
+        begin, end = Value(block, "%begin", "i64", 1), Value(block, "%end", "i64", 1)
+        phase.spec.write(block, pointers[:-1], epilogue if phase.last else None, begin, end)
+
+    module.function(f"void @{name}(ptr noalias %data, i64 %begin, i64 %end)", body)

@@ -1,0 +1,335 @@
+"""The gradient of a windowed product by its weights, of which the product x^T g of matrices is the case without a window.
+
+    w_bar[g, t, c, f] = sum over positions i of  x[g, i * stride + t * dilation + offset, c] * y_bar[g, i, f]
+
+A tile holds the sums of some channels (rows) and columns f of one tap, and runs over a block of positions, small enough for
+what it reads to stay near while all taps and channels pass over it. Where there are few channels, the rows of a tile are
+those of several taps of the last axis. Sums of blocks add up in memory, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from fad.kernels.tile import Tile, accumulate, at, balanced, load, panels_of, store
+from fad.kernels.window import Axis, runs, span
+from fad.native.ir import Block, Value, call, constant, where
+
+__all__ = ["Weights", "write_weights"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Axes are those of the positions; results are laid out [chunk, group, taps..., channel, column]."""
+
+    axes: tuple[Axis, ...]
+    steps: tuple[int, ...]  # elements of y_bar from one position to the next
+    depth: int  # channels of a group
+    depth_step: int  # elements of x from one to the next
+    width: int  # columns of a group
+    groups: int
+    x_group: int
+    g_group: int
+    out: tuple[int, int, int]  # elements of the result from one group, tap, channel to the next
+    tile: Tile
+    kind: str
+    blocks: tuple[int, int]  # the axis that is cut into blocks, and into how many
+    chunks: int  # of blocks, each with a result of its own
+    shares: int  # of the tiles, each a piece of work
+    rank: int  # window axes of the result
+
+    @property
+    def taps(self) -> int:
+        """Taps in all."""
+        return prod(a.taps for a in self.axes)
+
+    @property
+    def joined(self) -> bool:
+        """Whether a tile's rows go over the taps of the last axis."""
+        return self.axes[-1].taps > 1 and self.depth < 6
+
+    @property
+    def panels(self) -> list[tuple[int, list[int], int]]:
+        """Panels as (first column, lanes of vectors, count)."""
+        return panels_of(self.width, self.tile)
+
+    @property
+    def row_tiles(self) -> list[tuple[int, int, int]]:
+        """Tiles of rows as (first row, rows, count)."""
+        found, start = [], 0
+        for rows, count in balanced(self.depth * (self.axes[-1].taps if self.joined else 1), self.tile.rows):
+            found.append((start, rows, count))
+            start += rows * count
+        return found
+
+    @property
+    def pieces(self) -> int:
+        """Pieces of work."""
+        return self.chunks * self.groups * self.shares
+
+    @property
+    def work(self) -> float:
+        """Operations."""
+        return 2.0 * self.groups * prod(a.extent for a in self.axes) * self.width * self.depth * self.taps
+
+    @property
+    def whole(self) -> bool:
+        """Whether every chunk is one block, so that sums never wait in memory."""
+        return prod(a.extent for a in self.axes[: self.blocks[0]]) * self.blocks[1] == self.chunks
+
+    def write(self, block: Block, pointers: list[Value], epilogue: Callable | None, begin: Value, end: Value) -> None:
+        """The code of pieces from begin to end; ``pointers`` are those of x, y_bar and the sums."""
+        write_weights(block, self, *pointers, epilogue, begin, end)
+
+
+def write_weights(block: Block, spec: Weights, x: Value, g: Value, out: Value, epilogue: Callable | None,
+                  begin: Value, end: Value) -> None:
+    """Pieces of work from begin to end. Sums go to ``out``; ``epilogue(block, index, value)`` takes the vectors of the
+    result where there is one chunk. It may be what stores them: where there is one block, ``out`` is left alone."""
+    with block.loop(begin, end) as piece:
+        share, rest = piece.index._op("", "urem", spec.shares), piece.index._op("", "udiv", spec.shares)
+        group, chunk = rest._op("", "urem", spec.groups), rest._op("", "udiv", spec.groups)
+        work = _Piece(spec, x, g, out, epilogue, group, chunk, share)
+        axis, count = spec.blocks
+        before = prod(a.extent for a in spec.axes[:axis])
+        total = before * count
+        if total == spec.chunks:
+            work.strips(piece, lambda inside, strip: strip.sum_up(inside, chunk))
+            return
+        work.strips(piece, lambda inside, strip: strip.clear(inside))
+        first = (chunk * total)._op("", "udiv", spec.chunks)
+        last = ((chunk + 1) * total)._op("", "udiv", spec.chunks)
+        with piece.loop(first, last) as loop:
+            work.strips(loop, lambda inside, strip: strip.sum_up(inside, loop.index))
+        if epilogue is not None and spec.chunks == 1:
+            work.strips(piece, lambda inside, strip: strip.finish(inside))
+
+
+class _Piece:
+    """One share of the tiles, over one chunk of the blocks."""
+
+    def __init__(self, spec: Weights, x: Value, g: Value, out: Value, epilogue: Callable | None, group: Value, chunk: Value,
+                 share: Value):
+        self.spec, self.epilogue, self.share, self.group = spec, epilogue, share, group
+        self.size = {"float": 4, "double": 8}[spec.kind]
+        many = spec.groups > 1
+        self.x = at(x, group * spec.x_group) if many else x
+        self.g = at(g, group * spec.g_group) if many else g
+        self.out = at(out, group * spec.out[0]) if many else out
+        if spec.chunks > 1:
+            self.out = at(self.out, chunk * (spec.taps * spec.depth * spec.width * spec.groups))
+
+    def strips(self, block: Block, action: Callable) -> None:
+        """An action on every tile of the share: the tiles of one shape are a loop."""
+        spec = self.spec
+        taps = spec.taps // (spec.axes[-1].taps if spec.joined else 1)
+        kinds = []
+        for column, widths, panels in spec.panels:
+            for row, rows, count in spec.row_tiles:
+                if spec.joined:
+                    kinds += [(column, widths, panels, row + k * rows, rows, 1) for k in range(count)]
+                else:
+                    kinds.append((column, widths, panels, row, rows, count))
+        total = sum(panels * taps * count for _, _, panels, _, _, count in kinds)
+        low = (self.share * total)._op("", "udiv", spec.shares)
+        high = ((self.share + 1) * total)._op("", "udiv", spec.shares)
+        before = 0
+        for column, widths, panels, row, rows, count in kinds:
+            number = panels * taps * count
+            zero, most = block.integer(0), block.integer(number)
+            if spec.shares == 1:
+                bounds, empty = (zero, most), False
+            else:
+                bounds, empty = (call("smax", low - before, zero), call("smin", high - before, most)), True
+            with block.loop(*bounds, empty=empty) as loop:
+                j = loop.index
+                k, j = j._op("", "urem", count), j._op("", "udiv", count)
+                tap, j = j._op("", "urem", taps), j._op("", "udiv", taps)
+                action(loop, _Strip(self, loop, tap, k * rows + row, rows, j * (len(widths) * spec.tile.lanes) + column,
+                                    widths, row))
+            before += number
+
+
+class _Strip:
+    """One tile: some rows and columns of one tap, or of one tap of each but the last axis."""
+
+    def __init__(self, piece: _Piece, block: Block, tap: Value, row: Value, rows: int, column: Value, widths: list[int],
+                 static_row: int):
+        spec = piece.spec
+        self.piece, self.spec, self.rows, self.row, self.column, self.static_row = piece, spec, rows, row, column, static_row
+        self.widths, self.vectors = widths, len(widths)
+        self.taps: list[Any] = []
+        number = tap
+        for k, axis in reversed(list(enumerate(spec.axes))):
+            if axis.taps == 1 or (spec.joined and k == len(spec.axes) - 1):
+                self.taps.insert(0, block.integer(0))
+            else:
+                self.taps.insert(0, number._op("", "urem", axis.taps))
+                number = number._op("", "udiv", axis.taps)
+        last = spec.axes[-1]
+        self.g = at(piece.g, column)
+        x = piece.x
+        if not spec.joined:
+            x = at(x, row * spec.depth_step)
+            place = tap * spec.out[1] + row * spec.out[2]
+        else:
+            place = tap * (last.taps * spec.out[1])
+        for axis, t in zip(spec.axes, self.taps, strict=True):
+            x = at(x, t * (axis.dilation * axis.step), axis.offset * axis.step)
+        self.x = x
+        self.place = at(piece.out, place + column)
+
+    def split(self, r: int) -> tuple[int, int]:
+        """Tap of the last axis and channel of a row of a joined tile."""
+        return divmod(self.static_row + r, self.spec.depth)
+
+    def spot(self, r: int) -> int:
+        """Elements of the result from ``place`` to a row."""
+        if not self.spec.joined:
+            return r * self.spec.out[2]
+        tap, c = self.split(r)
+        return tap * self.spec.out[1] + c * self.spec.out[2]
+
+    def clear(self, block: Block) -> None:
+        """Sums at zero."""
+        for _, p, lanes in self.places():
+            store(block, p, self.zero(block, lanes), self.piece.size)
+
+    def places(self) -> list[tuple[int, Value, int]]:
+        """(row, address, lanes) of every vector of the result."""
+        return [(r, at(at(self.place, self.spot(r)), v * self.spec.tile.lanes), lanes)
+                for r in range(self.rows) for v, lanes in enumerate(self.widths)]
+
+    def zero(self, block: Block, lanes: int) -> Value:
+        return constant(0.0, Value(block.root, "0", self.spec.kind, 1)).spread(lanes)
+
+    def finish(self, block: Block) -> None:
+        """What becomes of sums that are complete."""
+        with block.section() as inside:
+            values = [load(inside, p, lanes, self.piece.size) for _, p, lanes in self.places()]
+            self.done(inside, values)
+
+    def done(self, block: Block, values: list[Value]) -> None:
+        spec = self.spec
+        for k, value in enumerate(values):
+            r, v = divmod(k, self.vectors)
+            column = self.column + v * spec.tile.lanes if v else self.column
+            if spec.groups > 1:
+                column = column + self.piece.group * spec.width
+            taps = self.taps[1:] if len(self.taps) > spec.rank else [block.integer(0)] * spec.rank
+            row = self.row + r if r else self.row
+            if spec.joined:
+                tap, c = self.split(r)
+                taps[-1], row = block.integer(tap), block.integer(c)
+            self.piece.epilogue(block, [*taps, row, column], value)  # type: ignore[misc]
+
+    def sum_up(self, block: Block, number: Value) -> None:
+        """Add the products of one block of positions, given by its number."""
+        spec = self.spec
+        axis, count = spec.blocks
+        whole = prod(a.extent for a in spec.axes[:axis]) * count == spec.chunks
+        if whole:
+            sums = [self.zero(block, lanes) for _ in range(self.rows) for lanes in self.widths]
+        else:
+            sums = [load(block, p, lanes, self.piece.size) for _, p, lanes in self.places()]
+        part, number = number._op("", "urem", count), number._op("", "udiv", count)
+        x, g = self.x, self.g
+        inside: list = []  # ranges of the block's own axes
+        for k in range(axis - 1, -1, -1):
+            i, number = number._op("", "urem", spec.axes[k].extent), number._op("", "udiv", spec.axes[k].extent)
+            x, g = at(x, i * (spec.axes[k].stride * spec.axes[k].step)), at(g, i * spec.steps[k])
+            inside.insert(0, self.holds(block, spec.axes[k], self.taps[k], i))
+        extent = spec.axes[axis].extent
+        low, high = (part * extent)._op("", "udiv", count), ((part + 1) * extent)._op("", "udiv", count)
+        bounds = (0, extent) if count == 1 else (low, high)
+        ok = None
+        for condition in inside:
+            ok = condition if ok is None else condition if condition is None else ok & condition
+        sums = self.along(block, axis, x, g, sums, bounds, ok)
+        with block.section() as after:
+            if whole and self.piece.epilogue is not None and spec.chunks == 1:
+                self.done(after, sums)
+            else:
+                for (_, p, _), value in zip(self.places(), sums, strict=True):
+                    store(after, p, value, self.piece.size)
+
+    def holds(self, block: Block, axis: Axis, tap: Any, i: Value) -> Value | None:
+        """Whether a tap at a position meets the input; None where all do."""
+        if axis.inside:
+            return None
+        place = i * axis.stride + (tap * axis.dilation + axis.offset)
+        return (place >= 0) & (place < axis.size)
+
+    def along(self, block: Block, k: int, x: Value, g: Value, sums: list, bounds: tuple, ok: Value | None = None) -> list:
+        """The sums after the positions of the axes from the k-th on."""
+        spec, axis, last = self.spec, self.spec.axes[k], len(self.spec.axes) - 1
+        if k == last and spec.joined:
+            return self.columns(block, x, g, sums)
+        low, high = bounds
+        empty = not axis.inside
+        if empty:
+            low, high = self.clipped(block, axis, self.taps[k], low, high)
+        if ok is not None:
+
+            high = where(ok, high, 0) if isinstance(high, Value) else where(ok, block.integer(high), 0)
+            empty = True
+        if k == last:
+            size = axis.stride * axis.step
+            with block.loop(low, high, empty=empty) as loop:
+                inside = [loop.carried(s) for s in sums]
+                new = self.product(loop, at(x, loop.index * size), at(g, loop.index * spec.steps[k]), inside, (0, self.rows))
+                for a, b in zip(inside, new, strict=True):
+                    loop.update(a, b)
+            return [loop.last(a) for a in inside]
+        with block.loop(low, high, empty=empty) as loop:
+            inside = [loop.carried(s) for s in sums]
+            nxt = spec.axes[k + 1]
+            new = self.along(loop, k + 1, at(x, loop.index * (axis.stride * axis.step)), at(g, loop.index * spec.steps[k]),
+                             inside, (0, nxt.extent))
+            for a, b in zip(inside, new, strict=True):
+                loop.update(a, b)
+        return [loop.last(a) for a in inside]
+
+    def clipped(self, block: Block, axis: Axis, tap: Any, low: Any, high: Any) -> tuple:
+        """The positions within a range at which a tap meets the input."""
+        zero = block.integer(0)
+        shift = tap * axis.dilation + axis.offset
+        upward = lambda v: (call("smax", v, zero) + (axis.stride - 1))._op("", "udiv", axis.stride) if axis.stride > 1 \
+            else call("smax", v, zero)
+        as_value = lambda n: n if isinstance(n, Value) else block.integer(n)
+        return call("smax", upward(-shift), as_value(low)), call("smin", upward(axis.size - shift), as_value(high))
+
+    def columns(self, block: Block, x: Value, g: Value, sums: list) -> list:
+        """The positions of the last axis where a tile goes over its taps: those that miss some of the rows one by one."""
+        spec, axis = self.spec, self.spec.axes[-1]
+        pattern = tuple(span([axis.valid(i, self.split(r)[0]) for r in range(self.rows)]) for i in range(axis.extent))
+        size = axis.stride * axis.step
+        for first, count, rows in runs(pattern):
+            if count == 1:
+                sums = self.product(block, at(x, first * size), at(g, first * spec.steps[-1]), sums, rows)
+                continue
+            with block.loop(first, first + count) as loop:
+                inside = [loop.carried(s) for s in sums]
+                new = self.product(loop, at(x, loop.index * size), at(g, loop.index * spec.steps[-1]), inside, rows)
+                for a, b in zip(inside, new, strict=True):
+                    loop.update(a, b)
+            sums = [loop.last(a) for a in inside]
+        return sums
+
+    def product(self, block: Block, x: Value, g: Value, sums: list, rows: tuple[int, int]) -> list:
+        """The sums with the products of one position."""
+        spec, size = self.spec, self.piece.size
+
+        def a(inside: Block, k: Value, r: int) -> Value:
+            if not spec.joined:
+                return load(inside, at(x, r * spec.depth_step), 1, size)
+            tap, c = self.split(r)
+            return load(inside, at(x, tap * spec.axes[-1].dilation * spec.axes[-1].step + c * spec.depth_step), 1, size)
+
+        def b(inside: Block, k: Value, v: int) -> Value:
+            return load(inside, at(g, v * spec.tile.lanes), self.widths[v], size)
+
+        return accumulate(block, sums, 1, a, b, rows, self.vectors)
