@@ -1,14 +1,17 @@
 """The harness that prints the tables: figures, ratios, and peers that are missing or fail."""
 
 import itertools
+import sys
+import threading
 import time
+import timeit
 from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks import harness, jit_more
+from benchmarks import conv, dense, harness, jit_more, layers, limit, nets
 from benchmarks.harness import BYTES, SECOND, LeftOut, Row
 from benchmarks.peers import LOADERS
 from benchmarks.programs import GRADIENT, PROGRAMS
@@ -145,3 +148,88 @@ def test_a_busy_neighbour_ends() -> None:
     with jit_more.busy_neighbour() as process:
         assert process.poll() is None
     assert process.poll() is not None
+
+
+def test_rates_and_the_best_of_several_columns(monkeypatch) -> None:
+    monkeypatch.setattr(harness, "peak", lambda dtype: 4e9)
+    times = {"fad": 2.0, "slow": 5.0, "without": 3.0}
+    rows = [Row(name, lambda peer: lambda: times[peer.name], reports=True, rounds=3, flops=flops) for name, flops in (("a", 4e9), ("b", 0))]
+    results = [harness.measure(row, [PEERS[0], PEERS[1], PEERS[3]]) for row in rows]
+    text = harness.table("Title", results, ["fad", "slow", "without"], {"the others": ["slow", "without"], "nobody": ["x"]})
+    [a] = [line for line in text.splitlines() if line.startswith("| a")]
+    assert [cell.strip() for cell in a.split("|")][5:7] == ["2", "50 %"]
+    assert "fad beside the others: **1.50x** in the geometric mean, at least as fast on 2 of 2 rows, worst 1.50x (a)" in text
+    assert "nobody" not in text
+
+
+def test_what_is_compared_of_a_result() -> None:
+    results = {"fad": (np.ones(2), 1.0), "slow": (np.ones(2), 7.0)}
+    row = Row("row", lambda peer: lambda: results[peer.name], rounds=3, tolerance=1e-9, compared=lambda peer, result: result[0])
+    assert not harness.measure(row, PEERS[:2]).errors
+
+
+def test_a_spinning_thread_is_waited_for() -> None:
+    end = threading.Event()
+    spinning = threading.Thread(target=lambda: [None for _ in iter(end.is_set, True)])
+    spinning.start()
+    try:
+        assert not sys.platform.startswith("linux") or any(harness.others_run() or time.sleep(1e-3) for _ in range(100))
+    finally:
+        end.set()
+        spinning.join()
+    harness.settle()
+    assert not harness.others_run() or not sys.platform.startswith("linux")
+
+
+def test_the_peak_is_above_what_a_product_reaches() -> None:
+    a = np.ones((256, 256))
+    seconds = min(timeit.repeat(lambda: a @ a, number=1, repeat=20))
+    assert limit.peak("float64") > 0.5 * 2 * 256**3 / seconds
+
+
+def test_layers_of_convolution_know_their_shapes_and_work() -> None:
+    for layer in conv.LAYERS:
+        assert layer.input_shape(1)[-1] % layer.groups == 0 and layer.out_size > 0
+    first = conv.Layer("LeNet", 28, 1, 6, 5, padding=2)
+    assert first.output_shape(2) == (2, 28, 28, 6) and first.flops(2) == 2 * 2 * 28 * 28 * 6 * 25
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_faces_of_a_convolution_are_adjoint(transposed: bool) -> None:
+    layer, fad = conv.Layer("small", 6, 2, 3, 3, 2, 1, transposed=transposed), LOADERS["fad"]()
+    y, dx, dw = (conv.build(face, layer, 2, fad)() for face in conv.FACES)
+    x, w, g = conv.arrays(layer, 2)
+    if transposed:
+        x, g = g, x
+    assert np.vdot(g, y) == pytest.approx(np.vdot(dx, x), rel=1e-4) == pytest.approx(np.vdot(dw, w), rel=1e-4)
+
+
+@pytest.mark.parametrize("face", dense.FACES)
+def test_dense_rows_agree_with_numpy(face: str) -> None:
+    row = Row("row", partial(dense.build, face, 3, 4, 5, "float64"), rounds=1, tolerance=1e-12)
+    result = harness.measure(row, [LOADERS["fad"](), LOADERS["numpy"]()])
+    assert not result.errors and result.figures.keys() == {"fad", "numpy"}
+
+
+SMALL_LAYERS = [
+    layers.batch_norm(8, 4), layers.layer_norm(3, 4), layers.cross_entropy(5, 3), layers.embedding(9, 2, 4),
+    layers.pool("max pool", layers.max_pool, (2, 5, 5, 3), 3, 2, 1), layers.pool("avg pool", layers.avg_pool, (2, 6, 6, 3), 2, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SMALL_LAYERS, ids=lambda case: case.name)
+def test_layers_return_result_and_gradients(case) -> None:
+    fad = LOADERS["fad"]()
+    y, gradients, *_ = layers.build(case, "forward and gradient", fad)()
+    assert np.shape(y) == case.out_shape
+    assert [g.shape for g in gradients] == [a.shape for a in layers.host_arrays(case)[: case.differentiated]]
+    forward = layers.build(case, "forward", fad)()
+    np.testing.assert_allclose(forward[0] if case.has_aux else forward, y, rtol=1e-5)
+
+
+def test_training_steps_lower_the_loss() -> None:
+    small = nets.Net("small", (nets.conv(2), nets.NORM, nets.RELU, *nets.basic_block(4, 2), nets.MEAN, nets.dense(10)), (6, 6, 1), 8)
+    for net in (nets.net("MLP 64-32-10"), small):
+        run = nets.step(net, LOADERS["fad"]())
+        first, *_, last = [float(run()) for _ in range(30)]
+        assert last < 0.9 * first

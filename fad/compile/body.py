@@ -34,8 +34,9 @@ class Access(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """``load``: from `access`. ``number``: `value`. ``gather``: from `access` and what the indices `args` add to it, with
-    (stride, size) of each indexed axis in `value`. Otherwise `function` of the values `args`, converted to `dtypes`."""
+    """``load``: from `access`. ``number``: `value`. ``result``: what a kernel makes. ``gather``: from `access` and what the
+    indices `args` add to it, with (stride, size) of each indexed axis in `value`. Otherwise `function` of the values `args`,
+    converted to `dtypes`."""
 
     name: str
     dtype: np.dtype
@@ -147,7 +148,7 @@ class _Puller:
 
     def operands(self, node: Expr, index: ix.Map) -> list:
         """(node, map) of what a node's value is made from; numbers as they are."""
-        if self.is_memory(node):
+        if self.is_memory(node) or node is self.nest.kernel:
             return []
         if is_view(node):
             return [(node.args[0], ix.through(node, index))] if isinstance(node.args[0], Expr) else [node.args[0]]
@@ -260,6 +261,9 @@ class _Puller:
         """The instruction for a node whose operands are there."""
         if self.is_memory(node):
             return self.load(node, index)
+        if node is self.nest.kernel:
+            assert index == ix.identity(node.shape), "a kernel's result is taken where it is made"
+            return self.add(("result",), lambda: Instruction("result", node.dtype))
         if is_view(node) or node.op.name == "concatenate":
             return values[0] if isinstance(node.args[0], Expr) else self.number(values[0], node.dtype)
         if node.op.name == "embed":

@@ -12,8 +12,11 @@ import numpy as np
 
 from fad.compile import vecmath
 from fad.compile.body import Access, Body, Instruction
+from fad.compile.kernel import KernelRun, mergeable
 from fad.compile.loops import HEAVY, Loops
+from fad.compile.loops import accesses as body_accesses
 from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
+from fad.kernels.tile import at
 from fad.native.ir import Block, Module, Value, fma, literal, resized, typed, where, write
 
 __all__ = ["FLAG", "shape_of_code", "write_function"]
@@ -27,13 +30,18 @@ FOLDS = {"sum": lambda a, b: a + b, "prod": lambda a, b: a * b, "max": maximum, 
          "any": lambda a, b: a | b, "all": lambda a, b: a & b}
 
 
-def shape_of_code(loops: Loops) -> tuple[tuple, list[int]]:
+def shape_of_code(loops: Loops | KernelRun) -> tuple[tuple, list[int]]:
     """What decides the code of a nest, and its buffers in the order in which the code counts them."""
     buffers: dict[int, int] = {}
 
     def place(a: Access) -> tuple:
         return buffers.setdefault(a.buffer, len(buffers)), a.offset, a.strides, a.dtype.str
 
+    kernel: tuple = ()
+    if isinstance(loops, KernelRun):
+        kernel = (loops.phase.spec, tuple([place(a) for a in loops.operands]))
+        if loops.body is None:
+            return kernel, list(buffers)
     body = loops.body
     instructions = tuple([(i.name, i.dtype.str, i.args, tuple([d.str for d in i.dtypes]), i.access and place(i.access),
                            i.value.tobytes() if isinstance(i.value, np.generic) else i.value) for i in body.instructions])
@@ -42,6 +50,8 @@ def shape_of_code(loops: Loops) -> tuple[tuple, list[int]]:
     scatters = tuple([(place(a), at, axes, v) for a, at, axes, v in body.scatters])
     if flagged(body):
         buffers[FLAG] = len(buffers)
+    if isinstance(loops, KernelRun):
+        return (*kernel, loops.joins, body.box, instructions, stores), list(buffers)
     return (tuple(loops.extents), tuple(loops.reduced), loops.vector, loops.lanes, loops.outer, loops.strip,
             loops.exact, loops.jam, instructions, stores, folds,
             scatters), list(buffers)
@@ -63,6 +73,9 @@ def write_function(module: Module, name: str, nests: list[Loops], buffers: list[
             p = write(f"getelementptr inbounds ptr, ptr {data.name}, i64 {k}", "ptr", 1, data)
             addresses[b] = write(f"load ptr, ptr {p.name}, align 8", "ptr", 1, p).name
         for loops in nests:
+            if isinstance(loops, KernelRun):
+                write_kernel(block, loops, addresses)
+                continue
             with block.section() as inside:  # what a nest loads, the next one may not take from it
                 writer = _Writer(loops, {b: Value(inside, at, "ptr", 1) for b, at in addresses.items()}.__getitem__)
                 if not loops.outer and not loops.strip:
@@ -75,6 +88,38 @@ def write_function(module: Module, name: str, nests: list[Loops], buffers: list[
                     writer.write(turn, unflatten(turn.index, loops.extents[: loops.outer]) if loops.outer else [])
 
     module.function(f"void @{name}(ptr noalias %data, i64 %begin, i64 %end)", body)
+
+
+def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str]) -> None:
+    """A phase of a kernel from begin to end; the body behind it takes vectors of the result at their place in it."""
+    kind = STORED[run.operands[0].dtype.str[1:]]
+    pointers = [at(Value(block, addresses[a.buffer], kind, 1), a.offset) for a in run.operands]
+    epilogue = None
+    if run.body is not None:
+        rank = len(run.body.box)
+        loops = Loops(run.body, run.extents, [False] * rank, rank - 1, 16)
+        body, joins = run.body, run.joins
+        places: list[int | None] = []  # for every axis of the body the entry of the index, None where it is joined to a later one
+        axis = 0
+        for n in joins:
+            merges = n == 1 or mergeable(body, range(axis, axis + n), body_accesses(body))
+            places.append(n if not merges else -n)
+            axis += n
+
+        def epilogue(inside: Block, index: list, value: Value) -> None:
+            writer = _Writer(loops, {b: Value(block, p, "ptr", 1) for b, p in addresses.items()}.__getitem__)
+            writer.result = value
+            full: list[Value] = []
+            for i, n in zip(index, places, strict=True):
+                axes = abs(n)
+                if n < 0:  # one number counts them all: the last stride is the one between neighbours
+                    full += [inside.integer(0)] * (axes - 1) + [i]
+                else:
+                    full += unflatten(i, loops.extents[len(full) : len(full) + axes])
+            writer.point(inside, full, value.lanes)
+
+    begin, end = (Value(block, n, "i64", 1) for n in ("%begin", "%end"))
+    run.phase.spec.write(block, pointers, epilogue, begin, end)
 
 
 def smallest(i: Value, n: int) -> Value:
@@ -97,6 +142,7 @@ class _Writer:
     def __init__(self, loops: Loops, pointers: Any):
         self.loops, self.pointers = loops, pointers
         self.body = loops.body
+        self.result: Any = None  # of the kernel before the body
         self.first: Value | None = None  # where a strip of the vector axis begins
         heavy = [i for i in self.body.instructions if i.cost > HEAVY]
         self.outline = len(heavy) > MANY or bool(heavy and loops.extents and (
@@ -224,6 +270,8 @@ class _Writer:
         for i in self.body.instructions:
             if i.name == "load":
                 values.append(self.load(block, i.access, index, lanes))
+            elif i.name == "result":
+                values.append(self.result)
             elif i.name == "number":
                 kind = kind_of(i.dtype)
                 values.append(Value(block.root, literal(i.value, kind), kind, 1))
@@ -233,8 +281,8 @@ class _Writer:
                 values.append(self.apply(i, [values[a] for a in i.args]))
         for access, v in self.body.stores:
             self.store(block, access, index, values[v], lanes)
-        for access, at, axes, v in self.body.scatters:
-            self.scatter(block, access, self.offset(block, [values[a] for a in at], axes), index, values[v].spread(lanes))
+        for access, places, axes, v in self.body.scatters:
+            self.scatter(block, access, self.offset(block, [values[a] for a in places], axes), index, values[v].spread(lanes))
         return values
 
     def apply(self, i: Instruction, args: list[Value]) -> Value:

@@ -13,6 +13,7 @@ from math import prod
 from typing import Any
 
 from fad.compile import index as ix
+from fad.compile.contraction import CONTIGUOUS, is_kernel
 from fad.compile.scalar import KIND, STORED, lower
 from fad.expr import Const, Expr, Var, aval_text
 from fad.function import Function
@@ -37,6 +38,7 @@ class Nest:
     domain: tuple
     reduced: tuple
     roots: list[Expr] = field(default_factory=list)
+    kernel: Expr | None = None  # the product or convolution whose result the roots take as it is made
 
     def __str__(self) -> str:
         over = f", reduced over {self.reduced}" if self.reduced else ""
@@ -106,6 +108,9 @@ class _Partitioner:
         self.cuts: dict[int, frozenset] = {}  # (axis, position) at which embeds and concatenations below a node begin and end
         self.boxed: set[int] = set()  # stored nodes whose nests are cut
         self.level: dict[int, int] = {}
+        self.kernels: set[int] = set()
+        self.source: dict[int, int | None] = {}  # the kernel whose result a node takes as it is made
+        self.cutting: set[int] = set()  # nodes that take at their level what is made in boxes
         self.consumers: dict[int, list[Expr]] = {}
         self.stretch: dict[int, int] = {}  # nodes over one domain are counted off: a nest takes those of one stretch
         self.counted: Counter = Counter()
@@ -166,6 +171,8 @@ class _Partitioner:
             self.store(node, itself=True)
         elif lower(node.op, node.args, node.dtype) is not None:
             self.elementwise(node, args)
+        elif is_kernel(node):
+            self.kernel(node)
         else:
             self.callback(node, args)
         if node.id in self.outputs:
@@ -268,26 +275,55 @@ class _Partitioner:
                 self.store(a)
         self.store(node)
 
+    def kernel(self, node: Expr) -> None:
+        """A product or convolution: it reads memory, through views where its kernel can."""
+        for k, a in enumerate(node.args):
+            base = a
+            while base.op is not None and not self.is_memory(base) and is_view(base) and isinstance(base.args[0], Expr):
+                base = base.args[0]
+            in_place = self.is_leaf(a) and not (isinstance(base, Const) and base.size == 1) and (
+                base is a or k not in CONTIGUOUS[node.op.name])
+            if not in_place:
+                self.store(a, itself=k in CONTIGUOUS[node.op.name] or (isinstance(base, Const) and base.size == 1))
+        self.kernels.add(node.id)
+        self.store(node, itself=True)
+
     # -- levels and sharing ---------------------------------------------------------------------------------------
 
     def levels(self) -> None:
         """How many stored results each node waits for, one after another."""
-        level = self.level
+        self.source, self.cutting = {k: k for k in self.kernels}, set()
         for node in self.nodes:
-            here = 0
-            direct = self.native[node.id] and node.op.name not in ("gather", "scatter_add") \
+            direct = self.native[node.id] and node.op.name not in ("gather", "scatter_add") and node.id not in self.kernels \
                 and not is_view(node) and not is_masked(node) and node.id not in self.alias
-            for a in node.args:
-                if not isinstance(a, Expr) or a.op is None or isinstance(a, Var):
-                    continue
-                base = self.alias.get(a.id, a)
-                at = level.get(base.id, 0)
-                if base.id in self.stored:
-                    same = direct and a is base and a.shape == self.domain(node)[0] and self.is_elementwise(a) \
-                        and not (a.id in self.boxed and node.op.name in REDUCTIONS)  # folds are not cut
-                    at += 0 if same else 1
-                here = max(here, at)
-            level[node.id] = here
+            folds = node.op.name in REDUCTIONS
+            found = [self.wait(node, a, direct, folds) for a in node.args
+                     if isinstance(a, Expr) and a.op is not None and not isinstance(a, Var)]
+            here = max([at for at, _, _ in found], default=0)
+            sources = {s for at, s, _ in found if at == here and s is not None}
+            cutting = any(cut for at, _, cut in found if at == here)
+            if sources and (len(sources) > 1 or cutting or self.cuts.get(node.id)):  # of two results one must be in memory
+                for a in node.args:
+                    if isinstance(a, Expr) and self.source.get(a.id) in sources:
+                        self.store(a, itself=True)
+                here, sources, cutting = here + 1, set(), False
+            self.level[node.id] = here
+            if node.id not in self.kernels:
+                self.source[node.id] = next(iter(sources), None)
+            if cutting or node.id in self.boxed:
+                self.cutting.add(node.id)
+
+    def wait(self, node: Expr, a: Expr, direct: bool, folds: bool) -> tuple[int, int | None, bool]:
+        """The level at which an operand is there, the kernel it comes from at that level, and whether it is made in boxes."""
+        base = self.alias.get(a.id, a)
+        at, source = self.level.get(base.id, 0), self.source.get(base.id)
+        taken = direct and a is base and not (source is not None and (folds or a.shape != node.shape))
+        if base.id not in self.stored and source is not None and not taken:
+            self.store(a)
+        if base.id not in self.stored:
+            return at, source, base.id in self.cutting
+        same = taken and a.shape == self.domain(node)[0] and self.is_elementwise(a) and not (a.id in self.boxed and folds)
+        return (at, source, a.id in self.cutting) if same else (at + 1, None, False)
 
     def is_elementwise(self, node: Expr) -> bool:
         return self.native[node.id] and node.op.name not in REDUCTIONS and node.op.name != "scatter_add"
@@ -345,19 +381,23 @@ class _Partitioner:
             if not self.native[node.id] or node.op.name == "scatter_add":
                 steps[node.id] = [node]
                 continue
-            steps.setdefault(self.domain(node), []).append(node)
+            steps.setdefault((*self.domain(node), self.source.get(node.id)), []).append(node)
         ordered: list = []
         for level in sorted(by_level):
             groups = by_level[level]
             for key in list(groups):  # elementwise roots join a reduction over the same domain
-                if isinstance(key, tuple) and not key[1]:
+                if isinstance(key, tuple) and not key[1] and key[2] is None:
                     partner = next((k for k in groups if isinstance(k, tuple) and k[1] and k[0] == key[0]), None)
                     if partner is not None:
                         groups[partner] = [r for r in groups[key] if r.id not in self.boxed] + groups[partner]
                         groups[key] = [r for r in groups[key] if r.id in self.boxed]
             for key, roots in groups.items():
                 if isinstance(key, tuple):
-                    ordered += self.split(Nest(key[0], key[1]), roots) if roots else []
+                    kernel = next((r for r in roots if r.id == key[2]), None)
+                    nests = self.split(Nest(key[0], key[1]), roots) if roots else []
+                    if kernel is not None:
+                        next(n for n in nests if kernel in n.roots).kernel = kernel
+                    ordered += nests
                 elif self.native[key]:
                     ordered.append(Nest(*self.domain(roots[0]), roots))
                 else:

@@ -13,10 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from fad.compile import index as ix
 from fad.compile.body import Access, Body, Instruction, bodies
+from fad.compile.contraction import recipe_of
 from fad.compile.fuse import Callback, Nest, Partition
-from fad.compile.loops import Loops, accesses, arrange, jammed, permuted, split_axis
+from fad.compile.kernel import KernelRun, runs, summed
+from fad.compile.loops import Loops, arrange, jammed, permuted, split_axis
+from fad.compile.loops import accesses as body_accesses
 from fad.expr import Expr, Var
+from fad.kernels.recipe import grain as recipe_grain
 
 __all__ = ["Plan", "Segment", "plan"]
 
@@ -33,7 +38,7 @@ GRAIN = 300_000  # operations of one piece of work, or so
 class Segment:
     """Nests that run in one native call."""
 
-    nests: list[Loops] = field(default_factory=list)
+    nests: list[Loops | KernelRun] = field(default_factory=list)
 
 
 @dataclass
@@ -59,8 +64,21 @@ class Plan:
         return "\n".join([*lines, f"arena: {self.arena} bytes"])
 
 
-def describe(n: Loops) -> str:
+def accesses(n: Loops | KernelRun) -> list[Access]:
+    """Every memory access of a nest or kernel."""
+    if isinstance(n, KernelRun):
+        return n.operands + (body_accesses(n.body) if n.body else [])
+    return body_accesses(n.body)
+
+
+def describe(n: Loops | KernelRun) -> str:
     """One line about a nest: r marks reduced axes, v the one in vectors, j one whose turns are taken side by side."""
+    if isinstance(n, KernelRun):
+        after = [i.name for i in n.body.instructions if i.name not in ("result", "load", "number")] if n.body else []
+        spec = n.phase.spec
+        tile = f" by {spec.tile.rows} x {spec.tile.vectors} vectors" if hasattr(spec, "tile") else ""
+        text = f"kernel {n.name}: {type(spec).__name__.lower()}{tile}, {n.pieces} pieces"
+        return text + (f", then {', '.join(after)}" if after else "")
     marks = [("r" if r else "") + ("v" if k == n.vector else "") + ("j" if k == n.jam else "") for k, r in enumerate(n.reduced)]
     axes = " x ".join(f"{e}{m}" for e, m in zip(n.extents, marks, strict=True)) + (f" in strips of {n.strip}" if n.strip else "")
     names = [i.name for i in n.body.instructions]
@@ -71,13 +89,17 @@ def describe(n: Loops) -> str:
     return f"loops [{axes}] by {n.lanes}{shared}: " + ", ".join(f"{k} {what}{'s' * (k != 1)}" for k, what in parts if k)
 
 
-def parallel(n: Loops) -> bool:
+def parallel(n: Loops | KernelRun) -> bool:
     """Whether a nest is worth several threads."""
+    if isinstance(n, KernelRun):
+        return n.pieces > 1 and n.work > PARALLEL
     return (n.outer > 0 or n.strip > 0) and n.pieces > 1 and n.work > PARALLEL
 
 
-def grain(n: Loops) -> int:
+def grain(n: Loops | KernelRun) -> int:
     """Iterations of the outer loops in one piece of work; there are eight pieces or more, for any of the threads to be late."""
+    if isinstance(n, KernelRun):
+        return recipe_grain(n.phase.spec)
     return max(1, min(int(n.pieces * GRAIN / n.work), -(-n.pieces // 8)))
 
 
@@ -88,15 +110,18 @@ class _Planner:
     def __init__(self, parts: Partition, vector_bytes: int, donated: set[int]):
         self.parts, self.vector_bytes, self.donated = parts, vector_bytes, donated
         self.sizes: dict[int, int] = {}  # bytes of buffers that may live in the arena
+        self.results: dict[int, Body] = {}  # bodies that take the result of a kernel
         self.temporary = 0  # ids of buffers that are no nodes count down
 
-    def loops(self, nest: Nest, done: set[int]) -> list[Loops]:
+    def loops(self, nest: Nest, done: set[int]) -> list[Any]:
         """The loops of a nest in order."""
         if 0 in nest.domain:
             return self.empty(nest)
+        if nest.kernel is not None:
+            return self.kernel(nest, done)
         found: list[Loops] = []
         for body in bodies(nest, self.parts, done):
-            in_place = any(a.buffer in self.donated for a in accesses(body))
+            in_place = any(a.buffer in self.donated for a in body_accesses(body))
             copies: list[Loops] = []
             loops = arrange(body, self.vector_bytes, in_place, partial(self.copy, copies))
             found += copies
@@ -105,6 +130,31 @@ class _Planner:
             else:
                 found += self.blocked(loops)
         return found
+
+    def kernel(self, nest: Nest, done: set[int]) -> list[Any]:
+        """The phases of a kernel, and a nest that adds its chunks up where it has some."""
+        (body,), node = bodies(nest, self.parts, done), nest.kernel
+        assert node is not None
+        operands = [self.operand(a) for a in node.args]
+        recipe = recipe_of(node, [a.strides for a in operands])
+        assert recipe is not None
+        scratch = [Access(self.buffer(n * node.dtype.itemsize), 0, (1,), node.dtype) for n in recipe.scratch]
+        self.results[node.id] = body
+        found: list[Any] = runs(recipe, operands, scratch, body, node.op.name)
+        if recipe.chunks > 1:
+            body = self.results[node.id] = summed(body, scratch[-1].buffer, recipe.chunks)
+            in_place = any(a.buffer in self.donated for a in body_accesses(body))
+            found += self.blocked(arrange(body, self.vector_bytes, in_place))
+        return found
+
+    def operand(self, node: Expr) -> Access:
+        """Where a kernel's operand lies, through views."""
+        base, views = memory_of(self.parts, node)
+        index = ix.identity(node.shape)
+        for view in reversed(views):
+            index = ix.through(view, index)
+        offset, strides = ix.address(index, ix.strides_of(base.shape), len(node.shape))
+        return Access(self.parts.alias.get(base.id, base).id, offset, strides, node.dtype)
 
     def copy(self, copies: list[Loops], access: Access, extents: list, axes: list) -> Access:
         """Elements copied into a buffer of their own, these axes in this order."""
@@ -243,10 +293,27 @@ def plan(parts: Partition, vector_bytes: int, donated: frozenset = frozenset()) 
         steps[-1].nests += work.loops(step, done)
         done |= {r.id for r in step.roots}
         work.sizes.update({r.id: r.nbytes for r in step.roots})
+    forget_unread(parts, steps, work.results)
     taken = takeovers(parts, steps, donated)
     objects, constants, outputs = places(parts, steps, taken)
     offsets, arena = layout(parts, steps, {b: n for b, n in work.sizes.items() if b not in objects})
     return Plan(parts, steps, objects, offsets, arena, constants, outputs)
+
+
+def forget_unread(parts: Partition, steps: list, results: dict[int, Body]) -> None:
+    """Leave out the stores of kernels' results that only the code behind the kernel itself took."""
+    read = {parts.alias.get(y.id, y).id for y in parts.function.outputs}
+    for step in steps:
+        if isinstance(step, Callback):
+            memories = [memory_of(parts, a)[0] for a in step.node.args if isinstance(a, Expr)]
+            read |= {parts.alias.get(m.id, m).id for m in memories}
+        else:
+            for n in step.nests:
+                read |= {a.buffer for a in n.operands} if isinstance(n, KernelRun) else set()
+                read |= {i.access.buffer for i in n.body.instructions if i.access} if n.body else set()
+    for node, body in results.items():
+        if node not in read and len(body.stores) > 1:
+            body.stores[:] = [(a, v) for a, v in body.stores if a.buffer != node]
 
 
 def takeovers(parts: Partition, steps: list, donated: frozenset) -> dict[int, int]:
@@ -273,11 +340,12 @@ def may_share(nests: list[Loops], x: int, y: int) -> bool:
     """Whether nests may write y where x lies."""
     begun = False
     for n in nests:
-        writes = [a for a, _ in n.body.stores if a.buffer == y]
-        if any(a.buffer == y for a in accesses(n.body)) and not writes:
+        writes = [a for a, _ in n.body.stores if a.buffer == y] if n.body else []
+        if any(a.buffer == y for a in accesses(n)) and not writes:
             return False  # folded or scattered into, or read again
         begun = begun or bool(writes)
-        reads = [i.access for i in n.body.instructions if i.access and i.access.buffer == x]
+        reads = [i.access for i in n.body.instructions if i.access and i.access.buffer == x] if n.body else []
+        reads += [a for a in n.operands if a.buffer == x] if isinstance(n, KernelRun) else []
         if begun and any(not writes or r._replace(buffer=y) != writes[0] for r in reads):
             return False
     return begun
@@ -386,5 +454,5 @@ def uses(parts: Partition, steps: list) -> list[set[int]]:
             found.append({parts.alias.get(m.id, m).id for m in memories})
         else:
             for n in step.nests:
-                found.append({a.buffer for a in accesses(n.body)})
+                found.append({a.buffer for a in accesses(n)})
     return found

@@ -15,6 +15,7 @@ import numpy as np
 from fad.compile.debug import check, show
 from fad.compile.emit import FLAG, shape_of_code, write_function
 from fad.compile.fuse import Callback, partition
+from fad.compile.kernel import KernelRun
 from fad.compile.loops import Loops
 from fad.compile.plan import Plan, Segment, grain, memory_of, parallel, plan
 from fad.compile.runtime import (
@@ -262,13 +263,13 @@ def argument(x: Any, plan: Plan) -> Any:
 class Unit:
     """Nests that one native function runs, and its buffers in the order in which it takes them."""
 
-    nests: list[Loops]
+    nests: list[Loops | KernelRun]
     buffers: list[int]
     key: Any  # units of one key share the function
 
     @property
     def size(self) -> int:
-        return sum([len(n.body.instructions) for n in self.nests])
+        return sum([len(n.body.instructions) if n.body else 1 for n in self.nests])
 
 
 def units(segments: list[Segment]) -> list[list[Unit]]:
@@ -277,7 +278,7 @@ def units(segments: list[Segment]) -> list[list[Unit]]:
     single: list[list[Unit]] = []
     for segment in segments:
         for n in segment.nests:
-            if not parallel(n):
+            if isinstance(n, Loops) and not parallel(n):
                 n.outer = n.strip = 0
         single.append([Unit([n], buffers, key) for n in segment.nests for key, buffers in [shape_of_code(n)]])
     counts = Counter([u.key for group in single for u in group])
@@ -285,7 +286,7 @@ def units(segments: list[Segment]) -> list[list[Unit]]:
     for group in single:
         joined: list[Unit] = []
         for u in group:
-            alone = counts[u.key] > 1 or parallel(u.nests[0])
+            alone = counts[u.key] > 1 or parallel(u.nests[0]) or not isinstance(u.nests[0], Loops)
             last = joined[-1] if joined else None
             if alone or last is None or last.key is not None or last.size + u.size > GROUP:
                 joined.append(Unit(u.nests, u.buffers, u.key if alone else None))

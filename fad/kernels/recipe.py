@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd, prod
 from typing import Any
 
 import numpy as np
 
 from fad.kernels.pack import Pack
-from fad.kernels.tile import at, balanced, best_tile, store
+from fad.kernels.tile import at, balanced, best_tile, panels_of, store
 from fad.kernels.weights import Weights
 from fad.kernels.window import Axis, Window, tiles
 from fad.native import engine
@@ -54,7 +54,7 @@ class Recipe:
     scratch: tuple[int, ...]  # elements of scratch buffers OUT - 1, OUT - 2, ...
     shape: tuple
     chunks: int = 1
-    merged: bool = False  # whether the epilogue's index counts all axes but the last one as one
+    joins: tuple[int, ...] = ()  # how many axes of the result each entry of the epilogue's index counts; (): one each
 
 
 def strides_of(shape: tuple) -> tuple:
@@ -101,27 +101,22 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
         phases.append(Phase(pack, (1, OUT - 1)))
         scratch.append(pack.size)
         moved = taps * depth * pack.columns
-        axes_of = lambda axes: [a if not a.w_step else _with(a, w_step=moved * (a.w_step // abs(w[0]) or 1)) for a in axes]
+        axes_of = lambda axes: [a if not a.w_step else replace(a, w_step=moved * (a.w_step // abs(w[0]) or 1)) for a in axes]
     for axes, first in zip(sets, firsts, strict=True):
         axes = axes_of(axes)
         inner = size <= NEAR
-        panels = len(balanced(-(-width // tile.lanes), tile.vectors)) and -(-width // (tile.vectors * tile.lanes))
+        panels = sum(n for _, _, n in panels_of(width, tile))
         outer = groups * prod(a.extent for a in axes[:-1]) * (1 if inner else panels)
-        window = Window(tuple(axes), depth, depth_step, width, groups, x_group, taps * depth * (-(-width // tile.lanes) * tile.lanes)
-                        if packed else w[0], w[1], w[2], first, taps, packed, tile, kind, inner, 1)
+        w_group = taps * depth * pack.columns if packed else w[0]
+        window = Window(tuple(axes), depth, depth_step, width, groups, x_group, w_group, w[1], w[2], first, taps, packed, tile,
+                        kind, inner, 1)
         count = sum(n for _, _, n, _ in tiles(axes[-1], tile.rows))
         shares = max(1, min(count, -(-PIECES // outer), int(window.work / outer / LEAST)))
         if outer >= PIECES and window.work / outer > 64 * LEAST:
             shares = min(count, int(window.work / outer / (32 * LEAST)))
-        window = _with(window, shares=shares)
+        window = replace(window, shares=shares)
         phases.append(Phase(window, (0, OUT - 1 if packed else 1), last=True))
     return phases, scratch
-
-
-def _with(spec: Any, **changes: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(spec, **changes)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -142,7 +137,7 @@ def matmul(a_shape: tuple, a_strides: tuple, b_shape: tuple, b_strides: tuple, d
         axes.insert(0, Axis(count, moves[0], size=count, w_step=moves[1]))
     phases, scratch = windows([axes], k, a_strides[-1], n, 1, 0, kind, (moves[1] or 0, 0, b_strides[-2], b_strides[-1]), [0], 1,
                               count if moves[1] else 1)
-    return Recipe(tuple(phases), tuple(scratch), out_shape, merged=len(stack) > 1)
+    return Recipe(tuple(phases), tuple(scratch), out_shape, joins=(len(stack), 1, 1) if len(stack) > 1 else ())
 
 
 def stack_steps(shape: tuple, strides: tuple) -> int | None:
@@ -162,7 +157,7 @@ def stack_steps(shape: tuple, strides: tuple) -> int | None:
 
 @functools.lru_cache(maxsize=1024)
 def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, dtype: np.dtype, strides: tuple, padding: tuple, dilation: tuple,
-         groups: int, output: tuple, merge: bool = True) -> Recipe:
+         groups: int, output: tuple) -> Recipe:
     """x (N, *spatial, C) with w (*window, C / groups, O), both with these strides in elements; w contiguous."""
     kind, window = KINDS[dtype], w_shape[:-2]
     depth, width = w_shape[-2], w_shape[-1] // groups
@@ -171,17 +166,18 @@ def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, dtype: np.dtype, stri
     for o, s, k, d, (low, _), i, step, turn in zip(output, strides, window, dilation, padding, x_shape[1:-1], x_strides[1:-1],
                                                    turns, strict=True):
         axes.append(Axis(o, step, s, k, d, -low, i, turn))
-    whole = merged_axes(axes) if merge else axes
+    whole = merged_axes(axes)
     merged = len(whole) == 1
     axes = whole if merged else axes
     phases, scratch = windows([axes], depth, x_strides[-1], width, groups, depth * x_strides[-1], kind,
                               (width, depth * width * groups, width * groups, 1), [0], prod(window))
-    return Recipe(tuple(phases), tuple(scratch), (x_shape[0], *output, w_shape[-1]), merged=merged)
+    return Recipe(tuple(phases), tuple(scratch), (x_shape[0], *output, w_shape[-1]),
+                  joins=(len(x_shape) - 1, 1) if merged else ())
 
 
 @functools.lru_cache(maxsize=1024)
 def conv_input_grad(g_shape: tuple, g_strides: tuple, w_shape: tuple, dtype: np.dtype, input_shape: tuple, strides: tuple,
-                    padding: tuple, dilation: tuple, groups: int, merge: bool = True) -> Recipe:
+                    padding: tuple, dilation: tuple, groups: int) -> Recipe:
     """g (N, *output, O) with w (*window, C / groups, O), contiguous. Input positions with one remainder by the stride are a
     windowed product with some of the taps."""
     kind, window = KINDS[dtype], w_shape[:-2]
@@ -194,13 +190,11 @@ def conv_input_grad(g_shape: tuple, g_strides: tuple, w_shape: tuple, dtype: np.
     sets, firsts = [[]], [0]
     for choice in choices:
         sets, firsts = ([[*axes, a] for axes in sets for a, _ in choice], [f + first for f in firsts for _, first in choice])
-    if merge and len(sets) == 1 and len(merged_axes(sets[0])) == 1:
-        sets, merged = [merged_axes(sets[0])], True
-    else:
-        merged = False
+    merged = len(sets) == 1 and len(merged_axes(sets[0])) == 1
+    sets = [merged_axes(sets[0])] if merged else sets
     phases, scratch = windows(sets, depth, g_strides[-1], width, groups, depth * g_strides[-1], kind,
                               (depth, width * depth * groups, 1, depth * groups), firsts, prod(window))
-    return Recipe(tuple(phases), tuple(scratch), input_shape, merged=merged)
+    return Recipe(tuple(phases), tuple(scratch), input_shape, joins=(len(g_shape) - 1, 1) if merged else ())
 
 
 def remainder(r: int, outputs: int, stride: int, taps: int, dilation: int, low: int, size: int, step: int, turn: int) -> tuple:
@@ -208,8 +202,8 @@ def remainder(r: int, outputs: int, stride: int, taps: int, dilation: int, low: 
     meeting = [k for k in range(taps) if (r + low - k * dilation) % stride == 0]
     apart = stride // gcd(stride, dilation)
     first = meeting[0] if meeting else 0
-    axis = Axis(-(-(size - r) // stride), step, 1, len(meeting), -(dilation * apart // stride), (r + low - first * dilation) // stride,
-                outputs, turn * apart, 0, r, stride)
+    axis = Axis(-(-(size - r) // stride), step, 1, len(meeting), -(dilation * apart // stride),
+                (r + low - first * dilation) // stride, outputs, turn * apart, 0, r, stride)
     return axis, first * turn
 
 
@@ -240,7 +234,7 @@ def weights(axes: list[Axis], steps: list[int], depth: int, depth_step: int, wid
     strips = taps // (axes[-1].taps if joined else 1) * row_tiles * -(-width // (tile.vectors * tile.lanes))
     work = 2.0 * elements * prod(extents)
     pieces = max(1, min(PIECES, int(work / LEAST)))
-    if elements <= SUMS and blocks > 1 or strips * groups < pieces // 2:
+    if (elements <= SUMS and blocks > 1) or strips * groups < pieces // 2:
         if blocks < pieces:  # shorter blocks
             more = min(extents[axis], -(-pieces // (blocks // count)))
             count, blocks = more, blocks // count * more
@@ -283,7 +277,7 @@ def run(recipe: Recipe, operands: list[np.ndarray], dtype: np.dtype) -> np.ndarr
     out = np.empty(recipe.shape, dtype)
     scratch = [np.empty(n, dtype) for n in recipe.scratch]
     launch = LAUNCH(launcher())
-    loaded, addresses = compiled(recipe, dtype)  # loaded owns the code
+    _loaded, addresses = compiled(recipe, dtype)  # the first owns the code
     for phase, code in zip(recipe.phases, addresses, strict=True):
         arrays = [*(operands[b] if b >= 0 else out if b == OUT else scratch[OUT - 1 - b] for b in phase.buffers), out]
         table = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
@@ -297,9 +291,8 @@ def run(recipe: Recipe, operands: list[np.ndarray], dtype: np.dtype) -> np.ndarr
 def compiled(recipe: Recipe, dtype: np.dtype) -> tuple[engine.Loaded, list[int]]:
     """The phases' functions, which store the result as it is, and their addresses."""
     module = Module(engine.machine().has_fma)
-    strides = strides_of(recipe.shape)
-    if recipe.merged:
-        strides = strides[-2:]
+    ends = np.cumsum(recipe.joins or (1,) * len(recipe.shape)) - 1
+    strides = tuple(strides_of(recipe.shape)[k] for k in ends)
     for k, phase in enumerate(recipe.phases):
         write_function(module, f"phase{k}", phase, KINDS[dtype], dtype.itemsize, strides)
     loaded = engine.load(str(module))

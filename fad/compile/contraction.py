@@ -1,0 +1,47 @@
+"""Which nodes have a native kernel, and the recipe for each."""
+
+from __future__ import annotations
+
+from fad.expr import Expr
+from fad.kernels import recipe as recipes
+from fad.kernels.recipe import Recipe, strides_of
+
+__all__ = ["CONTIGUOUS", "is_kernel", "recipe_of"]
+
+CONTIGUOUS = {"matmul": (), "conv": (1,), "conv_input_grad": (1,), "conv_weight_grad": (1,)}  # operands that may not be views
+
+
+def is_kernel(node: Expr) -> bool:
+    """Whether a node is a product or a convolution that has a native kernel."""
+    if node.op is None or node.op.name not in CONTIGUOUS or node.dtype not in recipes.KINDS:
+        return False
+    if not all(isinstance(a, Expr) and a.dtype == node.dtype and a.size for a in node.args) or not node.size:
+        return False
+    if node.op.name != "matmul":
+        return True
+    if min(len(a.shape) for a in node.args) < 2:
+        return False
+    dense = [strides_of(a.shape)[:-2] for a in node.args]
+    stack = node.shape[:-2]
+    return all(recipes.stack_steps(stack, spread(a.shape[:-2], s, stack)) is not None
+               for a, s in zip(node.args, dense, strict=True))
+
+
+def spread(shape: tuple, strides: tuple, result: tuple) -> tuple:
+    """Strides of an operand broadcast to a shape."""
+    lead = len(result) - len(shape)
+    return (0,) * lead + tuple(0 if n == 1 else s for n, s in zip(shape, strides, strict=True))
+
+
+def recipe_of(node: Expr, strides: list[tuple]) -> Recipe | None:
+    """The recipe for a node whose operands have these strides in elements."""
+    shapes, params = [a.shape for a in node.args], dict(node.params)
+    if node.op.name == "matmul":
+        stack = node.shape[:-2]
+        a, b = [(*spread(shape[:-2], s[:-2], stack), *s[-2:]) for shape, s in zip(shapes, strides, strict=True)]
+        return recipes.matmul((*stack, *shapes[0][-2:]), a, (*stack, *shapes[1][-2:]), b, node.dtype)
+    if node.op.name == "conv":
+        return recipes.conv(shapes[0], strides[0], shapes[1], node.dtype, output=node.shape[1:-1], **params)
+    if node.op.name == "conv_input_grad":
+        return recipes.conv_input_grad(shapes[0], strides[0], shapes[1], node.dtype, **params)
+    return recipes.conv_weight_grad(shapes[0], strides[0], shapes[1], strides[1], node.dtype, **params)

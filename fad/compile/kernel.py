@@ -1,0 +1,85 @@
+"""Kernels in programs: products and convolutions as phases of native code, with what follows on their result elementwise
+computed where it is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fad.compile.body import Access, Body, Instruction
+from fad.compile.scalar import lower
+from fad.kernels.recipe import OUT, Phase, Recipe, strides_of
+from fad.primitive import registry
+
+__all__ = ["KernelRun", "mergeable", "runs", "summed"]
+
+
+@dataclass
+class KernelRun:
+    """One phase of a kernel: its buffers in the order of the phase, and for the last one the body that takes the result."""
+
+    phase: Phase
+    operands: list[Access]
+    body: Body | None
+    joins: tuple[int, ...]  # axes of the body that each entry of the epilogue's index counts
+    name: str = ""
+    cost: float = field(default=0.0)
+
+    @property
+    def pieces(self) -> int:
+        """Pieces of work."""
+        return self.phase.spec.pieces
+
+    @property
+    def work(self) -> float:
+        """Operations."""
+        return self.phase.spec.work
+
+    @property
+    def extents(self) -> list[int]:
+        """The shape of the result."""
+        return [hi - lo for lo, hi in self.body.box] if self.body else []
+
+
+def summed(body: Body, buffer: int, chunks: int) -> Body:
+    """A body whose result is the sum of that many arrays in a buffer."""
+    shape = tuple(hi - lo for lo, hi in body.box)
+    dtype = next(i.dtype for i in body.instructions if i.name == "result")
+    place = Access(buffer, 0, strides_of(shape), dtype)
+    size = prod(shape)
+    out = [Instruction("load", dtype, access=place._replace(offset=c * size), cost=1) for c in range(chunks)]
+    function, dtypes = lower(registry["add"], (np.empty(1, dtype),) * 2, dtype)
+    values = list(range(chunks))
+    while len(values) > 1:
+        paired = []
+        for a, b in zip(values[::2], values[1::2], strict=False):
+            paired.append(len(out))
+            out.append(Instruction("add", dtype, (a, b), dtypes, function, cost=1))
+        values = paired + values[len(values) // 2 * 2 :]
+    moved = {}
+    for k, i in enumerate(body.instructions):
+        if i.name == "result":
+            moved[k] = values[0]
+            continue
+        moved[k] = len(out)
+        out.append(Instruction(i.name, i.dtype, tuple(moved[a] for a in i.args), i.dtypes, i.function, i.access, i.value, i.cost))
+    return Body(body.box, (), out, [(a, moved[v]) for a, v in body.stores])
+
+
+def runs(recipe: Recipe, operands: list[Access], scratch: list[Access], body: Body, name: str) -> list[KernelRun]:
+    """The phases of a recipe on these buffers."""
+    joins = recipe.joins or (1,) * len(body.box)
+    found = []
+    for phase in recipe.phases:
+        buffers = [operands[b] if b >= 0 else scratch[OUT - 1 - b] for b in phase.buffers if b != OUT]
+        found.append(KernelRun(phase, buffers, body if phase.last else None, joins, name))
+    return found
+
+
+def mergeable(body: Body, axes: range, accesses: Any) -> bool:
+    """Whether every access of a body takes these axes as one."""
+    extents = [hi - lo for lo, hi in body.box]
+    return all(x.strides[a] == x.strides[a + 1] * extents[a + 1] for x in accesses for a in axes[:-1])
