@@ -20,7 +20,6 @@ from .peers import LOADERS, Peer
 
 TITLE = "The first training step, and memory"
 PEERS = ["fad", "torch", "torch NHWC", "jax"]
-BEST = {"PyTorch's best": ["torch", "torch NHWC"], "JAX": ["jax"]}
 MEASURED_STEPS = 3  # of the memory: the first compiles, the later ones run beside what it left
 
 CHILD = """

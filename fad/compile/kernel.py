@@ -11,7 +11,7 @@ import numpy as np
 
 from fad.compile.body import Access, Body, Instruction
 from fad.compile.scalar import lower
-from fad.kernels.recipe import OUT, Phase, Recipe, strides_of
+from fad.kernels.recipe import Phase, Recipe, strides_of
 from fad.primitive import registry
 
 __all__ = ["KernelRun", "mergeable", "runs", "summed"]
@@ -74,7 +74,7 @@ def runs(recipe: Recipe, operands: list[Access], scratch: list[Access], body: Bo
     joins = recipe.joins or (1,) * len(body.box)
     found = []
     for phase in recipe.phases:
-        buffers = [operands[b] if b >= 0 else scratch[OUT - 1 - b] for b in phase.buffers if b != OUT]
+        buffers = [operands[b] if b >= 0 else scratch[-1 - b] for b in phase.buffers]
         found.append(KernelRun(phase, buffers, body if phase.last else None, joins, name))
     return found
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fad.kernels.tile import Tile, at, load, panels_of, shuffled, store, transposed
+from fad.kernels.tile import Tile, at, filled, load, panels_of, store, transposed
 from fad.native.ir import Block, Value, constant
 
 __all__ = ["Pack", "write_pack"]
@@ -87,7 +87,7 @@ class _Panel:
             for v, n in enumerate(widths):
                 p = at(self.source, loop.index * row, v * self.pack.lanes * step)
                 x = load(loop, p, n, self.size) if step == 1 else self.gathered(loop, p, step, n)
-                store(loop, at(self.target, loop.index * self.span, v * self.pack.lanes), self.filled(loop, x), self.size)
+                store(loop, at(self.target, loop.index * self.span, v * self.pack.lanes), filled(x, self.pack.lanes), self.size)
 
     def gathered(self, block: Block, p: Value, step: int, n: int) -> Value:
         """Elements some distance apart."""
@@ -112,7 +112,7 @@ class _Panel:
     def square(self, block: Block, row: Value, v: int, n: int, depth: int) -> None:
         """n columns and so many rows from a row on."""
         lanes, step = self.pack.lanes, self.pack.steps[3]
-        columns = [self.filled(block, load(block, at(at(self.source, row), (v * lanes + k) * step), depth, self.size))
+        columns = [filled(load(block, at(at(self.source, row), (v * lanes + k) * step), depth, self.size), lanes)
                    for k in range(n)]
         turned = transposed(columns + [self.zero(block, lanes)] * (lanes - n))
         for k in range(depth):
@@ -120,14 +120,3 @@ class _Panel:
 
     def zero(self, block: Block, lanes: int) -> Value:
         return constant(0.0, Value(block.root, "0", self.pack.kind, 1)).spread(lanes)
-
-    def filled(self, block: Block, x: Value) -> Value:
-        """A short vector with zeros behind it."""
-        lanes = self.pack.lanes
-        if x.lanes == lanes:
-            return x
-        zero = self.zero(block, x.lanes)
-        if x.lanes == 1:
-            return block.effect(f"insertelement <{lanes} x {x.kind}> {self.zero(block, lanes).name}, {x.kind} {x.name}, i64 0",
-                                x.kind, lanes)
-        return shuffled(x, zero, [k if k < x.lanes else x.lanes for k in range(lanes)])

@@ -1,6 +1,6 @@
 """Recipes: which specs, in which order, make a product or a convolution. The choices are a cost model, checked by measurement.
 
-A recipe names its buffers by number: operands from 0, the result OUT, scratch memory below it. It runs by itself (`run`), as
+A recipe names its buffers by number: operands from 0, scratch memory from -1 downwards. It runs by itself (`run`), as
 eager code wants it, and the compiler takes its phases into a program, where other code follows on the result in registers.
 """
 
@@ -15,16 +15,15 @@ from typing import Any
 import numpy as np
 
 from fad.kernels.pack import Pack
-from fad.kernels.tile import at, balanced, best_tile, panels_of, store
+from fad.kernels.tile import Tile, at, balanced, best_tile, panels_of, store
 from fad.kernels.weights import Weights
 from fad.kernels.window import Axis, Window, tiles
 from fad.native import engine
 from fad.native.ir import Block, Module, Value, write
 from fad.native.launch import launcher
 
-__all__ = ["OUT", "Phase", "Recipe", "conv", "conv_input_grad", "conv_weight_grad", "grain", "matmul", "run", "strides_of"]
+__all__ = ["Phase", "Recipe", "conv", "conv_input_grad", "conv_weight_grad", "fill", "grain", "matmul", "run", "strides_of"]
 
-OUT = -1
 KINDS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 REUSE = 48  # rows from which a copy of the weights pays
@@ -33,7 +32,7 @@ BLOCK = 1 << 18  # bytes that one block of positions reads
 PIECES = 32  # of work, so that threads end together
 LEAST = 200_000  # operations of a piece
 GRAIN = 600_000  # operations that a thread takes at once
-SUMS = 1 << 16  # elements of weights up to which every chunk of positions has sums of its own
+MOST = 1 << 22  # elements of all sums together, where every chunk of positions has its own
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Recipe:
     result; otherwise the phases marked ``last`` give it to the epilogue."""
 
     phases: tuple[Phase, ...]
-    scratch: tuple[int, ...]  # elements of scratch buffers OUT - 1, OUT - 2, ...
+    scratch: tuple[int, ...]  # elements of scratch buffers -1, -2, ...
     shape: tuple
     chunks: int = 1
     joins: tuple[int, ...] = ()  # how many axes of the result each entry of the epilogue's index counts; (): one each
@@ -92,13 +91,18 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
     rows = max(prod(a.extent for a in axes) for axes in sets) // stack
     widest = max(sets, key=lambda axes: axes[-1].extent)[-1]
     tile = best_tile(machine, itemsize, widest.extent, width, widest.step * widest.stride * itemsize)
+    lanes = machine.vector_bytes // itemsize
+    across = lanes if depth_step == w[2] == 1 and depth >= lanes and few(width, taps * depth, lanes) else 0
+    if across:
+        tile = Tile(min((machine.registers - width - 1) // width, widest.extent), width, 1)
     size = taps * depth * width * itemsize
-    packed = w[3] != 1 or (rows >= REUSE and taps * depth >= 16 and width > tile.vectors * tile.lanes)
+    odd = width % tile.lanes or width > tile.vectors * tile.lanes  # rows of w as they lie are slow to read
+    packed = not across and bool(w[3] != 1 or (rows >= REUSE and taps * depth >= 16 and odd))
     phases, scratch = [], []
     axes_of = lambda axes: axes
     if packed:
         pack = Pack(groups * stack, taps, depth, width, (w[0], *w[1:]), tile.vectors, tile.lanes, kind)
-        phases.append(Phase(pack, (1, OUT - 1)))
+        phases.append(Phase(pack, (1, -1)))
         scratch.append(pack.size)
         moved = taps * depth * pack.columns
         axes_of = lambda axes: [a if not a.w_step else replace(a, w_step=moved * (a.w_step // abs(w[0]) or 1)) for a in axes]
@@ -109,14 +113,19 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
         outer = groups * prod(a.extent for a in axes[:-1]) * (1 if inner else panels)
         w_group = taps * depth * pack.columns if packed else w[0]
         window = Window(tuple(axes), depth, depth_step, width, groups, x_group, w_group, w[1], w[2], first, taps, packed, tile,
-                        kind, inner, 1)
+                        kind, inner, 1, across, w[3])
         count = sum(n for _, _, n, _ in tiles(axes[-1], tile.rows))
         shares = max(1, min(count, -(-PIECES // outer), int(window.work / outer / LEAST)))
         if outer >= PIECES and window.work / outer > 64 * LEAST:
             shares = min(count, int(window.work / outer / (32 * LEAST)))
         window = replace(window, shares=shares)
-        phases.append(Phase(window, (0, OUT - 1 if packed else 1), last=True))
+        phases.append(Phase(window, (0, -1 if packed else 1), last=True))
     return phases, scratch
+
+
+def few(width: int, depth: int, lanes: int) -> bool:
+    """Whether there are so few columns that vectors do better along the depth, folded at the end."""
+    return width * (1 + 8 * lanes / depth) < 0.6 * lanes
 
 
 @functools.lru_cache(maxsize=1024)
@@ -234,18 +243,22 @@ def weights(axes: list[Axis], steps: list[int], depth: int, depth_step: int, wid
     strips = taps // (axes[-1].taps if joined else 1) * row_tiles * -(-width // (tile.vectors * tile.lanes))
     work = 2.0 * elements * prod(extents)
     pieces = max(1, min(PIECES, int(work / LEAST)))
-    if (elements <= SUMS and blocks > 1) or strips * groups < pieces // 2:
+    positions = prod(extents)
+    panels, shared = -(-width // (tile.vectors * tile.lanes)), min(strips, -(-pieces // groups))
+    rereads = shared * (columns / panels + depth * groups * min(1, strips / shared / row_tiles))
+    in_chunks = blocks * elements * 2 < positions * rereads  # what either way moves
+    if (in_chunks and blocks > 1) or strips * groups < pieces // 2:
         if blocks < pieces:  # shorter blocks
             more = min(extents[axis], -(-pieces // (blocks // count)))
             count, blocks = more, blocks // count * more
-        chunks = max(1, min(blocks, pieces // 2, 16))
+        chunks = max(1, min(blocks, pieces // 2, 16, -(-MOST // elements)))
         shares = max(1, min(strips, pieces // (2 * chunks)))
     else:
-        chunks, shares = 1, max(1, min(strips, -(-pieces // groups)))
+        chunks, shares = 1, max(1, shared)
     spec = Weights(tuple(axes), tuple(steps), depth, depth_step, width, groups, x_group, g_group, out, tile, kind, (axis, count),
                    chunks, shares, len(window))
     sums = () if spec.whole and chunks == 1 else (chunks * elements,)
-    return Recipe((Phase(spec, (0, 1, OUT - 1 if sums else OUT), last=chunks == 1),), sums, shape, chunks)
+    return Recipe((Phase(spec, (0, 1, -1) if sums else (0, 1), last=chunks == 1),), sums, shape, chunks)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -275,16 +288,20 @@ LAUNCH = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64
 def run(recipe: Recipe, operands: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
     """The result of a recipe on arrays."""
     out = np.empty(recipe.shape, dtype)
-    scratch = [np.empty(n, dtype) for n in recipe.scratch]
+    fill(recipe, operands, [np.empty(n, dtype) for n in recipe.scratch], out)
+    return out
+
+
+def fill(recipe: Recipe, operands: list[np.ndarray], scratch: list[np.ndarray], out: np.ndarray) -> None:
+    """The result of a recipe into a contiguous array, by way of scratch memory."""
     launch = LAUNCH(launcher())
-    _loaded, addresses = compiled(recipe, dtype)  # the first owns the code
+    _loaded, addresses = compiled(recipe, out.dtype)  # the first owns the code
     for phase, code in zip(recipe.phases, addresses, strict=True):
-        arrays = [*(operands[b] if b >= 0 else out if b == OUT else scratch[OUT - 1 - b] for b in phase.buffers), out]
+        arrays = [*(operands[b] if b >= 0 else scratch[-1 - b] for b in phase.buffers), out]
         table = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
         launch(code, ctypes.addressof(table), phase.spec.pieces, grain(phase.spec))
     if recipe.chunks > 1:
         np.sum(scratch[-1].reshape(recipe.chunks, -1), axis=0, out=out.reshape(-1))
-    return out
 
 
 @functools.lru_cache(maxsize=1024)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fad.native.engine import Machine
-from fad.native.ir import Block, Value, fma, typed, write
+from fad.native.ir import Block, Value, constant, fma, typed, write
 
-__all__ = ["Tile", "accumulate", "at", "balanced", "best_tile", "load", "panels_of", "store", "transposed"]
+__all__ = ["Tile", "accumulate", "at", "balanced", "best_tile", "filled", "horizontal", "joined", "load",
+           "panels_of", "store", "transposed"]
 
 WAYS = 6  # lines of one set of the first cache that rows may take; most have 8 ways
 SETS = 64  # lines of 64 bytes, a page apart in the first cache
@@ -147,5 +148,38 @@ def transposed(rows: list[Value]) -> list[Value]:
 
 def shuffled(x: Value, y: Value, lanes: list[int]) -> Value:
     """Lanes of x, and behind them lanes of y, by their numbers."""
+    if len(lanes) == 1:
+        one = x if lanes[0] < x.lanes else y
+        return write(f"extractelement {x.type} {one.name}, i64 {lanes[0] % x.lanes}", x.kind, 1, x, y)
     order = ", ".join(f"i32 {k}" for k in lanes)
     return write(f"shufflevector {x.type} {x.name}, {y.type} {y.name}, <{len(lanes)} x i32> <{order}>", x.kind, len(lanes), x, y)
+
+
+def filled(x: Value, lanes: int) -> Value:
+    """A short vector with zeros behind it."""
+    if x.lanes == lanes:
+        return x
+    zero = constant(0.0, x)
+    if x.lanes > 1:
+        return shuffled(x, zero, [min(k, x.lanes) for k in range(lanes)])
+    wide = typed(x.kind, lanes)
+    return write(f"insertelement {wide} {zero.spread(lanes).name}, {x.kind} {x.name}, i64 0", x.kind, lanes, x)
+
+
+def joined(values: list[Value]) -> Value:
+    """Numbers as one vector."""
+    first, lanes = values[0], len(values)
+    if lanes == 1:
+        return first
+    x = Value(first.block, "poison", first.kind, lanes)
+    for k, value in enumerate(values):
+        x = write(f"insertelement {x.type} {x.name}, {x.kind} {value.name}, i64 {k}", x.kind, lanes, value, x)
+    return x
+
+
+def horizontal(x: Value) -> Value:
+    """The sum of all lanes, halves upon halves."""
+    while x.lanes > 1:
+        half = x.lanes // 2
+        x = shuffled(x, x, list(range(half))) + shuffled(x, x, list(range(half, x.lanes)))
+    return x

@@ -81,8 +81,9 @@ class Weights:
         return prod(a.extent for a in self.axes[: self.blocks[0]]) * self.blocks[1] == self.chunks
 
     def write(self, block: Block, pointers: list[Value], epilogue: Callable | None, begin: Value, end: Value) -> None:
-        """The code of pieces from begin to end; ``pointers`` are those of x, y_bar and the sums."""
-        write_weights(block, self, *pointers, epilogue, begin, end)
+        """The code of pieces from begin to end; ``pointers`` are those of x, y_bar and, unless it is whole, the sums."""
+        x, g, *sums = pointers
+        write_weights(block, self, x, g, sums[0] if sums else x, epilogue, begin, end)  # what is whole leaves no sums in memory
 
 
 def write_weights(block: Block, spec: Weights, x: Value, g: Value, out: Value, epilogue: Callable | None,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from fad.kernels.tile import Tile, accumulate, at, balanced, load, panels_of
+from fad.kernels.tile import Tile, accumulate, at, balanced, filled, horizontal, joined, load, panels_of
 from fad.native.ir import Block, Value, call, constant, resized
 
 __all__ = ["Axis", "Window", "write_window"]
@@ -70,6 +70,8 @@ class Window:
     kind: str  # LLVM's name of the element type
     inner: bool  # whether one piece of work takes all panels, not one
     shares: int  # of the tiles of a row, each a piece of work
+    across: int = 0  # lanes of vectors along the depth, in products with few columns: sums are then folded at the end
+    w_column: int = 1  # elements of w from one column to the next
 
     @property
     def rows(self) -> int:
@@ -217,7 +219,7 @@ class _Strip:
         self.row, self.window, self.w, self.column, self.widths = row, row.window, w, column, widths
         self.vectors = len(widths)
         packed, lanes = self.window.packed, self.window.tile.lanes
-        self.loaded = [lanes] * self.vectors if packed else widths  # lanes of the vectors of w
+        self.loaded = [self.window.across or lanes] * self.vectors if packed or self.window.across else widths  # lanes of sums
         self.w_step = self.vectors * lanes if packed else self.window.w_step
         self.w_tap = self.window.depth * self.w_step if packed else self.window.w_tap
 
@@ -234,6 +236,11 @@ class _Strip:
                 index = [*self.row.index, place]
                 index = [i * a.apart + a.first if (a.apart, a.first) != (1, 0) else i
                          for i, a in zip(index, window.axes, strict=True)]
+                if window.across:
+                    folded = joined([horizontal(s) for s in sums[r * self.vectors : (r + 1) * self.vectors]])
+                    column = self.row.group * window.width if window.groups > 1 else self.column
+                    self.row.epilogue(after, [*index, column], folded)
+                    continue
                 for v, lanes in enumerate(self.widths):
                     column = self.column + v * window.tile.lanes if v else self.column
                     if window.groups > 1:
@@ -260,9 +267,9 @@ class _Strip:
         """The sums after the taps of the last axis; those that lie one behind the other in x and w are one depth."""
         window, axis = self.window, self.window.axes[-1]
         depth = window.depth
-        joined = (window.depth_step == 1 and axis.dilation * axis.step == depth and axis.turn * self.w_tap == depth * self.w_step)
+        behind = (window.depth_step == 1 and axis.dilation * axis.step == depth and axis.turn * self.w_tap == depth * self.w_step)
         for first, count, rows in runs(pattern):
-            if count == 1 or joined:
+            if count == 1 or behind:
                 sums = self.product(block, at(x, first * axis.dilation * axis.step), at(w, first * axis.turn * self.w_tap),
                                     sums, depth * count, rows)
                 continue
@@ -280,6 +287,8 @@ class _Strip:
         """The sums after the depth of one tap, or of several joined."""
         window, axis, size = self.window, self.window.axes[-1], self.row.size
         row_step = axis.stride * axis.step
+        if window.across:
+            return self.folding(block, x, w, sums, depth, rows)
 
         def a(inside: Block, k: Value, r: int) -> Value:
             return load(inside, at(at(x, k * window.depth_step), r * row_step), 1, size)
@@ -288,3 +297,24 @@ class _Strip:
             return load(inside, at(at(w, k * self.w_step), v * window.tile.lanes), self.loaded[v], size)
 
         return accumulate(block, sums, depth, a, b, rows, self.vectors)
+
+    def folding(self, block: Block, x: Value, w: Value, sums: list, depth: int, rows: tuple[int, int]) -> list:
+        """As `product`, with vectors along the depth; what is left of it is filled up with zeros."""
+        window, axis, size, lanes = self.window, self.window.axes[-1], self.row.size, self.window.across
+        row_step, (whole, rest) = axis.stride * axis.step, divmod(depth, lanes)
+
+        def a(inside: Block, k: Value, r: int) -> Value:
+            return load(inside, at(at(x, k * lanes), r * row_step), lanes, size)
+
+        def b(inside: Block, k: Value, v: int) -> Value:
+            return load(inside, at(at(w, k * lanes), v * window.w_column), lanes, size)
+
+        def tail(read: Callable) -> Callable:
+            return lambda inside, k, j: filled(load(inside, read(j), rest, size), lanes)
+
+        if whole:
+            sums = accumulate(block, sums, whole, a, b, rows, self.vectors)
+        if rest:
+            sums = accumulate(block, sums, 1, tail(lambda r: at(x, whole * lanes + r * row_step)),
+                              tail(lambda v: at(w, whole * lanes + v * window.w_column)), rows, self.vectors)
+        return sums

@@ -1,5 +1,6 @@
-"""Convolution kernels against nested loops over output positions, taps and groups; gradients as adjoints."""
+"""Convolution and its gradients against their definition, in nested loops over output positions, taps and groups."""
 
+import time
 from itertools import product
 
 import numpy as np
@@ -8,114 +9,136 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fad.errors import DtypeError, ShapeError
-from fad.kernels.conv import CHANNEL_BLOCK, conv, conv_input_grad, conv_weight_grad
+from fad.kernels import recipe
+from fad.kernels.conv import conv, conv_input_grad, conv_weight_grad
+from fad.native import engine
+from fad.native.launch import get_num_threads
 
-TOLERANCE = {np.float32: 1e-4, np.float64: 1e-11}
-
-
-def reference(x, w, strides, padding, dilation, groups):
-    """Convolution by definition, in float64."""
-    x, w = x.astype(np.float64), w.astype(np.float64)
-    rank, (depth, features) = x.ndim - 2, w.shape[-2:]
-    width = features // groups
-    padded = np.pad(x, ((0, 0), *padding, (0, 0)))
-    out = [
-        max(0, (padded.shape[1 + i] - dilation[i] * (w.shape[i] - 1) - 1) // strides[i] + 1)
-        for i in range(rank)
-    ]
-    y = np.zeros((x.shape[0], *out, features))
-    for o in product(*map(range, out)):
-        for k in product(*map(range, w.shape[:rank])):
-            position = tuple(o[i] * strides[i] + k[i] * dilation[i] for i in range(rank))
-            pixel = padded[(slice(None), *position)]
-            for g in range(groups):
-                block = slice(g * width, (g + 1) * width)
-                y[(slice(None), *o, block)] += (
-                    pixel[:, g * depth : (g + 1) * depth] @ w[(*k, slice(None), block)]
-                )
-    return y
+from .oracle import LAYOUTS, arrays_of, convolution, examples, integers, laid_out, machines, problems, threads
 
 
-@st.composite
-def problems(draw):
-    rank = draw(st.integers(1, 3))
-
-    def each(low, high):
-        return tuple(draw(st.integers(low, high)) for _ in range(rank))
-
-    groups = draw(st.integers(1, 3))
-    depth, width = draw(st.integers(1, 9)), draw(st.integers(1, 6))
-    x_shape = (draw(st.integers(0, 3)), *each(0, 6), groups * depth)
-    w_shape = (*each(1, 4), depth, groups * width)
-    padding = tuple(zip(each(0, 3), each(0, 3), strict=True))
-    dtype = draw(st.sampled_from([np.float32, np.float64]))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    x, w = rng.standard_normal(x_shape).astype(dtype), rng.standard_normal(w_shape).astype(dtype)
-    return x, w, {"strides": each(1, 3), "padding": padding, "dilation": each(1, 3), "groups": groups}
+def all_three(x, w, g, geometry):
+    return conv(x, w, **geometry), conv_input_grad(g, w, x.shape, **geometry), conv_weight_grad(x, g, w.shape[:-2], **geometry)
 
 
-@given(problems())
-def test_conv_is_the_definition(problem):
-    x, w, geometry = problem
-    y, expected = conv(x, w, **geometry), reference(x, w, **geometry)
-    assert y.shape == expected.shape
-    assert y.dtype == x.dtype
-    np.testing.assert_allclose(y, expected, atol=TOLERANCE[x.dtype.type])
+def assert_all_three(x, w, g, geometry):
+    """Values and gradients are exact, for integers."""
+    for got, expected, like in zip(all_three(x, w, g, geometry), convolution(x, w, g, **geometry), (g, x, w), strict=True):
+        assert got.dtype == x.dtype
+        assert got.shape == expected.shape == like.shape
+        np.testing.assert_array_equal(got, expected)
 
 
-@given(problems(), st.integers(0, 2**32))
-def test_gradients_are_the_exact_adjoints(problem, seed):
-    """<g, conv(x, w)> = <x_bar, x> = <w_bar, w>, at the point itself and at another."""
-    x, w, geometry = problem
-    y = reference(x, w, **geometry)
-    g = np.random.default_rng(seed).standard_normal(y.shape).astype(x.dtype)
-    x_bar = conv_input_grad(g, w, x.shape, **geometry)
-    w_bar = conv_weight_grad(x, g, w.shape[:-2], **geometry)
-    assert x_bar.shape == x.shape
-    assert w_bar.shape == w.shape
-    assert x_bar.dtype == w_bar.dtype == x.dtype
-    tolerance = {"atol": 20 * TOLERANCE[x.dtype.type]}
-    expected = np.sum(g * y)
-    np.testing.assert_allclose(np.sum(x_bar.astype(float) * x), expected, **tolerance)
-    np.testing.assert_allclose(np.sum(w_bar.astype(float) * w), expected, **tolerance)
-    other_x = np.random.default_rng(seed + 1).standard_normal(x.shape)
-    other_w = np.random.default_rng(seed + 2).standard_normal(w.shape)
-    expected_x = np.sum(g * reference(other_x, w, **geometry))
-    expected_w = np.sum(g * reference(x, other_w, **geometry))
-    np.testing.assert_allclose(np.sum(x_bar * other_x), expected_x, **tolerance)
-    np.testing.assert_allclose(np.sum(w_bar * other_w), expected_w, **tolerance)
+@examples(60)
+@given(problems(), machines())
+def test_values_and_gradients(problem, machine):
+    with machine():
+        assert_all_three(*arrays_of(problem)[0], problem[-1])
+
+
+@examples(60)
+@given(problems(batch=(1, 3)), st.sampled_from(LAYOUTS), st.sampled_from(LAYOUTS), st.sampled_from(LAYOUTS))
+def test_views(problem, x_layout, w_layout, g_layout):
+    """Odd offsets, negative and zero strides, channels first; elements between those of a view are NaN."""
+    arrays, rng = arrays_of(problem)
+    (_, x), (_, w), (_, g) = (laid_out(a, layout, rng) for a, layout in zip(arrays, (x_layout, w_layout, g_layout), strict=True))
+    assert_all_three(x, w, g, problem[-1])
 
 
 @pytest.mark.smoke
 def test_every_element_of_the_gradients():
+    """The gradients as adjoints: their inner products with one unit after another."""
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((1, 4, 3, 2)), rng.standard_normal((2, 3, 1, 4))
     geometry = {"strides": (2, 1), "padding": ((1, 0), (2, 1)), "dilation": (1, 2), "groups": 2}
-    g = rng.standard_normal(reference(x, w, **geometry).shape)
+    g = rng.standard_normal(conv(x, w, **geometry).shape)
 
     def adjoint(at, shape):
         basis = np.eye(int(np.prod(shape))).reshape(-1, *shape)
         return np.array([np.sum(g * at(e)) for e in basis]).reshape(shape)
 
-    expected = adjoint(lambda e: reference(e, w, **geometry), x.shape)
-    np.testing.assert_allclose(conv_input_grad(g, w, x.shape, **geometry), expected, atol=1e-12)
-    expected = adjoint(lambda e: reference(x, e, **geometry), w.shape)
-    np.testing.assert_allclose(conv_weight_grad(x, g, (2, 3), **geometry), expected, atol=1e-12)
+    x_bar = adjoint(lambda e: convolution(e, w, None, **geometry)[0], x.shape)
+    w_bar = adjoint(lambda e: convolution(x, e, None, **geometry)[0], w.shape)
+    _, x_bar_too, w_bar_too = convolution(x, w, g, **geometry)
+    np.testing.assert_allclose(x_bar_too, x_bar, atol=1e-12)
+    np.testing.assert_allclose(w_bar_too, w_bar, atol=1e-12)
+    np.testing.assert_allclose(conv_input_grad(g, w, x.shape, **geometry), x_bar, atol=1e-12)
+    np.testing.assert_allclose(conv_weight_grad(x, g, (2, 3), **geometry), w_bar, atol=1e-12)
 
 
 PLAIN = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
 
 
-def test_more_channels_than_a_block():
-    rng = np.random.default_rng(1)
-    x, w = (
-        rng.standard_normal((2, 5, 6, 2 * CHANNEL_BLOCK + 3)),
-        rng.standard_normal((3, 3, 2 * CHANNEL_BLOCK + 3, 5)),
-    )
-    y = reference(x, w, **PLAIN)
-    np.testing.assert_allclose(conv(x, w, **PLAIN), y, atol=1e-11)
-    w_bar = conv_weight_grad(x, y, (3, 3), **PLAIN)
-    np.testing.assert_allclose(np.sum(w_bar * w), np.sum(y * y), rtol=1e-12)
+def case(x_shape, w_shape, dtype=np.float32, seed=0, **geometry):
+    """Integers x, w and g for a geometry, SAME padding and all else 1 unless it is named."""
+    rank = len(x_shape) - 2
+    full = {"strides": (1,) * rank, "dilation": (1,) * rank, "groups": 1,
+            "padding": tuple(((k - 1) // 2, k // 2) for k in w_shape[:-2])} | geometry
+    rng = np.random.default_rng(seed)
+    x, w = integers(rng, x_shape, dtype), integers(rng, w_shape, dtype)
+    return x, w, integers(rng, convolution(x[..., :1] * 0, w[..., :1, :1] * 0, None, **(full | {"groups": 1}))[0].shape[:-1]
+                          + w_shape[-1:], dtype), full
+
+
+LANES = engine.machine().vector_bytes // 4
+
+
+@pytest.mark.parametrize("features", range(1, 2 * LANES + 2))
+def test_columns_of_every_residue(features):
+    assert_all_three(*case((1, 5, 4, 3), (3, 3, 3, features)))
+
+
+@pytest.mark.parametrize("size", range(1, 34))
+def test_rows_of_every_residue(size):
+    assert_all_three(*case((2, 2, size, 2), (2, 3, 2, 5)))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 6, 7, 33, 70])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_channels(channels, groups):
+    assert_all_three(*case((2, 4, 5, channels * groups), (3, 2, channels, 9 * groups), np.float64, groups=groups))
+
+
+@pytest.mark.parametrize("x_shape, w_shape, geometry", [
+    ((2, 12, 11, 40), (3, 3, 40, 70), {}),
+    ((1, 21, 23, 3), (7, 7, 3, 40), {"strides": (2, 2)}),
+    ((3, 14, 14, 64), (1, 1, 64, 90), {}),
+    ((2, 13, 12, 30), (1, 1, 30, 40), {"strides": (2, 2)}),
+    ((1, 30, 3, 24), (3, 3, 12, 50), {"groups": 2}),
+    ((2, 6, 7, 5, 9), (3, 2, 3, 9, 20), {"dilation": (1, 2, 1)}),
+    ((2, 300, 20), (5, 20, 33), {"dilation": (7,)}),
+    ((60, 9, 8), (3, 8, 8), {}),
+])
+def test_more_than_one_block_of_work(x_shape, w_shape, geometry):
+    assert_all_three(*case(x_shape, w_shape, **geometry))
+
+
+@pytest.mark.parametrize("padding", [((0, 2), (1, 0)), ((9, 9), (9, 9)), ((0, 30), (25, 0))])
+@pytest.mark.parametrize("w_shape", [(9, 8, 2, 3), (1, 9, 2, 3), (8, 1, 2, 3)])
+def test_kernels_larger_than_the_input(w_shape, padding):
+    """Some windows see nothing but padding."""
+    assert_all_three(*case((2, 3, 4, 2), w_shape, padding=padding))
+    assert_all_three(*case((2, 3, 4, 2), w_shape, padding=padding, strides=(3, 2), dilation=(2, 3)))
+
+
+@pytest.mark.parametrize("strides", [(1,), (2,), (3,)])
+@pytest.mark.parametrize("size", [150, 260])
+def test_long_kernels(strides, size):
+    """A window with as many taps as positions costs little to compile: its code does not grow with them."""
+    x, w, g, geometry = case((2, size, 3), (200, 3, 4), strides=strides)
+    start = time.perf_counter()
+    all_three(x, w, g, geometry)
+    assert time.perf_counter() - start < 3
+    assert_all_three(x, w, g, geometry)
+
+
+@pytest.mark.parametrize("x_shape, w_shape", [((0, 4, 4, 3), (3, 3, 3, 5)), ((2, 0, 4, 3), (3, 3, 3, 5)), ((2, 4, 4, 0), (3, 3, 0, 5)),
+                                              ((2, 4, 4, 3), (3, 3, 3, 0)), ((2, 2, 4, 3), (5, 3, 3, 4))])
+def test_empty_arrays(x_shape, w_shape):
+    geometry = PLAIN if x_shape[1] != 2 else PLAIN | {"padding": ((1, 1), (0, 0))}
+    x, w = np.ones(x_shape), np.ones(w_shape)
+    y, *_ = convolution(x, w, None, **geometry)
+    assert_all_three(x, w, np.ones(y.shape), geometry)
 
 
 def test_nan_and_infinity_reach_exactly_the_windows_that_hold_them():
@@ -129,6 +152,20 @@ def test_nan_and_infinity_reach_exactly_the_windows_that_hold_them():
     np.testing.assert_array_equal(y, [np.inf, np.inf, 0, 0, 0, 0, 0])
 
 
+@examples(20)
+@given(problems(batch=(1, 2)))
+def test_padding_is_not_multiplied(problem):
+    """Infinite weights meet only what is there: no 0 * inf of padding."""
+    (x, w, g), _ = arrays_of(problem)
+    y = conv(np.ones_like(x), np.full_like(w, np.inf), **problem[-1])
+    count, *_ = convolution(np.ones_like(x), np.ones_like(w), None, **problem[-1])
+    np.testing.assert_array_equal(y, np.where(count > 0, np.inf, 0))
+    x_bar = conv_input_grad(np.ones_like(g), np.full_like(w, np.inf), x.shape, **problem[-1])
+    _, count, _ = convolution(x, np.ones_like(w), np.ones_like(g), **problem[-1])
+    np.testing.assert_array_equal(x_bar, np.where(count > 0, np.inf, 0))
+
+
+@pytest.mark.smoke
 def test_layouts_and_read_only_inputs():
     rng = np.random.default_rng(2)
     x, w = rng.standard_normal((2, 5, 4, 3)), rng.standard_normal((3, 3, 3, 2))
@@ -142,67 +179,77 @@ def test_layouts_and_read_only_inputs():
     np.testing.assert_allclose(mixed, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_addresses_that_are_no_multiples_of_an_element(dtype):
+    x, w, g, geometry = case((2, 5, 4, 3), (3, 3, 3, 7), dtype)
+
+    def shifted(a):
+        view = np.zeros(a.nbytes + 1, np.uint8)[1:].view(dtype).reshape(a.shape)
+        view[...] = a
+        assert not view.flags.aligned
+        return view
+
+    assert_all_three(*map(shifted, (x, w, g)), geometry)
+    packed = np.zeros(x.shape, [("a", dtype), ("b", np.uint8)])  # strides that are no whole number of elements
+    packed["a"] = x
+    assert_all_three(packed["a"], w, g, geometry)
+
+
 def test_inputs_are_not_modified_and_nothing_outside_is_written(guarded):
     rng = np.random.default_rng(3)
     x, w = guarded(rng.standard_normal((2, 5, 4, 3))), guarded(rng.standard_normal((3, 3, 3, 7)))
     g = guarded(conv(x.array, w.array, **PLAIN))
-    conv_input_grad(g.array, w.array, x.array.shape, **PLAIN)
-    conv_weight_grad(x.array, g.array, (3, 3), **PLAIN)
+    all_three(x.array, w.array, g.array, PLAIN)
     for buffer in (x, w, g):
         buffer.check()
 
 
-def test_kernels_stay_inside_their_output(guarded):
-    """The compiled kernels themselves, on outputs surrounded by canaries."""
-    from fad.kernels import conv as module
-    from fad.kernels.threads import frozen
-
+def test_results_are_written_inside_their_memory(guarded):
+    """Also where memory is not aligned to vectors, and all of it is written."""
     rng = np.random.default_rng(4)
-    for size, features, groups, stride, dilation in product((1, 2, 7), (4, 6), (1, 2), (1, 2), (1, 2)):
-        geometry = {
-            "strides": (1, stride),
-            "padding": ((1, 2), (3, 1)),
-            "dilation": (1, dilation),
-            "groups": groups,
-        }
-        x, w = rng.standard_normal((2, 3, size, 4)), rng.standard_normal((2, 3, 4 // groups, features))
-        y = conv(x, w, **geometry)
-        lifted = (1, 1, stride), (0, 1, 3), (1, 1, dilation), groups
-        out, x_bar, w_bar = (guarded(np.zeros_like(a)) for a in (y, x, w))
-        x3, w3, y3 = x[:, None], w[None], y[:, None]
-        module._conv(frozen(x3), frozen(w3), out.array[:, None], *lifted)
-        module._conv_input_grad(frozen(y3), frozen(w3.swapaxes(-1, -2)), x_bar.array[:, None], *lifted)
-        module._conv_weight_grad(frozen(x3), frozen(y3), w_bar.array[None], *lifted)
-        for buffer in (out, x_bar, w_bar):
-            buffer.check_surroundings()
-        np.testing.assert_array_equal(out.array, y)
-        np.testing.assert_allclose(np.sum(x_bar.array * x), np.sum(y * y), rtol=1e-10)
-        np.testing.assert_allclose(np.sum(w_bar.array * w), np.sum(y * y), rtol=1e-10)
+    for size, features, groups, stride, dilation in product((1, 2, 7), (4, 6, 34), (1, 2), (1, 2), (1, 2)):
+        geometry = {"strides": (1, stride), "padding": ((1, 2), (3, 1)), "dilation": (1, dilation), "groups": groups}
+        x, w = integers(rng, (2, 3, size, 4), np.float32), integers(rng, (2, 3, 4 // groups, features), np.float32)
+        y, *_ = convolution(x, w, None, **geometry)
+        g = integers(rng, y.shape, np.float32)
+        y, x_bar, w_bar = convolution(x, w, g, **geometry)
+        strides = lambda a: tuple(s // a.itemsize for s in a.strides)
+        given_ = geometry["strides"], geometry["padding"], geometry["dilation"], groups
+        made = [(recipe.conv(x.shape, strides(x), w.shape, x.dtype, *given_, y.shape[1:-1]), [x, w], y),
+                (recipe.conv_input_grad(g.shape, strides(g), w.shape, x.dtype, x.shape, *given_), [g, w], x_bar),
+                (recipe.conv_weight_grad(x.shape, strides(x), g.shape, strides(g), x.dtype, (2, 3), *given_), [x, g], w_bar)]
+        for one, operands, expected in made:
+            out = guarded(np.full(expected.shape, np.nan, x.dtype))
+            scratch = [guarded(np.full(n, np.nan, x.dtype)) for n in one.scratch]
+            recipe.fill(one, operands, [s.array for s in scratch], out.array)
+            np.testing.assert_array_equal(out.array, expected)
+            for buffer in (out, *scratch):
+                buffer.check_surroundings()
 
 
-def test_the_result_does_not_depend_on_the_number_of_threads():
-    import numba
+@examples(15)
+@given(problems(spatial=9, batch=(1, 4), channels=40, features=60))
+def test_results_do_not_depend_on_threads_or_the_run(problem):
+    (x, w, g), rng = arrays_of(problem)
+    x, w, g = (rng.standard_normal(a.shape).astype(a.dtype) for a in (x, w, g))
+    results = []
+    for n in (1, get_num_threads(), get_num_threads()):
+        with threads(n):
+            results.append([a.tobytes() for a in all_three(x, w, g, problem[-1])])
+    assert results[0] == results[1] == results[2]
 
-    rng = np.random.default_rng(5)
-    x, w = rng.standard_normal((3, 9, 8, 5), np.float32), rng.standard_normal((3, 3, 5, 6), np.float32)
-    g = rng.standard_normal((3, 9, 8, 6), np.float32)
 
-    def all_three():
-        return (
-            conv(x, w, **PLAIN),
-            conv_input_grad(g, w, x.shape, **PLAIN),
-            conv_weight_grad(x, g, (3, 3), **PLAIN),
-        )
-
-    many = all_three()
-    before = numba.get_num_threads()
-    try:
-        numba.set_num_threads(1)
-        one = all_three()
-    finally:
-        numba.set_num_threads(before)
-    for a, b in zip(many, one, strict=True):
-        np.testing.assert_array_equal(a, b)
+@pytest.mark.parametrize("x_shape, w_shape", [((8, 14, 14, 32), (3, 3, 32, 48)), ((16, 28, 28, 1), (3, 3, 1, 32)),
+                                              ((64, 9, 9, 16), (1, 1, 16, 16)), ((2, 40, 40, 8), (5, 5, 8, 8))])
+def test_large_results_do_not_depend_on_threads_or_the_run(x_shape, w_shape):
+    """Large enough for threads to share all phases, and for gradients by weights in several chunks."""
+    x, w, g, geometry = case(x_shape, w_shape)
+    x, w, g = (np.random.default_rng(k).standard_normal(a.shape).astype(np.float32) for k, a in enumerate((x, w, g)))
+    results = []
+    for n in [1, *[get_num_threads()] * 3]:
+        with threads(n):
+            results.append([a.tobytes() for a in all_three(x, w, g, geometry)])
+    assert results == results[:1] * 4
 
 
 @pytest.mark.parametrize(
