@@ -72,6 +72,9 @@ class LeftOut(Exception):
 
 def measure(row: Row, peers: list[Peer], rounds: int | None = None) -> Result:
     """Build the row for each peer, compare what they return, then take `rounds` interleaved samples of each."""
+    if row.flops:
+        settle()
+        peak(row.dtype)
     samplers: dict[str, Callable[[], float]] = {}
     errors: dict[str, str] = {}
     absences: dict[str, str] = {}
@@ -233,10 +236,11 @@ def table(title: str, results: Iterable[Result], names: list[str], best: dict[st
     """
     results = list(results)
     flops = any(result.row.flops for result in results)
+    peaks = {dtype: peak(dtype) for dtype in {result.row.dtype for result in results if result.row.flops}}
     grid = [["row", *names, *(["fad's GFLOP/s", "of peak"] if flops else []), "goal"]]
     for result in results:
         label = result.row.name + (f", per {result.row.per_name}" if result.row.per_name else "")
-        rates = rate(result) if flops else []
+        rates = rate(result, peaks) if flops else []
         grid.append([label, *(cell(result, name) for name in names), *rates, result.row.goal or "-"])
     means = ["geometric mean of ratios"]
     for name in names:
@@ -253,12 +257,12 @@ def table(title: str, results: Iterable[Result], names: list[str], best: dict[st
     return "\n".join([f"### {title}", "", *lines, *([""] if notes else []), *notes, ""])
 
 
-def rate(result: Result) -> list[str]:
+def rate(result: Result, peaks: dict[str, float]) -> list[str]:
     """fad's GFLOP/s in this row, and percent of the machine's peak."""
     if not result.row.flops or "fad" not in result.figures:
         return ["-", "-"]
     achieved = result.row.flops / result.figures["fad"].median
-    return [f"{achieved / 1e9:.3g}", f"{100 * achieved / peak(result.row.dtype):.0f} %"]
+    return [f"{achieved / 1e9:.3g}", f"{100 * achieved / peaks[result.row.dtype]:.0f} %"]
 
 
 def against(group: str, members: list[str], results: list[Result]) -> str:

@@ -11,7 +11,7 @@ stride; the gradient by w has the taps' sums in registers, and the positions of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd, prod
 from typing import Any
 
@@ -22,7 +22,7 @@ from fad.native.ir import Block, Value, call, constant, fma, where
 __all__ = ["Axis", "Depthwise", "DepthwiseWeights", "input_grad", "product", "weight_grad"]
 
 MOST_TAPS = 64  # of one axis; longer windows are left to the general convolution
-WRITTEN_OUT = 400  # multiply-adds of a tile at most
+WRITTEN_OUT = 150  # multiply-adds of a tile at most
 LEAST = 300_000  # operations of a piece of work
 PIECES = 32  # of work, so that threads end together
 CHUNKS = 16  # of positions with sums of their own
@@ -96,9 +96,9 @@ class Axis:
         m, r = (position._op("", "udiv", self.unit), position._op("", "urem", self.unit)) if self.unit > 1 else (position, None)
         entries = []
         for column in zip(*self.starts, strict=True):
-            value = block.integer(column[-1])
-            for k in range(len(column) - 2, -1, -1):
-                value = value if column[k] == column[-1] == value.name else where(r == k, block.integer(column[k]), value)
+            value = block.integer(column[0])
+            for k in range(1, self.unit):
+                value = where(r == k, block.integer(column[k]), value)
             entries.append(value)
         first, offset, taps = entries
         base = m * self.advance + offset
@@ -213,8 +213,15 @@ class Sweep:
                 position = loop.index * size + start
                 place = loop.index * (size // axis.unit * axis.advance * axis.step) + start // axis.unit * axis.advance * axis.step
                 for inside, channel, lanes in self.vectors(loop, share):
-                    action(inside, _Spot(self, [*index, position], channel, lanes, x + place + channel, w + channel, ranges,
+                    action(inside, _Spot(self, [*index, opaque(inside, position)], opaque(inside, channel), lanes,
+                                         opaque(inside, x + place + channel), opaque(inside, w + channel), ranges,
                                          pattern or (((0, 0),),), columns))
+
+
+def opaque(block: Block, value: Value) -> Value:
+    """A value whose making LLVM does not look at: its strength reduction takes long for many addresses in nested loops, and
+    they are constant distances from this one."""
+    return block.effect(f"freeze {'ptr' if value.kind in ('float', 'double') else value.type} {value.name}", value.kind, 1)
 
 
 def split(number: Value, n: int) -> tuple[Value, Value]:
@@ -386,11 +393,11 @@ class DepthwiseWeights:
 
     def products(self, block: Block, spot: _Spot, x: Value, g: Value, sums: Value, taps: range) -> None:
         """The taps that are written out, of those the ones of some columns of the window."""
-        size, width, columns = {"float": 4, "double": 8}[x.kind], self.sweep.axes[3].starts[0][2], self.sweep.axes[3].turn
+        size, width = {"float": 4, "double": 8}[x.kind], self.sweep.axes[3].starts[0][2]
         found: dict[int, Value] = {}
         others: dict[tuple, Value] = {}
         for distance, met in spot.meetings():
-            met = [(r, c, tap) for r, c, tap in met if tap // (columns or 1) % width in taps]
+            met = [(r, c, tap) for r, c, tap in met if tap % width in taps]
             if met:
                 one = load(block, at(x, distance), spot.lanes, size)
             for r, c, tap in met:
@@ -426,7 +433,7 @@ def swept(machine: Machine, axes: list[Axis], channels: int, kind: str, sums: in
             across = columns.pattern(0, width, True)
             spot = [len({i for met in p for _, i in met}) for p in (pattern, across)]
             pairs = sum(map(len, pattern)) * sum(map(len, across))
-            held = sums or live(pattern, across)
+            held = sums * len({k for met in pattern for k, _ in met}) or live(pattern, across)
             least = width == columns.unit and height == 1
             if not least and (height * width > machine.registers - held - 2 or pairs > WRITTEN_OUT):
                 break
@@ -443,8 +450,6 @@ def swept(machine: Machine, axes: list[Axis], channels: int, kind: str, sums: in
 
 def shared(sweep: Sweep, pieces: int, narrow: int) -> Sweep:
     """The sweep in at least so many units and shares if it can be; a share is not narrower than so many vectors."""
-    from dataclasses import replace
-
     wanted = -(-pieces // sweep.units)
     tiles = sum(count for _, _, count, _ in sweep.axes[3].tiles(sweep.columns))
     cuts = min(wanted, max(1, tiles // 2))
@@ -502,8 +507,7 @@ def weight_grad(machine: Machine, x_shape: tuple, x_strides: tuple, g_shape: tup
         return None
     axes = forward_axes(x_shape, x_strides, g_shape[1:-1], window, strides, padding, dilation)
     sums = min(window[-1], machine.registers // 2)
-    taps = prod(window[-2:])
-    sweep = swept(machine, axes, x_shape[-1], kind, taps if taps <= machine.registers // 2 else sums)
+    sweep = swept(machine, axes, x_shape[-1], kind, sums)
     pieces = max(1, min(CHUNKS, int(sweep.work / LEAST)))
     sweep = shared(sweep, pieces, 8)
     steps = (g_strides[0], *[0] * (3 - len(window)), *g_strides[1:-1])

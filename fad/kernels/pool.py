@@ -1,41 +1,69 @@
-"""Pooling over windows of the 1, 2 or 3 spatial axes of data laid out (N, *spatial, C)."""
+"""Pooling over windows of the 1, 2 or 3 spatial axes of data laid out (N, *spatial, C).
+
+    max_pool(x)          the largest element of every window
+    max_pool_push(x, t)  the element of t where the window of x has its first maximum
+    max_pool_grad(x, g)  the transpose of that by t: g added to the first maximum of its window of x
+    sum_pool(x), sum_pool_grad(g)
+
+A NaN is larger than any number, as for np.argmax, and padding never wins. The code is in `pooling`.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from math import prod
+from typing import Any
+
 import numpy as np
-from numba import prange
 
 from fad.errors import ShapeError
-from fad.kernels.conv import Padding, output_at, positions
-from fad.kernels.geometry import Ints, Windows, check_cotangent, kernel_dtype, lift, lift_data
-from fad.kernels.threads import frozen, inner, kernel
+from fad.kernels.geometry import Ints, Windows, check_cotangent, kernel_dtype
+from fad.kernels.pooling import Fold, Plane, Share, Side, Spread
+from fad.kernels.recipe import KINDS, LEAST, PIECES, Phase, Recipe, run
 
-__all__ = ["max_pool_argmax", "sum_pool", "sum_pool_grad"]
+__all__ = ["RECIPES", "max_pool", "max_pool_grad", "max_pool_push", "sum_pool", "sum_pool_grad"]
+
+Padding = tuple[tuple[int, int], ...]
 
 
-def max_pool_argmax(x: np.ndarray, window: Ints, strides: Ints, padding: Padding) -> np.ndarray:
-    """Index into x.ravel() of each window's maximum, int64 of shape (N, *output, C).
+# -- on arrays -----------------------------------------------------------------------------------------------------------
 
-    Ties go to the first position and NaN counts as larger than any number, both as in np.argmax; padding
-    never wins. Raises ShapeError where a window lies in padding alone, DtypeError unless float32 or float64.
 
-    >>> max_pool_argmax(np.array([[[1.0], [3.0], [3.0], [2.0]]]), (2,), (2,), ((0, 0),)).ravel()
-    array([1, 2])
+def max_pool(x: np.ndarray, window: Ints, strides: Ints, padding: Padding) -> np.ndarray:
+    """The largest element of each window, of shape (N, *output, C); NaN where there is one.
+
+    Raises ShapeError where a window lies in padding alone, DtypeError unless float32 or float64.
+
+    >>> max_pool(np.array([[[1.0], [3.0], [3.0], [2.0]]]), (2,), (2,), ((0, 0),)).ravel()
+    array([3., 3.])
     """
-    windows = _windows(x.shape, window, strides, padding)
-    if windows.sees_only_padding:
-        raise ShapeError(
-            "max pooling of nothing: a window lies entirely in padding",
-            got=f"spatial shape {windows.spatial}, window {window}, strides {strides}, padding {padding}",
-            rule="every window must meet the input",
-            fix="pad by less than the window's size",
-        )
-    kernel_dtype(x)
-    index = np.empty((x.shape[0], *windows.output, x.shape[-1]), np.int64)
-    if index.size:
-        strides3, low, _ = windows.lifted()
-        _max_pool_argmax(frozen(lift_data(x)), lift_data(index), lift(window, 1), strides3, low)
-    return index
+    dtype, shape = kernel_dtype(x), _output_of_max(x.shape, window, strides, padding)
+    return _run("max_pool", shape, dtype, [x], window, strides, padding)
+
+
+def max_pool_push(x: np.ndarray, t: np.ndarray, window: Ints, strides: Ints, padding: Padding) -> np.ndarray:
+    """The element of t at the first maximum of each window of x. Raises as `max_pool`.
+
+    >>> max_pool_push(np.array([[[1.0], [3.0], [3.0], [2.0]]]), np.arange(4.0).reshape(1, 4, 1), (2,), (2,), ((0, 0),)).ravel()
+    array([1., 2.])
+    """
+    dtype, shape = kernel_dtype(x, t), _output_of_max(x.shape, window, strides, padding)
+    if t.shape != x.shape:
+        raise ShapeError("the tangent does not have the input's shape", got=t.shape, rule=f"the input is {x.shape}")
+    return _run("max_pool_push", shape, dtype, [x, t], window, strides, padding).astype(t.dtype, copy=False)
+
+
+def max_pool_grad(x: np.ndarray, g: np.ndarray, window: Ints, strides: Ints, padding: Padding) -> np.ndarray:
+    """The x_bar with <g, max_pool_push(x, t)> = <x_bar, t> for every t. Raises as `max_pool`.
+
+    >>> max_pool_grad(np.array([[[1.0], [3.0], [3.0], [2.0]]]), np.array([[[4.0], [5.0]]]), (2,), (2,), ((0, 0),)).ravel()
+    array([0., 4., 5., 0.])
+    """
+    dtype = kernel_dtype(x, g)
+    check_cotangent(g, _output_of_max(x.shape, window, strides, padding))
+    return _run("max_pool_grad", x.shape, dtype, [x, g], window, strides, padding).astype(g.dtype, copy=False)
 
 
 def sum_pool(x: np.ndarray, window: Ints, strides: Ints, padding: Padding) -> np.ndarray:
@@ -44,17 +72,11 @@ def sum_pool(x: np.ndarray, window: Ints, strides: Ints, padding: Padding) -> np
     >>> sum_pool(np.array([[[1.0], [3.0], [3.0], [2.0]]]), (2,), (2,), ((0, 0),)).ravel()
     array([4., 5.])
     """
-    windows = _windows(x.shape, window, strides, padding)
-    y = np.zeros((x.shape[0], *windows.output, x.shape[-1]), kernel_dtype(x))
-    if y.size and x.size:
-        strides3, low, _ = windows.lifted()
-        _sum_pool(frozen(lift_data(x)), lift_data(y), lift(window, 1), strides3, low)
-    return y
+    shape = (x.shape[0], *_windows(x.shape, window, strides, padding).output, x.shape[-1])
+    return _run("sum_pool", shape, kernel_dtype(x), [x], window, strides, padding)
 
 
-def sum_pool_grad(
-    g: np.ndarray, input_shape: Ints, window: Ints, strides: Ints, padding: Padding
-) -> np.ndarray:
+def sum_pool_grad(g: np.ndarray, input_shape: Ints, window: Ints, strides: Ints, padding: Padding) -> np.ndarray:
     """The x_bar of shape `input_shape` with <g, sum_pool(x)> = <x_bar, x> for every x.
 
     >>> sum_pool_grad(np.array([[[4.0], [5.0]]]), (1, 4, 1), (2,), (2,), ((0, 0),)).ravel()
@@ -62,106 +84,88 @@ def sum_pool_grad(
     """
     windows = _windows(input_shape, window, strides, padding)
     check_cotangent(g, (input_shape[0], *windows.output, input_shape[-1]))
-    x_bar = np.zeros(input_shape, kernel_dtype(g))
-    if x_bar.size and g.size:
-        strides3, low, _ = windows.lifted()
-        _sum_pool_grad(frozen(lift_data(g)), lift_data(x_bar), lift(window, 1), strides3, low)
-    return x_bar
+    return _run("sum_pool_grad", tuple(input_shape), kernel_dtype(g), [g], window, strides, padding, input_shape=tuple(input_shape))
 
 
 def _windows(shape: Ints, window: Ints, strides: Ints, padding: Padding) -> Windows:
-    return Windows(tuple(shape[1:-1]), tuple(window), strides, padding, (1,) * len(window))
+    return Windows(tuple(shape[1:-1]), tuple(window), tuple(strides), padding, (1,) * len(window))
 
 
-@kernel
-def _max_pool_argmax(x, index, window, strides, low):
-    rows = index.shape[0] * index.shape[1] * index.shape[2]
-    for row in prange(rows):
-        _argmax_row(x, index, row, window, strides, low)
+def _output_of_max(shape: Ints, window: Ints, strides: Ints, padding: Padding) -> Ints:
+    """The shape of the result; every window must hold an element."""
+    windows = _windows(shape, window, strides, padding)
+    if windows.sees_only_padding:
+        raise ShapeError(
+            "max pooling of nothing: a window lies entirely in padding",
+            got=f"spatial shape {windows.spatial}, window {window}, strides {strides}, padding {padding}",
+            rule="every window must meet the input",
+            fix="pad by less than the window's size",
+        )
+    return (shape[0], *windows.output, shape[-1])
 
 
-@inner
-def _argmax_row(x, index, row, window, strides, low):
-    """The argmax of one innermost row of windows, index[n, a, h, :, :]."""
-    h = row % index.shape[2]
-    a = row // index.shape[2] % index.shape[1]
-    n = row // (index.shape[1] * index.shape[2])
-    channels = x.shape[4]
-    best = np.empty(channels, x.dtype)
-    first_a, last_a = clipped(a * strides[0] - low[0], window[0], x.shape[1])
-    first_h, last_h = clipped(h * strides[1] - low[1], window[1], x.shape[2])
-    for o in range(index.shape[3]):
-        first_w, last_w = clipped(o * strides[2] - low[2], window[2], x.shape[3])
-        where = index[n, a, h, o]
-        start = (((n * x.shape[1] + first_a) * x.shape[2] + first_h) * x.shape[3] + first_w) * channels
-        for c in range(channels):
-            best[c] = x[n, first_a, first_h, first_w, c]
-            where[c] = start + c
-        for ia in range(first_a, last_a):
-            for ih in range(first_h, last_h):
-                for iw in range(first_w, last_w):
-                    start = (((n * x.shape[1] + ia) * x.shape[2] + ih) * x.shape[3] + iw) * channels
-                    pixel = x[n, ia, ih, iw]
-                    for c in range(channels):
-                        # not (value <= best) holds for larger values and NaN; only NaN differs from itself
-                        wins = (not pixel[c] <= best[c]) and best[c] == best[c]
-                        best[c] = pixel[c] if wins else best[c]
-                        where[c] = start + c if wins else where[c]
+def _run(name: str, shape: Ints, dtype: np.dtype, operands: list, window: Ints, strides: Ints, padding: Padding,
+         **more: Any) -> np.ndarray:
+    if not all(a.size for a in operands) or not prod(shape):
+        return np.zeros(shape, dtype)
+    dtype, size = np.dtype(dtype), np.dtype(dtype).itemsize
+    operands = [a.astype(dtype, copy=False) for a in operands]
+    operands = [a if a.flags.aligned and not any(s % size for s in a.strides) else a.copy() for a in operands]
+    steps = tuple(tuple(s // size for s in a.strides) for a in operands)
+    recipe = RECIPES[name](tuple(a.shape for a in operands), steps, dtype, window=tuple(window), strides=tuple(strides),
+                           padding=tuple((int(lo), int(hi)) for lo, hi in padding), **more)
+    return run(recipe, operands, dtype)
 
 
-@inner
-def clipped(start, taps, size):
-    """The part of [start, start + taps) inside [0, size), as a half-open range."""
-    return max(0, start), min(size, start + taps)
+# -- recipes ---------------------------------------------------------------------------------------------------------------
 
 
-@kernel
-def _sum_pool(x, y, window, strides, low):
-    rows = y.shape[0] * y.shape[1] * y.shape[2]
-    for row in prange(rows):
-        _sum_row(x, y, row, window, strides, low)
+def recipe(make: Callable) -> Callable:
+    """A recipe by the operands' shapes and steps in elements, the dtype and the parameters of the primitive."""
+    @functools.lru_cache(maxsize=1024)
+    def cached(shapes: tuple, steps: tuple, dtype: np.dtype, *, window: Ints, strides: Ints, padding: Padding,
+               input_shape: Ints | None = None) -> Recipe:
+        shape = input_shape or shapes[0]
+        windows = _windows(shape, window, strides, padding)
+        sides = tuple(Side(i, o, k, s, low) for i, o, k, s, (low, _) in
+                      zip(shape[1:-1], windows.output, window, strides, padding, strict=True))
+        return make(Plane(sides, shape[0], shape[-1], KINDS[dtype]), steps)
+
+    return cached
 
 
-@inner
-def _sum_row(x, y, row, window, strides, low):
-    """The sums of one innermost row of windows, y[n, a, h, :, :]."""
-    h = row % y.shape[2]
-    a = row // y.shape[2] % y.shape[1]
-    n = row // (y.shape[1] * y.shape[2])
-    first_a, last_a = clipped(a * strides[0] - low[0], window[0], x.shape[1])
-    first_h, last_h = clipped(h * strides[1] - low[1], window[1], x.shape[2])
-    for ia in range(first_a, last_a):
-        for ih in range(first_h, last_h):
-            for o in range(y.shape[3]):
-                first_w, last_w = clipped(o * strides[2] - low[2], window[2], x.shape[3])
-                for iw in range(first_w, last_w):
-                    for c in range(x.shape[4]):
-                        y[n, a, h, o, c] += x[n, ia, ih, iw, c]
+def folded(what: str) -> Callable:
+    """The recipe of a fold."""
+    def make(plane: Plane, steps: tuple) -> Recipe:
+        return Recipe((Phase(shared(Fold(plane, what, steps)), tuple(range(len(steps))), last=True),), (), plane.output)
+
+    return recipe(make)
 
 
-@kernel
-def _sum_pool_grad(g, x_bar, window, strides, low):
-    rows = x_bar.shape[0] * x_bar.shape[1] * x_bar.shape[2]
-    for row in prange(rows):
-        _spread_row(g, x_bar, row, window, strides, low)
+@recipe
+def sum_pool_grad_recipe(plane: Plane, steps: tuple) -> Recipe:
+    """Windows summed by the inputs they hold."""
+    return Recipe((Phase(shared(Spread(plane, steps[0])), (0,), last=True),), (), plane.input)
 
 
-@inner
-def _spread_row(g, x_bar, row, window, strides, low):
-    """Gather the cotangents of all windows that hold x_bar[n, a, h, :, :]."""
-    h = row % x_bar.shape[2]
-    a = row // x_bar.shape[2] % x_bar.shape[1]
-    n = row // (x_bar.shape[1] * x_bar.shape[2])
-    for ka in range(window[0]):
-        oa = output_at(a, ka, strides[0], low[0], 1, g.shape[1])
-        if oa < 0:
-            continue
-        for kh in range(window[1]):
-            oh = output_at(h, kh, strides[1], low[1], 1, g.shape[2])
-            if oh < 0:
-                continue
-            for kw in range(window[2]):
-                first, last = positions(kw - low[2], strides[2], x_bar.shape[3], g.shape[3])
-                for o in range(first, last):
-                    for c in range(x_bar.shape[4]):
-                        x_bar[n, a, h, o * strides[2] + kw - low[2], c] += g[n, oa, oh, o, c]
+@recipe
+def max_pool_grad_recipe(plane: Plane, steps: tuple) -> Recipe:
+    """Where windows overlap, they are first folded to the number of the tap that is the first maximum."""
+    if all(side.stride >= side.taps for side in plane.sides):
+        return Recipe((Phase(shared(Share(plane, steps)), (0, 1), last=True),), (), plane.input)
+    taps = prod(side.taps for side in plane.sides)
+    codes = "i8" if taps <= 1 << 8 else "i16" if taps <= 1 << 16 else "i32"
+    size = -(-prod(plane.output) * int(codes[1:]) // (8 * plane.itemsize))
+    phases = (Phase(shared(Fold(plane, "code", steps[:1], codes)), (0, -1)),
+              Phase(shared(Spread(plane, steps[1], codes)), (1, -1), last=True))
+    return Recipe(phases, (size,), plane.input)
+
+
+def shared(spec: Any) -> Any:
+    """A spec whose rows are cut where there are few of them."""
+    shares = min(spec.units, -(-PIECES // spec.rows), int(spec.work / spec.rows / LEAST))
+    return replace(spec, shares=max(1, shares))
+
+
+RECIPES = {"max_pool": folded("max"), "max_pool_push": folded("push"), "sum_pool": folded("sum"),
+           "sum_pool_grad": sum_pool_grad_recipe, "max_pool_grad": max_pool_grad_recipe}

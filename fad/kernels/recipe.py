@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fad.kernels import depthwise
 from fad.kernels.pack import Pack
 from fad.kernels.tile import Tile, at, balanced, best_tile, panels_of, store
 from fad.kernels.weights import Weights
@@ -169,6 +170,9 @@ def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, dtype: np.dtype, stri
          groups: int, output: tuple) -> Recipe:
     """x (N, *spatial, C) with w (*window, C / groups, O), both with these strides in elements; w contiguous."""
     kind, window = KINDS[dtype], w_shape[:-2]
+    if 1 < groups == x_shape[-1] == w_shape[-1] and (spec := depthwise.product(
+            engine.machine(), x_shape, x_strides, window, kind, output, strides, padding, dilation)):
+        return Recipe((Phase(spec, (0, 1), last=True),), (), (x_shape[0], *output, groups))
     depth, width = w_shape[-2], w_shape[-1] // groups
     turns = strides_of((*window, 1))[:-1]
     axes = [Axis(x_shape[0], x_strides[0], size=x_shape[0])]
@@ -190,6 +194,9 @@ def conv_input_grad(g_shape: tuple, g_strides: tuple, w_shape: tuple, dtype: np.
     """g (N, *output, O) with w (*window, C / groups, O), contiguous. Input positions with one remainder by the stride are a
     windowed product with some of the taps."""
     kind, window = KINDS[dtype], w_shape[:-2]
+    if 1 < groups == input_shape[-1] == w_shape[-1] and (spec := depthwise.input_grad(
+            engine.machine(), g_shape, g_strides, window, kind, input_shape, strides, padding, dilation)):
+        return Recipe((Phase(spec, (0, 1), last=True),), (), input_shape)
     width, depth = w_shape[-2], w_shape[-1] // groups
     turns = strides_of((*window, 1))[:-1]
     choices: list[list[tuple[Axis, int]]] = [[(Axis(g_shape[0], g_strides[0], size=g_shape[0]), 0)]]
@@ -265,6 +272,10 @@ def weights(axes: list[Axis], steps: list[int], depth: int, depth_step: int, wid
 def conv_weight_grad(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides: tuple, dtype: np.dtype, window: tuple,
                      strides: tuple, padding: tuple, dilation: tuple, groups: int) -> Recipe:
     """x (N, *spatial, C) and g (N, *output, O), whose last axis is contiguous."""
+    if 1 < groups == x_shape[-1] == g_shape[-1] and (spec := depthwise.weight_grad(
+            engine.machine(), x_shape, x_strides, g_shape, g_strides, window, KINDS[dtype], strides, padding, dilation)):
+        sums = spec.chunks * prod(window) * groups
+        return Recipe((Phase(spec, (0, 1, -1), last=spec.chunks == 1),), (sums,), (*window, 1, groups), spec.chunks)
     turns = strides_of((*window, 1))[:-1]
     axes, steps = [Axis(x_shape[0], x_strides[0], size=x_shape[0])], [g_strides[0]]
     for o, s, k, d, (low, _), i, step, turn, g_step in zip(g_shape[1:-1], strides, window, dilation, padding, x_shape[1:-1],

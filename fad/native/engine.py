@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import os
+import re
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -13,6 +15,10 @@ from llvmlite import __version__ as llvmlite_version
 from fad.native import disk
 
 __all__ = ["Loaded", "Machine", "assembly", "is_checking", "load", "machine"]
+
+
+DEFINED = re.compile(r"^define (?!internal)[^@\n]*@([\w.]+)\(", re.MULTILINE)  # functions that can be called from outside
+_number = itertools.count()
 
 
 class Machine:
@@ -45,12 +51,16 @@ def machine() -> Machine:
 class Loaded:
     """Machine code in memory, there as long as this object is."""
 
-    def __init__(self, engine: Any, kept: bool):
-        self.engine, self.kept = engine, kept  # kept: it was found on disk
+    def __init__(self, library: Any, kept: bool):
+        self.library, self.kept = library, kept  # kept: it was found on disk
 
     def address(self, name: str) -> int:
         """The address of a function."""
-        return self.engine.get_function_address(name)
+        return self.library[name]
+
+    def forever(self) -> None:
+        """Leave the code in memory until the process ends."""
+        self.library.detach()
 
 
 def is_checking() -> bool:
@@ -69,10 +79,19 @@ def load(text: str, opt: int = 2) -> Loaded:
             module.verify()
         code = machine().target(opt).emit_object(module)
         disk.keep(key, code)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine().target(opt))
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    return Loaded(engine, kept)
+    library = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+    for name in DEFINED.findall(text):
+        library.export_symbol(name)
+    return Loaded(library.link(_linker(), f"fad{next(_number)}"), kept)
+
+
+@functools.cache
+def _linker() -> Any:
+    """JITLink, which lays a library out in one piece: the older linker ends the process where the kernel maps code and
+    constants more than 2 GiB apart. It is not freed at exit, when threads may still run its code."""
+    linker = llvm.create_lljit_compiler(machine().target(), use_jit_link=True)
+    linker._owned = True
+    return linker
 
 
 def assembly(text: str) -> str:

@@ -424,6 +424,6 @@ class Pool:
         self.launch = code.address("launch")
         self.use = ctypes.CFUNCTYPE(None, ctypes.c_int64)(code.address("use"))
         self.reset = ctypes.CFUNCTYPE(None)(code.address("reset"))
-        code.engine.detach()  # never freed: workers run this code until the process ends
+        code.forever()  # workers run this code until the process ends
         self.reset()
         self.use(threads)

