@@ -17,7 +17,7 @@ import numpy as np
 from fad.kernels import depthwise
 from fad.kernels.pack import Pack
 from fad.kernels.tile import Tile, at, balanced, best_tile, panels_of, store
-from fad.kernels.weights import Weights
+from fad.kernels.weights import Weights, joins_taps
 from fad.kernels.window import Axis, Window, tiles
 from fad.native import engine
 from fad.native.ir import Block, Module, Value, write
@@ -231,7 +231,7 @@ def weights(axes: list[Axis], steps: list[int], depth: int, depth_step: int, wid
     """The gradient by weights as a recipe. ``axes`` and the steps of y_bar are those of positions."""
     machine, itemsize = engine.machine(), 4 if kind == "float" else 8
     taps = prod(a.taps for a in axes)
-    joined = axes[-1].taps > 1 and depth < 6
+    joined = joins_taps(axes[-1], depth)
     tile = best_tile(machine, itemsize, depth * (axes[-1].taps if joined else 1), width)
     columns = width * groups
     out = (width, depth * columns, columns)

@@ -18,7 +18,7 @@ from fad.kernels.tile import Tile, accumulate, at, balanced, load, panels_of, st
 from fad.kernels.window import Axis, runs, span
 from fad.native.ir import Block, Value, call, constant, where
 
-__all__ = ["Weights", "write_weights"]
+__all__ = ["Weights", "joins_taps", "write_weights"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Weights:
     @property
     def joined(self) -> bool:
         """Whether a tile's rows go over the taps of the last axis."""
-        return self.axes[-1].taps > 1 and self.depth < 6
+        return joins_taps(self.axes[-1], self.depth)
 
     @property
     def panels(self) -> list[tuple[int, list[int], int]]:
@@ -84,6 +84,11 @@ class Weights:
         """The code of pieces from begin to end; ``pointers`` are those of x, y_bar and, unless it is whole, the sums."""
         x, g, *sums = pointers
         write_weights(block, self, x, g, sums[0] if sums else x, epilogue, begin, end)  # what is whole leaves no sums in memory
+
+
+def joins_taps(axis: Axis, depth: int) -> bool:
+    """Whether a tile's rows go over the taps of an axis: where there are few channels, and not so many taps that code is long."""
+    return axis.taps > 1 and depth < 6 and axis.taps * depth <= 128
 
 
 def write_weights(block: Block, spec: Weights, x: Value, g: Value, out: Value, epilogue: Callable | None,

@@ -17,6 +17,8 @@ from typing import Any
 from fad.kernels.tile import Tile, accumulate, at, balanced, filled, horizontal, joined, load, panels_of
 from fad.native.ir import Block, Value, call, constant, resized
 
+LONG = 24  # runs of taps in the code of one row of tiles
+
 __all__ = ["Axis", "Window", "write_window"]
 
 
@@ -182,7 +184,10 @@ class _Row:
 
 
 def tiles(axis: Axis, most: int) -> list[tuple]:
-    """The tiles along an axis as (first position, rows, count, for each tap the range of rows whose input is there)."""
+    """The tiles along an axis as (first position, rows, count, for each tap the range of rows whose input is there).
+
+    Where that would be long code, as for windows of many taps, positions near the ends are tiles of one row whose taps are
+    found as it runs; they have None for a pattern."""
     found: list[list] = []
     start = 0
     for size, count in balanced(axis.extent, most):
@@ -193,7 +198,16 @@ def tiles(axis: Axis, most: int) -> list[tuple]:
             else:
                 found.append([start, size, 1, pattern])
             start += size
-    return [tuple(f) for f in found]
+    if sum(len(runs(f[3])) for f in found) <= LONG:
+        return [tuple(f) for f in found]
+    whole = [all(axis.valid(i, t) for t in range(axis.taps)) for i in range(axis.extent)]
+    begin, end = span(whole)
+    ends = [(first, 1, count, None) for first, count in ((0, begin), (end, axis.extent - end)) if count]
+    middle, start = [], begin
+    for size, count in balanced(end - begin, most) if end > begin else []:
+        middle.append((start, size, count, ((0, size),) * axis.taps))
+        start += size * count
+    return middle + ends
 
 
 def span(valid: list[bool]) -> tuple[int, int]:
@@ -227,6 +241,8 @@ class _Strip:
         """One tile: its sums, and what becomes of them."""
         window, axis = self.window, self.window.axes[-1]
         x = at(self.row.x, position * (axis.stride * axis.step), axis.offset * axis.step)
+        if pattern is None:
+            self.range = self.row.taps(block, axis, position * axis.stride + axis.offset)
         w = at(self.w, window.w_first * self.w_tap)
         zero = [constant(0.0, Value(block.root, "0", window.kind, 1)).spread(n) for n in self.loaded]
         sums = self.outer(block, 0, x, w, zero * rows, pattern)
@@ -250,15 +266,18 @@ class _Strip:
     def outer(self, block: Block, k: int, x: Value, w: Value, sums: list, pattern: tuple) -> list:
         """The sums after the taps of the axes from the k-th on."""
         axes = self.window.axes
-        if k == len(axes) - 1:
+        if k == len(axes) - 1 and pattern is not None:
             return self.taps(block, x, w, sums, pattern)
-        axis, (low, high, empty) = axes[k], self.row.ranges[k]
+        axis, (low, high, empty) = axes[k], self.row.ranges[k] if k < len(axes) - 1 else self.range
         if axis.taps == 1 and not empty:
             return self.outer(block, k + 1, x, w, sums, pattern)
         with block.loop(low, high, empty=empty) as loop:
             inside = [loop.carried(s) for s in sums]
-            new = self.outer(loop, k + 1, at(x, loop.index * (axis.dilation * axis.step)),
-                             at(w, loop.index * (axis.turn * self.w_tap)), inside, pattern)
+            further = at(x, loop.index * (axis.dilation * axis.step)), at(w, loop.index * (axis.turn * self.w_tap))
+            if k == len(axes) - 1:
+                new = self.product(loop, *further, inside, self.window.depth, (0, 1))
+            else:
+                new = self.outer(loop, k + 1, *further, inside, pattern)
             for a, b in zip(inside, new, strict=True):
                 loop.update(a, b)
         return [loop.last(a) for a in inside]
