@@ -82,7 +82,8 @@ ROWS = [
     Row(
         f"{face}, {rows} rows, {inputs}->{outputs}, {dtype}",
         partial(build, face, rows, inputs, outputs, dtype),
-        seconds=1.0,
+        rounds=15,
+        seconds=3.0,
         tolerance=TOLERANCE[dtype],
         flops=2 * rows * inputs * outputs,
         dtype=dtype,

@@ -20,7 +20,10 @@ def vector_bits() -> int:
 
 
 def loop_ir(scalar: str) -> str:
-    """`void peak(n, out)`: n turns of CHAINS fused multiply-adds of vectors, whose sum goes to out."""
+    """`void peak(n, out)`: n turns of CHAINS fused multiply-adds of vectors, whose sum goes to out.
+
+    Without unwinding tables, so one section: LLVM's old linker aborts where two are mapped far apart.
+    """
     lanes = vector_bits() // BITS[scalar]
     vector = f"<{lanes} x {scalar}>"
     name = f"@llvm.fma.v{lanes}f{BITS[scalar]}"
@@ -45,7 +48,7 @@ end:
   store {vector} %s{CHAINS - 1}, ptr %out, align 4
   ret void
 }}
-attributes #0 = {{ "min-legal-vector-width"="512" "prefer-vector-width"="512" }}
+attributes #0 = {{ nounwind "min-legal-vector-width"="512" "prefer-vector-width"="512" }}
 """
 
 

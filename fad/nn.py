@@ -14,6 +14,7 @@ import fad.numpy as fnp
 from fad.errors import DtypeError, OutOfRangeError, ShapeError
 from fad.expr import Expr, short
 from fad.primitives import conv as _conv
+from fad.primitives import pool as _pool
 from fad.primitives import special
 from fad.primitives.dense import dense as _dense
 
@@ -178,7 +179,7 @@ def max_pool(x: Any, window: Any = (2, 2), strides: Any = None, padding: Any = "
     array([3.])
     """
     x, geometry = _pool_geometry("max_pool", x, window, strides, padding)
-    return np.take(np.ravel(x), _conv.max_pool_argmax(x, **geometry))
+    return _pool.max_pool(x, **geometry)
 
 
 def avg_pool(x: Any, window: Any = (2, 2), strides: Any = None, padding: Any = "VALID") -> Any:
@@ -190,10 +191,10 @@ def avg_pool(x: Any, window: Any = (2, 2), strides: Any = None, padding: Any = "
     array([1.5])
     """
     x, geometry = _pool_geometry("avg_pool", x, window, strides, padding)
-    total = _conv.sum_pool(x, **geometry)
+    total = _pool.sum_pool(x, **geometry)
     if not any(map(any, geometry["padding"])):
         return total / prod(geometry["window"])
-    return total / _conv.sum_pool(np.ones((1, *x.shape[1:-1], 1), x.dtype), **geometry)
+    return total / _pool.sum_pool(np.ones((1, *x.shape[1:-1], 1), x.dtype), **geometry)
 
 
 def relu(x: Any) -> Any:

@@ -33,13 +33,13 @@ PIECEWISE_CONSTANT = {
     "sign", "floor", "ceil", "trunc", "rint", "floor_divide", "spacing", "equal", "not_equal", "less", "less_equal", "greater",
     "greater_equal", "logical_and", "logical_or", "logical_xor", "logical_not", "isfinite", "isinf", "isnan", "signbit",
     "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift", "gcd", "lcm", "invert", "any", "all", "argmax",
-    "argmin", "argsort", "stop_gradient", "max_pool_argmax", "random_bits",
+    "argmin", "argsort", "stop_gradient", "random_bits",
 }
 # Complex arguments raise TypeError here.
 REAL_ONLY = {
     "arctan2", "cbrt", "ceil", "conv", "conv_input_grad", "conv_weight_grad", "copysign", "deg2rad", "digamma", "entr", "erf",
     "erfc", "erfinv", "expit", "fabs", "floor", "floor_divide", "fmod", "gammaln", "heaviside", "hypot", "ldexp", "log_expit",
-    "logaddexp", "logaddexp2", "logit", "max_pool_argmax", "ndtr", "ndtri", "polygamma", "rad2deg", "remainder", "signbit",
+    "logaddexp", "logaddexp2", "logit", "max_pool", "max_pool_grad", "max_pool_push", "ndtr", "ndtri", "polygamma", "rad2deg", "remainder", "signbit",
     "softplus", "spacing", "sum_pool", "sum_pool_grad", "trunc", "xlog1py", "xlogy",
 }
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from fad.expr import Expr
+from fad.kernels import pool
 from fad.kernels import recipe as recipes
 from fad.kernels.recipe import Recipe, strides_of
 
 __all__ = ["CONTIGUOUS", "is_kernel", "recipe_of"]
 
-CONTIGUOUS = {"matmul": (), "conv": (1,), "conv_input_grad": (1,), "conv_weight_grad": (1,)}  # operands that may not be views
+CONTIGUOUS = {"matmul": (), "conv": (1,), "conv_input_grad": (1,), "conv_weight_grad": (1,), "random_bits": (0,),
+              **dict.fromkeys(pool.RECIPES, ())}  # operands that may not be views
 
 
 def is_kernel(node: Expr) -> bool:
-    """Whether a node is a product or a convolution that has a native kernel."""
-    if node.op is None or node.op.name not in CONTIGUOUS or node.dtype not in recipes.KINDS:
+    """Whether a node is a product, a convolution or a pool that has a native kernel."""
+    if node.op is None or node.op.name not in CONTIGUOUS:
+        return False
+    if node.op.name == "random_bits":
+        return bool(node.size) and isinstance(node.args[0], Expr) and node.args[0].dtype == node.dtype
+    if node.dtype not in recipes.KINDS:
         return False
     if not all(isinstance(a, Expr) and a.dtype == node.dtype and a.size for a in node.args) or not node.size:
         return False
@@ -36,6 +42,10 @@ def spread(shape: tuple, strides: tuple, result: tuple) -> tuple:
 def recipe_of(node: Expr, strides: list[tuple]) -> Recipe | None:
     """The recipe for a node whose operands have these strides in elements."""
     shapes, params = [a.shape for a in node.args], dict(node.params)
+    if node.op.name == "random_bits":
+        return recipes.random_bits(params["n"])
+    if node.op.name in pool.RECIPES:
+        return pool.RECIPES[node.op.name](tuple(shapes), tuple(strides), node.dtype, **params)
     if node.op.name == "matmul":
         stack = node.shape[:-2]
         a, b = [(*spread(shape[:-2], s[:-2], stack), *s[-2:]) for shape, s in zip(shapes, strides, strict=True)]

@@ -126,7 +126,7 @@ class _Planner:
             loops = arrange(body, self.vector_bytes, in_place, partial(self.copy, copies))
             found += copies
             if body.scatters:  # in order: two may go to one place
-                found += [*(() if found else self.filled(nest.roots[0], 0)), loops]
+                found += [*(() if found else self.filled(nest.roots[0], 0)), *self.columns(loops)]
             else:
                 found += self.blocked(loops)
         return found
@@ -204,6 +204,16 @@ class _Planner:
             main, rest = split_axis(loops, 0, STRIP)
             return [self.shared(main), *([rest] if rest else [])]
         return [self.shared(n) for n in jammed(loops, self.vector_bytes)]
+
+    def columns(self, loops: Loops) -> list[Loops]:
+        """A scatter of rows, cut into strips of columns for threads: each adds in the order of the indices."""
+        v, n = loops.vector, loops.extents[loops.vector] if loops.extents else 0
+        indexed = {a for i in loops.body.instructions if i.access for a, s in enumerate(i.access.strides) if s and i.dtype.kind == "i"}
+        if n < 2 * loops.lanes or v in indexed or len(loops.extents) < 2:
+            return [loops]
+        main, rest = split_axis(loops, v, max(loops.lanes, n // 8 // loops.lanes * loops.lanes))
+        main = permuted(main, [v, *(a for a in range(len(main.extents)) if a != v)])
+        return [replace(main, outer=1), *([rest] if rest else [])]
 
     def shared(self, loops: Loops) -> Loops:
         """The outer loops that threads share."""

@@ -214,7 +214,7 @@ class Sweep:
                 place = loop.index * (size // axis.unit * axis.advance * axis.step) + start // axis.unit * axis.advance * axis.step
                 for inside, channel, lanes in self.vectors(loop, share):
                     action(inside, _Spot(self, [*index, opaque(inside, position)], opaque(inside, channel), lanes,
-                                         opaque(inside, x + place + channel), opaque(inside, w + channel), ranges,
+                                         x + place + channel, w + channel, ranges,
                                          pattern or (((0, 0),),), columns))
 
 
@@ -224,11 +224,21 @@ def opaque(block: Block, value: Value) -> Value:
     return block.effect(f"freeze {'ptr' if value.kind in ('float', 'double') else value.type} {value.name}", value.kind, 1)
 
 
+def prefetch(block: Block, p: Value) -> None:
+    """Ask for what will be read soon."""
+    block.module.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+    block.append(f"call void @llvm.prefetch.p0(ptr {p.name}, i32 0, i32 {LOC}, i32 1)")
+
+
 def split(number: Value, n: int) -> tuple[Value, Value]:
     """Remainder and quotient."""
     if n == 1:
         return number.block.integer(0), number
     return number._op("", "urem", n), number._op("", "udiv", n)
+
+
+import os
+PF = int(os.environ.get("PF", "0")); LOC = int(os.environ.get("LOC", "3"))
 
 
 @dataclass
@@ -244,6 +254,12 @@ class _Spot:
     ranges: list[tuple]  # of taps along other axes: (low, high, elements of x and of w from one to the next)
     rows: Pattern
     columns: Pattern
+
+    @property
+    def ahead(self) -> int:
+        """Elements of x to the tile behind this one."""
+        axis = self.sweep.axes[3]
+        return len(self.columns) // axis.unit * axis.advance * axis.step
 
     def meetings(self) -> Iterator[tuple[int, list[tuple[int, int, int]]]]:
         """For every vector of x its distance, and the (row, column, tap's number) that meet there."""
@@ -285,7 +301,7 @@ class Depthwise:
         """One tile: its sums, and what becomes of them."""
         width = len(spot.columns)
         zero = constant(0.0, Value(block.root, "0", x.kind, 1)).spread(spot.lanes)
-        sums = self.along(block, spot, 0, at(x, spot.x), at(w, spot.w), [zero] * (len(spot.rows) * width))
+        sums = self.along(block, spot, 0, opaque(block, at(x, spot.x)), opaque(block, at(w, spot.w)), [zero] * (len(spot.rows) * width))
         with block.section() as after:
             image, *inner, row, column = spot.index
             for k, value in enumerate(sums):
@@ -305,6 +321,11 @@ class Depthwise:
                 loop.update(a, b)
         return [loop.last(a) for a in inside]
 
+    def last(self, spot):
+        axis = self.sweep.axes[2]
+        d = sorted({i for met in spot.rows for _, i in met})
+        return d[-min(len(d), len(spot.rows) // axis.unit * axis.advance)] * axis.step if PF & 8 else -10**9
+
     def products(self, block: Block, spot: _Spot, x: Value, w: Value, sums: list) -> list:
         """The sums after the taps that are written out."""
         sums, weights, size = list(sums), {}, {"float": 4, "double": 8}[x.kind]
@@ -312,6 +333,8 @@ class Depthwise:
         for distance, met in spot.meetings():
             if met:
                 one = load(block, at(x, distance), spot.lanes, size)
+                if PF & 1 and distance >= self.last(spot):
+                    prefetch(block, at(x, distance + spot.ahead))
             for r, c, tap in met:
                 if tap not in weights:
                     weights[tap] = load(block, at(w, tap * spot.sweep.channels), spot.lanes, size)
@@ -375,7 +398,7 @@ class DepthwiseWeights:
     def tile(self, block: Block, spot: _Spot, x: Value, g: Value, sums: Value) -> None:
         """Add the products of one tile of positions to the sums."""
         g = at(g, sum((i * s for i, s in zip(spot.index, self.steps, strict=True)), spot.channel))
-        self.along(block, spot, 0, at(x, spot.x), g, at(sums, spot.w))
+        self.along(block, spot, 0, *(opaque(block, p) for p in (at(x, spot.x), g, at(sums, spot.w))))
 
     def along(self, block: Block, spot: _Spot, k: int, x: Value, g: Value, sums: Value) -> None:
         """The taps of the axes whose range is known when the tile begins, from the k-th on."""
@@ -391,6 +414,11 @@ class DepthwiseWeights:
                 self.products(block, spot, x, g, sums, range(first, first + size))
                 first += size
 
+    def last(self, spot):
+        axis = self.sweep.axes[2]
+        d = sorted({i for met in spot.rows for _, i in met})
+        return d[-min(len(d), len(spot.rows) // axis.unit * axis.advance)] * axis.step if PF & 8 else -10**9
+
     def products(self, block: Block, spot: _Spot, x: Value, g: Value, sums: Value, taps: range) -> None:
         """The taps that are written out, of those the ones of some columns of the window."""
         size, width = {"float": 4, "double": 8}[x.kind], self.sweep.axes[3].starts[0][2]
@@ -400,9 +428,13 @@ class DepthwiseWeights:
             met = [(r, c, tap) for r, c, tap in met if tap % width in taps]
             if met:
                 one = load(block, at(x, distance), spot.lanes, size)
+                if PF & 1 and distance >= self.last(spot):
+                    prefetch(block, at(x, distance + spot.ahead))
             for r, c, tap in met:
                 if (r, c) not in others:
                     others[r, c] = load(block, at(g, r * self.steps[2] + c * self.steps[3]), spot.lanes, size)
+                    if PF & 2:
+                        prefetch(block, at(g, r * self.steps[2] + (c + len(spot.columns)) * self.steps[3]))
                 if tap not in found:
                     found[tap] = load(block, at(sums, tap * self.sweep.channels), spot.lanes, size)
                 found[tap] = fma(one, others[r, c], found[tap])
@@ -440,7 +472,7 @@ def swept(machine: Machine, axes: list[Axis], channels: int, kind: str, sums: in
             taps = len({k for met in pattern for k, _ in met}) * len({t for met in across for t, _ in met})
             tiles = -(-most // width)
             # loads of x by way of the second cache, and those of weights
-            times = rows.starts[0][2] if height == 1 else 1
+            times = sum(taps for _, _, taps in rows.starts) / rows.unit if height == 1 else 1
             cost = tiles * (times * (2.0 * spot[0] * spot[1] + (2 if sums else 1) * taps) + 6) / height
             if best is None or cost <= best[0]:
                 best = cost, height, width
@@ -509,6 +541,8 @@ def weight_grad(machine: Machine, x_shape: tuple, x_strides: tuple, g_shape: tup
     sums = min(window[-1], machine.registers // 2)
     sweep = swept(machine, axes, x_shape[-1], kind, sums)
     pieces = max(1, min(CHUNKS, int(sweep.work / LEAST)))
-    sweep = shared(sweep, pieces, 8)
+    narrow = int(__import__("os").environ.get("NARROW", "8"))
+    sweep = shared(sweep, pieces, narrow)
+    sweep = replace(sweep, shares=max(1, min(pieces, -(-sweep.channels // sweep.lanes) // narrow)))
     steps = (g_strides[0], *[0] * (3 - len(window)), *g_strides[1:-1])
     return DepthwiseWeights(sweep, steps, window, max(1, min(sweep.units, pieces // sweep.shares)), sums)

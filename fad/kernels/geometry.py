@@ -73,6 +73,17 @@ class Windows:
             for first, last in [(-low, (out - 1) * stride - low)]
         )
 
+    def for_maxima(self) -> Windows:
+        """Itself; raises ShapeError where a window has no element that could be the largest."""
+        if self.sees_only_padding:
+            raise ShapeError(
+                "max pooling of nothing: a window lies entirely in padding",
+                got=f"spatial shape {self.spatial}, window {self.window}, strides {self.strides}, padding {self.padding}",
+                rule="every window must meet the input",
+                fix="pad by less than the window's size",
+            )
+        return self
+
     def lifted(self) -> tuple[Ints, Ints, Ints]:
         """(strides, low padding, dilation), each of length 3."""
         low = tuple(pair[0] for pair in self.padding)

@@ -92,16 +92,7 @@ def _windows(shape: Ints, window: Ints, strides: Ints, padding: Padding) -> Wind
 
 
 def _output_of_max(shape: Ints, window: Ints, strides: Ints, padding: Padding) -> Ints:
-    """The shape of the result; every window must hold an element."""
-    windows = _windows(shape, window, strides, padding)
-    if windows.sees_only_padding:
-        raise ShapeError(
-            "max pooling of nothing: a window lies entirely in padding",
-            got=f"spatial shape {windows.spatial}, window {window}, strides {strides}, padding {padding}",
-            rule="every window must meet the input",
-            fix="pad by less than the window's size",
-        )
-    return (shape[0], *windows.output, shape[-1])
+    return (shape[0], *_windows(shape, window, strides, padding).for_maxima().output, shape[-1])
 
 
 def _run(name: str, shape: Ints, dtype: np.dtype, operands: list, window: Ints, strides: Ints, padding: Padding,

@@ -16,14 +16,17 @@ import numpy as np
 
 from fad.kernels import depthwise
 from fad.kernels.pack import Pack
+from fad.kernels.threefry_native import Threefry
 from fad.kernels.tile import Tile, at, balanced, best_tile, panels_of, store
 from fad.kernels.weights import Weights, joins_taps
 from fad.kernels.window import Axis, Window, tiles
 from fad.native import engine
+from fad.native.ir import KINDS as NAMES
 from fad.native.ir import Block, Module, Value, write
 from fad.native.launch import launcher
 
-__all__ = ["Phase", "Recipe", "conv", "conv_input_grad", "conv_weight_grad", "fill", "grain", "matmul", "run", "strides_of"]
+__all__ = ["Phase", "Recipe", "conv", "conv_input_grad", "conv_weight_grad", "fill", "grain", "matmul", "random_bits", "run",
+           "strides_of"]
 
 KINDS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
@@ -290,6 +293,12 @@ def conv_weight_grad(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides
                    (*window, depth, g_shape[-1]), window)
 
 
+@functools.lru_cache(maxsize=1024)
+def random_bits(n: int) -> Recipe:
+    """n words of Threefry for the key that is the operand."""
+    return Recipe((Phase(Threefry(n), (0,), last=True),), (), (n,))
+
+
 # -- by themselves ---------------------------------------------------------------------------------------------------------
 
 
@@ -322,7 +331,7 @@ def compiled(recipe: Recipe, dtype: np.dtype) -> tuple[engine.Loaded, list[int]]
     ends = np.cumsum(recipe.joins or (1,) * len(recipe.shape)) - 1
     strides = tuple(strides_of(recipe.shape)[k] for k in ends)
     for k, phase in enumerate(recipe.phases):
-        write_function(module, f"phase{k}", phase, KINDS[dtype], dtype.itemsize, strides)
+        write_function(module, f"phase{k}", phase, NAMES[dtype.str[1:]], dtype.itemsize, strides)
     loaded = engine.load(str(module))
     return loaded, [loaded.address(f"phase{k}") for k in range(len(recipe.phases))]
 

@@ -1,7 +1,7 @@
 """Threefry-2x32 with 20 rounds: random bits as a pure function of a key and a counter.
 
 J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
-The NumPy form here and the compiled form in `threefry_compiled` agree bit for bit.
+The NumPy form here and the native one in `threefry_native` agree bit for bit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 WORD = 0xFFFFFFFF
 ARRAYS_FROM = 16  # blocks; below this Python's integers are faster than NumPy calls
-COMPILED_FROM = 4096  # words; fewer do not repay importing numba
+NATIVE_FROM = 4096  # words; fewer do not repay LLVM
 
 
 def threefry2x32(k0: int, k1: int, x0, x1):
@@ -52,13 +52,13 @@ def threefry_bits(key: np.ndarray, n: int) -> np.ndarray:
             fix="fad.random.key(0)",
         )
     k0, k1 = (int(word) for word in key)
+    if n >= NATIVE_FROM:
+        from fad.kernels import recipe
+
+        return recipe.run(recipe.random_bits(n), [np.ascontiguousarray(key, np.uint32)], np.dtype(np.uint32))
     blocks = (n + 1) // 2
     words = np.empty((blocks, 2), np.uint32)
-    if n >= COMPILED_FROM:
-        from fad.kernels.threefry_compiled import fill
-
-        fill(k0, k1, words)
-    elif blocks < ARRAYS_FROM:
+    if blocks < ARRAYS_FROM:
         for counter in range(blocks):
             words[counter] = threefry2x32(k0, k1, 0, counter)
     else:

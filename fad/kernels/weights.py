@@ -273,7 +273,7 @@ class _Strip:
         """The sums after the positions of the axes from the k-th on."""
         spec, axis, last = self.spec, self.spec.axes[k], len(self.spec.axes) - 1
         if k == last and spec.joined:
-            return self.columns(block, x, g, sums)
+            return self.columns(block, x, g, sums, bounds)
         low, high = bounds
         empty = not axis.inside
         if empty:
@@ -308,16 +308,19 @@ class _Strip:
         as_value = lambda n: n if isinstance(n, Value) else block.integer(n)
         return call("smax", upward(-shift), as_value(low)), call("smin", upward(axis.size - shift), as_value(high))
 
-    def columns(self, block: Block, x: Value, g: Value, sums: list) -> list:
+    def columns(self, block: Block, x: Value, g: Value, sums: list, bounds: tuple) -> list:
         """The positions of the last axis where a tile goes over its taps: those that miss some of the rows one by one."""
         spec, axis = self.spec, self.spec.axes[-1]
         pattern = tuple(span([axis.valid(i, self.split(r)[0]) for r in range(self.rows)]) for i in range(axis.extent))
-        size = axis.stride * axis.step
+        size, cut = axis.stride * axis.step, bounds != (0, axis.extent)
         for first, count, rows in runs(pattern):
-            if count == 1:
+            if count == 1 and not cut:
                 sums = self.product(block, at(x, first * size), at(g, first * spec.steps[-1]), sums, rows)
                 continue
-            with block.loop(first, first + count) as loop:
+            low, high = block.integer(first), block.integer(first + count)
+            if cut:
+                low, high = call("smax", low, bounds[0]), call("smin", high, bounds[1])
+            with block.loop(low, high, empty=cut) as loop:
                 inside = [loop.carried(s) for s in sums]
                 new = self.product(loop, at(x, loop.index * size), at(g, loop.index * spec.steps[-1]), inside, rows)
                 for a, b in zip(inside, new, strict=True):

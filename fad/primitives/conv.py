@@ -1,4 +1,4 @@
-"""Convolution and pooling over 1, 2 or 3 spatial axes, channels last: x (N, *spatial, C), w (*window, C / groups, O).
+"""Convolution over 1, 2 or 3 spatial axes, channels last: x (N, *spatial, C), w (*window, C / groups, O).
 
 Convolution, its gradient by input and its gradient by weights are three faces of one trilinear form
 T(x, w, g) = sum g * conv(x, w), so the transposes of each are the other two and every order is covered.
@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from fad.primitive import Kink, Linear
+from fad.primitive import Linear
 from fad.primitives.families import batch_by_loop, structural
 
-__all__ = ["conv", "conv_input_grad", "conv_weight_grad", "max_pool_argmax", "sum_pool", "sum_pool_grad", "output_size"]
+__all__ = ["conv", "conv_input_grad", "conv_weight_grad", "output_size"]
 
 
 def output_size(spatial: tuple, window: tuple, strides: tuple, padding: tuple, dilation: tuple) -> tuple:
@@ -130,77 +130,3 @@ conv_weight_grad = structural(
     flops=lambda out, x, g, **geometry: 2 * prod(g.shape) * prod(out.shape[:-1]), sample=_sample_weight_grad)
 _conv_loop = batch_by_loop(lambda: conv)
 _input_grad_loop = batch_by_loop(lambda: conv_input_grad)
-
-# -- pooling ------------------------------------------------------------------------------------------------------
-
-
-def _pool_abstract(x: Any, *, window: tuple, strides: tuple, padding: tuple) -> tuple:
-    spatial = output_size(x.shape[1:-1], window, strides, padding, (1,) * len(window))
-    return x.shape[0], *spatial, x.shape[-1]
-
-
-def _max_pool_argmax(x: Any, **geometry: Any) -> Any:
-    from fad.kernels.pool import max_pool_argmax
-
-    return max_pool_argmax(x, **geometry)
-
-
-def _sum_pool(x: Any, **geometry: Any) -> Any:
-    from fad.kernels.pool import sum_pool
-
-    return sum_pool(x, **geometry)
-
-
-def _sum_pool_grad(g: Any, **geometry: Any) -> Any:
-    from fad.kernels.pool import sum_pool_grad
-
-    return sum_pool_grad(g, **geometry)
-
-
-def _argmax_batch(size: int, args: tuple, batched: tuple, **geometry: Any) -> Any:
-    """Positions within one example's array, so each example's offset in the folded array is taken off."""
-    x = args[0]
-    out = max_pool_argmax(_fold(x), **geometry)
-    out = np.reshape(out, (size, x.shape[1], *out.shape[1:]))
-    offsets = np.arange(size) * prod(x.shape[1:])
-    return out - offsets.reshape(size, *(1,) * (len(out.shape) - 1))
-
-
-def _sum_pool_batch(size: int, args: tuple, batched: tuple, **geometry: Any) -> Any:
-    out = sum_pool(_fold(args[0]), **geometry)
-    return np.reshape(out, (size, args[0].shape[1], *out.shape[1:]))
-
-
-def _sum_pool_grad_batch(size: int, args: tuple, batched: tuple, *, input_shape: tuple, **geometry: Any) -> Any:
-    out = sum_pool_grad(_fold(args[0]), input_shape=(size * input_shape[0], *input_shape[1:]), **geometry)
-    return np.reshape(out, (size, *input_shape))
-
-
-def _sample_pool(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
-    spatial = min(max(len(shape), 1), 3)
-    return (rng.normal(size=(2, *(5,) * spatial, 3)).astype(dtype),), {
-        "window": (2,) * spatial, "strides": (2,) + (1,) * (spatial - 1), "padding": ((0, 1),) * spatial}
-
-
-def _sample_pool_grad(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
-    (x,), geometry = _sample_pool(rng, shape, dtype)
-    return (rng.normal(size=_pool_abstract(x, **geometry)).astype(dtype),), {"input_shape": x.shape, **geometry}
-
-
-def _pool_flops(out: Any, x: Any, *, window: tuple, **geometry: Any) -> int:
-    return prod(out.shape) * prod(window)
-
-
-max_pool_argmax = structural(
-    "max_pool_argmax", _max_pool_argmax, lambda x, **geometry: (_pool_abstract(x, **geometry), np.dtype(np.int64)), None,
-    flops=_pool_flops, sample=_sample_pool, batch=_argmax_batch,
-    kinks=(Kink("ties in a window of max_pool", "1 for the first of them", "max_pool reads the element that argmax names"),))
-sum_pool = structural(
-    "sum_pool", _sum_pool, lambda x, **geometry: (_pool_abstract(x, **geometry), x.dtype),
-    Linear((lambda ct, x, **geometry: sum_pool_grad(ct, input_shape=x.shape, **geometry),)),
-    flops=_pool_flops, sample=_sample_pool, batch=_sum_pool_batch, keeps=())
-sum_pool_grad = structural(
-    "sum_pool_grad", _sum_pool_grad, lambda g, *, input_shape, **geometry: (input_shape, g.dtype),
-    Linear((lambda ct, g, *, input_shape, **geometry: sum_pool(ct, **geometry),)),
-    flops=lambda out, g, *, window, **geometry: prod(g.shape) * prod(window), sample=_sample_pool_grad,
-    batch=_sum_pool_grad_batch, keeps=())

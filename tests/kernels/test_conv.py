@@ -107,6 +107,9 @@ def test_channels(channels, groups):
     ((2, 6, 7, 5, 9), (3, 2, 3, 9, 20), {"dilation": (1, 2, 1)}),
     ((2, 300, 20), (5, 20, 33), {"dilation": (7,)}),
     ((60, 9, 8), (3, 8, 8), {}),
+    ((1, 3000, 3), (5, 3, 70), {}),
+    ((2, 2500, 2), (3, 2, 65), {"strides": (2,), "padding": ((0, 0),)}),
+    ((1, 2, 2000, 4), (1, 3, 4, 40), {}),
 ])
 def test_more_than_one_block_of_work(x_shape, w_shape, geometry):
     assert_all_three(*case(x_shape, w_shape, **geometry))

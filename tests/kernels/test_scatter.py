@@ -45,17 +45,6 @@ def test_layouts_and_index_dtypes(guarded):
     values.check()
 
 
-def test_nothing_outside_is_written(guarded):
-    from fad.kernels.scatter import _scatter_add
-    from fad.kernels.threads import frozen
-
-    out = guarded(np.zeros((5, 3)))
-    index = np.array([0, 4, 4, 0])
-    _scatter_add(out.array, frozen(index), frozen(np.ones((4, 3))), 2)
-    out.check_surroundings()
-    np.testing.assert_array_equal(out.array[:, 0], [2, 0, 0, 0, 2])
-
-
 @pytest.mark.parametrize("index", [[3], [-1], [0, 100]])
 def test_out_of_range(index):
     with pytest.raises(OutOfRangeError, match="3 rows"):

@@ -1,4 +1,4 @@
-"""Threefry-2x32-20 against published vectors, and its three forms against each other."""
+"""Threefry-2x32-20 against published vectors, and its two forms against each other."""
 
 import subprocess
 import sys
@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fad.errors import ShapeError
-from fad.kernels import threefry
+from fad.kernels import recipe, threefry
 from fad.kernels.threefry import threefry2x32, threefry_bits
-from fad.kernels.threefry_compiled import CHUNK, _fill_chunk, fill
+from fad.kernels.threefry_native import CHUNK
 
 ONES = 0xFFFFFFFF
 # Known-answer vectors of Random123 (kat_vectors, threefry2x32 20): key, counter, answer.
@@ -23,12 +23,11 @@ KNOWN = [
 words = st.integers(0, ONES)
 
 
-def compiled_block(key, counter):
-    k0, k1 = key
-    schedule = np.array([k0, k1, k0 ^ k1 ^ threefry.PARITY], np.uint32)
-    out = np.empty((1, 2), np.uint32)
-    _fill_chunk(schedule, out, counter[0] << 32 | counter[1])
-    return tuple(out[0].tolist())
+def native(key, n, out=None):
+    """n words by the native kernel."""
+    out = np.empty(n, np.uint32) if out is None else out
+    recipe.fill(recipe.random_bits(n), [np.array(key, np.uint32)], [], out)
+    return out
 
 
 @pytest.mark.smoke
@@ -39,49 +38,40 @@ def test_known_answers(key, counter, answer):
     assert tuple(int(word[0]) for word in as_arrays) == answer
 
 
-def test_known_answers_of_the_compiled_form():
-    # Its counter is a signed 64-bit number, which the vector of all ones exceeds.
-    for key, counter, answer in (KNOWN[0], KNOWN[2]):
-        assert compiled_block(key, counter) == answer
+def test_known_answer_of_the_native_form():
+    key, _, answer = KNOWN[0]
+    assert tuple(native(key, 2)) == answer
 
 
-@given(st.tuples(words, words), st.tuples(st.integers(0, 2**31 - 1), words))
-def test_forms_agree_on_one_block(key, counter):
-    assert compiled_block(key, counter) == threefry2x32(*key, *counter)
-
-
-@given(st.tuples(words, words), st.integers(0, 3 * CHUNK))
-def test_forms_agree_on_a_stretch(key, n):
-    key = np.array(key, np.uint32)
-    out = np.empty(((n + 1) // 2, 2), np.uint32)
-    fill(int(key[0]), int(key[1]), out)
+@given(st.tuples(words, words), st.integers(1, 200) | st.sampled_from([CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7]))
+def test_forms_agree(key, n):
     blocks = np.arange((n + 1) // 2, dtype=np.uint64)
-    expected = np.stack(threefry2x32(int(key[0]), int(key[1]), np.uint64(0), blocks), axis=1)
-    np.testing.assert_array_equal(out, expected)
+    expected = np.stack(threefry2x32(*key, np.uint64(0), blocks), axis=1).reshape(-1)[:n]
+    np.testing.assert_array_equal(native(key, n), expected)
 
 
 def test_the_first_words_do_not_depend_on_how_many_are_drawn():
     key = np.array([3, 4], np.uint32)
-    longest = threefry_bits(key, 2 * threefry.COMPILED_FROM + 1)
+    longest = threefry_bits(key, 2 * threefry.NATIVE_FROM + 1)
     assert longest.dtype == np.uint32
-    edges = (threefry.COMPILED_FROM, 2 * threefry.ARRAYS_FROM)
+    edges = (threefry.NATIVE_FROM, 2 * threefry.ARRAYS_FROM)
     for n in {0, 1, 2, 3, 7, *(edge + i for edge in edges for i in (-2, -1, 0, 1))}:
         bits = threefry_bits(key, n)
         assert bits.shape == (n,)
         np.testing.assert_array_equal(bits, longest[:n])
 
 
-def test_few_bits_do_not_import_numba():
+def test_few_bits_do_not_import_llvm():
     code = (
         "import sys, numpy as np; from fad.kernels.threefry import threefry_bits; "
-        "threefry_bits(np.zeros(2, np.uint32), 4095); assert 'numba' not in sys.modules"
+        "threefry_bits(np.zeros(2, np.uint32), 4095); assert 'llvmlite' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_nothing_outside_is_written(guarded):
-    out = guarded(np.zeros((CHUNK + 5, 2), np.uint32))
-    fill(1, 2, out.array)
+    out = guarded(np.zeros(2 * CHUNK + 5, np.uint32))
+    native((1, 2), 2 * CHUNK + 5, out.array)
     out.check_surroundings()
 
 
