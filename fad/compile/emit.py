@@ -12,11 +12,11 @@ import numpy as np
 
 from fad.compile import vecmath
 from fad.compile.body import Access, Body, Instruction
-from fad.compile.kernel import KernelRun, mergeable
+from fad.compile.kernel import KernelRun, as_one
 from fad.compile.loops import HEAVY, Loops
 from fad.compile.loops import accesses as body_accesses
 from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
-from fad.kernels.tile import at
+from fad.kernels.tile import Epilogue, at
 from fad.native.ir import Block, Module, Value, fma, literal, resized, typed, where, write
 
 __all__ = ["FLAG", "shape_of_code", "write_function"]
@@ -99,24 +99,22 @@ def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str]) -> Non
         rank = len(run.body.box)
         loops = Loops(run.body, run.extents, [False] * rank, rank - 1, 16)
         body, joins = run.body, run.joins
-        places: list[int | None] = []  # for every axis of the body the entry of the index, None where it is joined to a later one
-        axis = 0
-        for n in joins:
-            merges = n == 1 or mergeable(body, range(axis, axis + n), body_accesses(body))
-            places.append(n if not merges else -n)
-            axis += n
+        ends = [sum(joins[: k + 1]) for k in range(len(joins))]
+        groups = [range(end - n, end) for end, n in zip(ends, joins, strict=True)]  # of the body's axes, for every entry of an index
+        counting = [as_one(body, axes, body_accesses(body)) for axes in groups]
 
-        def epilogue(inside: Block, index: list, value: Value) -> None:
+        def take(inside: Block, index: list, value: Value) -> None:
             writer = _Writer(loops, {b: Value(block, p, "ptr", 1) for b, p in addresses.items()}.__getitem__)
             writer.result = value
             full: list[Value] = []
-            for i, n in zip(index, places, strict=True):
-                axes = abs(n)
-                if n < 0:  # one number counts them all: the last stride is the one between neighbours
-                    full += [inside.integer(0)] * (axes - 1) + [i]
+            for i, axes, one in zip(index, groups, counting, strict=True):
+                if one is None:
+                    full += unflatten(i, loops.extents[axes.start : axes.stop])
                 else:
-                    full += unflatten(i, loops.extents[len(full) : len(full) + axes])
+                    full += [i if a == one else inside.integer(0) for a in axes]
             writer.point(inside, full, value.lanes)
+
+        epilogue = Epilogue(take, len(body.instructions))
 
     begin, end = (Value(block, n, "i64", 1) for n in ("%begin", "%end"))
     run.phase.spec.write(block, pointers, epilogue, begin, end)

@@ -14,7 +14,7 @@ from fad.compile.scalar import lower
 from fad.kernels.recipe import Phase, Recipe, strides_of
 from fad.primitive import registry
 
-__all__ = ["KernelRun", "mergeable", "runs", "summed"]
+__all__ = ["KernelRun", "as_one", "runs", "summed"]
 
 
 @dataclass
@@ -79,7 +79,9 @@ def runs(recipe: Recipe, operands: list[Access], scratch: list[Access], body: Bo
     return found
 
 
-def mergeable(body: Body, axes: range, accesses: Any) -> bool:
-    """Whether every access of a body takes these axes as one."""
+def as_one(body: Body, axes: range, accesses: list[Access]) -> int | None:
+    """The axis whose steps count these axes as one, None where memory tells them apart."""
     extents = [hi - lo for lo, hi in body.box]
-    return all(x.strides[a] == x.strides[a + 1] * extents[a + 1] for x in accesses for a in axes[:-1])
+    long = [a for a in axes if extents[a] > 1] or [axes[-1]]
+    same = all(x.strides[a] == x.strides[b] * extents[b] for x in accesses for a, b in zip(long, long[1:], strict=False))
+    return long[-1] if same else None

@@ -208,7 +208,8 @@ class _Planner:
     def columns(self, loops: Loops) -> list[Loops]:
         """A scatter of rows, cut into strips of columns for threads: each adds in the order of the indices."""
         v, n = loops.vector, loops.extents[loops.vector] if loops.extents else 0
-        indexed = {a for i in loops.body.instructions if i.access for a, s in enumerate(i.access.strides) if s and i.dtype.kind == "i"}
+        indices = [i.access for i in loops.body.instructions if i.access and i.dtype.kind == "i"]
+        indexed = {a for access in indices for a, s in enumerate(access.strides) if s}
         if n < 2 * loops.lanes or v in indexed or len(loops.extents) < 2:
             return [loops]
         main, rest = split_axis(loops, v, max(loops.lanes, n // 8 // loops.lanes * loops.lanes))
@@ -335,19 +336,24 @@ def takeovers(parts: Partition, steps: list, donated: frozenset) -> dict[int, in
     called = [step.node for step in steps if isinstance(step, Callback)]
     held = {memory_of(parts, a)[0].id for n in called for a in n.args if isinstance(a, Expr)} | {n.id for n in called}
     nests = [n for step in steps if isinstance(step, Segment) for n in step.nests]
+    touching: dict[int, list[int]] = {}  # the nests of a buffer, in order
+    for k, n in enumerate(nests):
+        for b in {a.buffer for a in accesses(n)}:
+            touching.setdefault(b, []).append(k)
+    both = lambda x, y: [nests[k] for k in sorted({*touching.get(x.id, ()), *touching.get(y.id, ())})]
     taken: dict[int, int] = {}
     for y in function.outputs:
         y = parts.alias.get(y.id, y)
         for k, x in list(free.items()) if y.op is not None and y.id not in held | taken.keys() and not isinstance(y, Var) else ():
-            if x.id not in held and (x.size, x.dtype) == (y.size, y.dtype) and may_share(nests, x.id, y.id):
+            if x.id not in held and (x.size, x.dtype) == (y.size, y.dtype) and may_share(both(x, y), x.id, y.id):
                 taken[y.id] = k
                 del free[k]
                 break
     return taken
 
 
-def may_share(nests: list[Loops], x: int, y: int) -> bool:
-    """Whether nests may write y where x lies."""
+def may_share(nests: list[Loops | KernelRun], x: int, y: int) -> bool:
+    """Whether nests, those that touch one of the two, may write y where x lies."""
     begun = False
     for n in nests:
         writes = [a for a, _ in n.body.stores if a.buffer == y] if n.body else []

@@ -101,22 +101,27 @@ class _Panel:
         """Columns whose elements are neighbours: square blocks are transposed in registers."""
         lanes = self.pack.lanes
         whole, rest = divmod(self.pack.depth, lanes)
-        for v, n in enumerate(widths):
-            if whole:
-                with block.loop(0, whole) as loop:
-                    self.square(loop, loop.index * lanes, v, n, lanes)
-            if rest:
-                with block.section() as inside:
-                    self.square(inside, block.integer(whole * lanes), v, n, rest)
+        full = widths.count(lanes)
+        for start, count, n in ((0, full, lanes), (full, len(widths) - full, widths[-1])):
+            if not count:
+                continue
+            with block.loop(start, start + count) as v:
+                if whole:
+                    with v.loop(0, whole) as loop:
+                        self.square(loop, loop.index * lanes, v.index, n, lanes)
+                if rest:
+                    with v.section() as inside:
+                        self.square(inside, block.integer(whole * lanes), v.index, n, rest)
 
-    def square(self, block: Block, row: Value, v: int, n: int, depth: int) -> None:
-        """n columns and so many rows from a row on."""
+    def square(self, block: Block, row: Value, v: Value, n: int, depth: int) -> None:
+        """n columns of the v-th vector, and so many rows from a row on."""
         lanes, step = self.pack.lanes, self.pack.steps[3]
-        columns = [filled(load(block, at(at(self.source, row), (v * lanes + k) * step), depth, self.size), lanes)
-                   for k in range(n)]
+        source = at(self.source, row + v * (lanes * step))
+        columns = [filled(load(block, at(source, k * step), depth, self.size), lanes) for k in range(n)]
         turned = transposed(columns + [self.zero(block, lanes)] * (lanes - n))
+        target = at(self.target, row * self.span + v * lanes)
         for k in range(depth):
-            store(block, at(at(self.target, row * self.span), k * self.span + v * lanes), turned[k], self.size)
+            store(block, at(target, k * self.span), turned[k], self.size)
 
     def zero(self, block: Block, lanes: int) -> Value:
         return constant(0.0, Value(block.root, "0", self.pack.kind, 1)).spread(lanes)

@@ -26,6 +26,7 @@ from fad.kernels.recipe import KINDS, LEAST, PIECES, Phase, Recipe, run
 __all__ = ["RECIPES", "max_pool", "max_pool_grad", "max_pool_push", "sum_pool", "sum_pool_grad"]
 
 Padding = tuple[tuple[int, int], ...]
+TWICE = 16  # elements of a window that stay in the first cache
 
 
 # -- on arrays -----------------------------------------------------------------------------------------------------------
@@ -141,11 +142,11 @@ def sum_pool_grad_recipe(plane: Plane, steps: tuple) -> Recipe:
 
 @recipe
 def max_pool_grad_recipe(plane: Plane, steps: tuple) -> Recipe:
-    """Where windows overlap, they are first folded to the number of the tap that is the first maximum."""
-    if all(side.stride >= side.taps for side in plane.sides):
-        return Recipe((Phase(shared(Share(plane, steps)), (0, 1), last=True),), (), plane.input)
+    """Windows that overlap, or are too large to look at them twice, are first folded to the number of the first maximum."""
     taps = prod(side.taps for side in plane.sides)
-    codes = "i8" if taps <= 1 << 8 else "i16" if taps <= 1 << 16 else "i32"
+    if taps <= TWICE and all(side.stride >= side.taps for side in plane.sides):
+        return Recipe((Phase(shared(Share(plane, steps)), (0, 1), last=True),), (), plane.input)
+    codes = "i8" if taps <= 1 << 8 and plane.channels % 4 == 0 else "i16" if taps <= 1 << 16 and plane.channels % 2 == 0 else "i32"
     size = -(-prod(plane.output) * int(codes[1:]) // (8 * plane.itemsize))
     phases = (Phase(shared(Fold(plane, "code", steps[:1], codes)), (0, -1)),
               Phase(shared(Spread(plane, steps[1], codes)), (1, -1), last=True))

@@ -17,7 +17,7 @@ from fad.kernels.recipe import strides_of
 from fad.kernels.tile import Tile, at, load, panels_of, store
 from fad.kernels.window import counted
 from fad.native import engine
-from fad.native.ir import Block, Value, call, constant, literal, where, write
+from fad.native.ir import Block, Value, call, constant, literal, resized, where, write
 
 __all__ = ["Fold", "Plane", "Share", "Side", "Spread"]
 
@@ -110,23 +110,36 @@ class Plane:
 
     def end(self, epilogue: Callable, block: Block, index: list[Value], vectors: list, values: list[Value]) -> None:
         """The epilogue for every vector of channels."""
-        for (column, _), value in zip(vectors, values, strict=True):
-            epilogue(block, [*index, column if isinstance(column, Value) else block.integer(column)], value)
+        for (column, lanes), value in zip(vectors, values, strict=True):
+            epilogue(block, [*index, column if isinstance(column, Value) else block.integer(column)], resized(value, lanes))
 
     def zeros(self, block: Block, vectors: list) -> list[Value]:
         """0 in every channel."""
-        return [self.zero(block, n) for _, n in vectors]
+        return [self.zero(block, held(n)) for _, n in vectors]
 
     def element(self, block: Block, p: Value, step: int, place: tuple) -> Value:
         """A vector of channels from an address."""
         column, lanes = place
-        if step == 1 or lanes == 1:
+        if lanes == 1:
+            return vector(block, load(block, at(p, column * step), 1, self.itemsize))
+        if step == 1:
             return load(block, at(p, column * step), lanes, self.itemsize)
         x = self.zero(block, lanes)
         for k in range(lanes):
             one = load(block, at(p, (column + k) * step), 1, self.itemsize)
             x = block.effect(f"insertelement {x.type} {x.name}, {x.kind} {one.name}, i64 {k}", x.kind, lanes)
         return x
+
+
+def held(lanes: int) -> int:
+    """Lanes of the vector that stands for so many: one number is one of two lanes, as what is chosen lane by lane needs no
+    jumps."""
+    return max(lanes, 2)
+
+
+def vector(block: Block, x: Value) -> Value:
+    """A number as the first lane of a vector."""
+    return x if x.lanes > 1 else block.effect(f"insertelement <2 x {x.kind}> poison, {x.kind} {x.name}, i64 0", x.kind, held(1))
 
 
 def largest(a: Value, n: int) -> Value:
@@ -266,7 +279,7 @@ class Fold:
             return [self.plane.element(inside, p, self.steps[k][-1], v) for v in vectors]
 
         def second(inside: Block, taps: tuple) -> list:
-            return elements(inside, 1, taps) if self.what == "push" else [self.number(inside, taps, n) for _, n in vectors]
+            return elements(inside, 1, taps) if self.what == "push" else [self.number(inside, taps, held(n)) for _, n in vectors]
 
         def step(inside: Block, taps: tuple, state: list) -> list:
             if begun and all(isinstance(t, int) for t in (*taps, *begun)) and taps == begun:
@@ -290,8 +303,8 @@ class Fold:
         if self.what != "code":
             return self.plane.end(epilogue, block, index, vectors, found)
         kept = moved(Value(pointers[-1].block, pointers[-1].name, self.codes, 1), strides_of(self.plane.output)[:-1], index)
-        for (column, _), value in zip(vectors, found, strict=True):
-            store(block, at(kept, column), value, 1)
+        for (column, lanes), value in zip(vectors, found, strict=True):
+            store(block, at(kept, column), resized(value, lanes), 1)
 
     def number(self, block: Block, taps: tuple, lanes: int) -> Value:
         """The number of a tap in every lane."""
@@ -421,7 +434,7 @@ class _Inputs:
         if not codes:
             return [s + x for s, x in zip(sums, g, strict=True)]
         number = tap_number(block, self.plane.sides, taps, self.spread.codes)
-        return [s + where(c == number, x, 0.0) for s, x, c in zip(sums, g, codes, strict=True)]
+        return [where(c == number, s + x, s) for s, x, c in zip(sums, g, codes, strict=True)]
 
     def loaded(self, block: Block, places: tuple) -> tuple[list, list]:
         """g at a window, and the numbers of the taps."""
@@ -431,7 +444,8 @@ class _Inputs:
         if not self.spread.codes:
             return g, []
         p = moved(self.codes, strides_of(self.plane.output)[:-1], places)
-        return g, [load(block, at(p, column), n, 1) for column, n in self.vectors]
+        codes = [load(block, at(p, column), n, 1) for column, n in self.vectors]
+        return g, [vector(block, c) for c in codes]
 
 
 @dataclass(frozen=True)
@@ -520,7 +534,7 @@ class _Owned:
 
         best = each(block, self.ranges, elements(block, tuple([low for low, _ in self.ranges])), fold)
         g = [self.plane.element(block, self.g, self.steps[1][-1], v) for v in self.vectors]
-        each(block, self.ranges, [Value(block.root, "true", "i1", 1).spread(n) for _, n in self.vectors], put)
+        each(block, self.ranges, [Value(block.root, "true", "i1", 1).spread(held(n)) for _, n in self.vectors], put)
 
     def gaps(self, block: Block, k: int, places: list, epilogue: Callable) -> None:
         """0 for inputs that no window covers, along the axes from the k-th on."""

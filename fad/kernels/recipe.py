@@ -17,7 +17,7 @@ import numpy as np
 from fad.kernels import depthwise
 from fad.kernels.pack import Pack
 from fad.kernels.threefry_native import Threefry
-from fad.kernels.tile import Tile, at, balanced, best_tile, panels_of, store
+from fad.kernels.tile import Epilogue, Tile, at, balanced, best_tile, panels_of, store
 from fad.kernels.weights import Weights, joins_taps
 from fad.kernels.window import Axis, Window, tiles
 from fad.native import engine
@@ -109,7 +109,7 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
         phases.append(Phase(pack, (1, -1)))
         scratch.append(pack.size)
         moved = taps * depth * pack.columns
-        axes_of = lambda axes: [a if not a.w_step else replace(a, w_step=moved * (a.w_step // abs(w[0]) or 1)) for a in axes]
+        axes_of = lambda axes: [a if not a.w_step else replace(a, w_step=moved) for a in axes]
     for axes, first in zip(sets, firsts, strict=True):
         axes = axes_of(axes)
         inner = size <= NEAR
@@ -150,7 +150,7 @@ def matmul(a_shape: tuple, a_strides: tuple, b_shape: tuple, b_strides: tuple, d
         axes.insert(0, Axis(count, moves[0], size=count, w_step=moves[1]))
     phases, scratch = windows([axes], k, a_strides[-1], n, 1, 0, kind, (moves[1] or 0, 0, b_strides[-2], b_strides[-1]), [0], 1,
                               count if moves[1] else 1)
-    return Recipe(tuple(phases), tuple(scratch), out_shape, joins=(len(stack), 1, 1) if len(stack) > 1 else ())
+    return Recipe(tuple(phases), tuple(scratch), out_shape, joins=(len(stack), 1, 1) if count > 1 else (len(stack) + 1, 1))
 
 
 def stack_steps(shape: tuple, strides: tuple) -> int | None:
@@ -352,6 +352,6 @@ def write_function(module: Module, name: str, phase: Phase, kind: str, size: int
             store(inside, p, value, size)
 
         begin, end = Value(block, "%begin", "i64", 1), Value(block, "%end", "i64", 1)
-        phase.spec.write(block, pointers[:-1], epilogue if phase.last else None, begin, end)
+        phase.spec.write(block, pointers[:-1], Epilogue(epilogue) if phase.last else None, begin, end)
 
     module.function(f"void @{name}(ptr noalias %data, i64 %begin, i64 %end)", body)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from fad.kernels.threefry import PARITY, ROTATIONS
-from fad.kernels.tile import shuffled
+from fad.kernels.tile import Epilogue, shuffled
 from fad.native import engine
 from fad.native.ir import Block, Value, call, resized, write
 
@@ -31,7 +30,7 @@ class Threefry:
         """Operations."""
         return 40.0 * self.n
 
-    def write(self, block: Block, pointers: list[Value], epilogue: Callable, begin: Value, end: Value) -> None:
+    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end; the pointer is that of the key."""
         lanes = engine.machine().vector_bytes // 4
         keys = [Value(block, write(f"load i32, ptr {p.name}, align 4", "i32", 1, p).name, "i32", 1)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fad.native.engine import Machine
-from fad.native.ir import Block, Value, constant, fma, typed, write
+from fad.native.ir import Block, Value, constant, fma, resized, typed, write
 
-__all__ = ["Tile", "accumulate", "at", "balanced", "best_tile", "filled", "horizontal", "joined", "load",
+__all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "best_tile", "deliver", "filled", "horizontal", "joined", "load",
            "panels_of", "store", "transposed"]
 
 WAYS = 6  # lines of one set of the first cache that rows may take; most have 8 ways
@@ -65,6 +65,44 @@ def balanced(n: int, most: int) -> list[tuple[int, int]]:
     parts = -(-n // most)
     short, longer = divmod(n, parts)
     return [(size, count) for size, count in ((short + 1, longer), (short, parts - longer)) if count]
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What becomes of a result, vector by vector at its index, in so many instructions each."""
+
+
+    take: Callable[[Block, list[Value], Value], None]
+    length: int = 0
+
+    def __call__(self, block: Block, index: list[Value], value: Value) -> None:
+        self.take(block, index, value)
+
+
+def deliver(block: Block, epilogue: Epilogue, values: list[Value], widths: list[int], place: Callable, depth: int) -> None:
+    """Rows of vectors to an epilogue, ``place(r, offset)`` being the index of row r and of a column so far on.
+
+    A long epilogue is written once, in a loop over the vectors in memory on the stack, after sums of some depth."""
+    vectors, lanes = len(widths), values[0].lanes
+    whole = widths.count(lanes)
+    if len(values) < 4 or epilogue.length * len(values) < 48 or depth * epilogue.length < 512 or not whole:
+        for k, value in enumerate(values):
+            r, v = divmod(k, vectors)
+            epilogue(block, place(r, v * lanes), resized(value, widths[v]))
+        return
+    size = {"float": 4, "double": 8}[values[0].kind]
+    stack = block.root.effect(f"alloca [{len(values)} x {values[0].type}], align 64", values[0].kind, 1)
+    for k, value in enumerate(values):
+        store(block, at(stack, k * lanes), value, size)
+    with block.loop(0, len(values) // vectors) as rows:
+        with rows.loop(0, whole) as loop:
+            start = loop.index * lanes
+            value = load(loop, at(stack, rows.index * (vectors * lanes), start), lanes, size)
+            epilogue(loop, place(rows.index, start), value)
+        if whole < vectors:
+            with rows.section() as rest:
+                value = load(rest, at(stack, rows.index * (vectors * lanes), whole * lanes), lanes, size)
+                epilogue(rest, place(rows.index, whole * lanes), resized(value, widths[-1]))
 
 
 def panels_of(width: int, tile: Tile) -> list[tuple[int, list[int], int]]:

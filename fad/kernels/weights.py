@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from fad.kernels.tile import Tile, accumulate, at, balanced, load, panels_of, store
-from fad.kernels.window import Axis, runs, span
+from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, load, panels_of, store
+from fad.kernels.window import Axis, plus, runs, span
 from fad.native.ir import Block, Value, call, constant, where
 
 __all__ = ["Weights", "joins_taps", "write_weights"]
@@ -80,7 +80,7 @@ class Weights:
         """Whether every chunk is one block, so that sums never wait in memory."""
         return prod(a.extent for a in self.axes[: self.blocks[0]]) * self.blocks[1] == self.chunks
 
-    def write(self, block: Block, pointers: list[Value], epilogue: Callable | None, begin: Value, end: Value) -> None:
+    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue | None, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end; ``pointers`` are those of x, y_bar and, unless it is whole, the sums."""
         x, g, *sums = pointers
         write_weights(block, self, x, g, sums[0] if sums else x, epilogue, begin, end)  # what is whole leaves no sums in memory
@@ -91,7 +91,7 @@ def joins_taps(axis: Axis, depth: int) -> bool:
     return axis.taps > 1 and depth < 6 and axis.taps * depth <= 128
 
 
-def write_weights(block: Block, spec: Weights, x: Value, g: Value, out: Value, epilogue: Callable | None,
+def write_weights(block: Block, spec: Weights, x: Value, g: Value, out: Value, epilogue: Epilogue | None,
                   begin: Value, end: Value) -> None:
     """Pieces of work from begin to end. Sums go to ``out``; ``epilogue(block, index, value)`` takes the vectors of the
     result where there is one chunk. It may be what stores them: where there is one block, ``out`` is left alone."""
@@ -117,7 +117,7 @@ def write_weights(block: Block, spec: Weights, x: Value, g: Value, out: Value, e
 class _Piece:
     """One share of the tiles, over one chunk of the blocks."""
 
-    def __init__(self, spec: Weights, x: Value, g: Value, out: Value, epilogue: Callable | None, group: Value, chunk: Value,
+    def __init__(self, spec: Weights, x: Value, g: Value, out: Value, epilogue: Epilogue | None, group: Value, chunk: Value,
                  share: Value):
         self.spec, self.epilogue, self.share, self.group = spec, epilogue, share, group
         self.size = {"float": 4, "double": 8}[spec.kind]
@@ -219,18 +219,25 @@ class _Strip:
             self.done(inside, values)
 
     def done(self, block: Block, values: list[Value]) -> None:
-        spec = self.spec
-        for k, value in enumerate(values):
-            r, v = divmod(k, self.vectors)
-            column = self.column + v * spec.tile.lanes if v else self.column
-            if spec.groups > 1:
-                column = column + self.piece.group * spec.width
-            taps = self.taps[1:] if len(self.taps) > spec.rank else [block.integer(0)] * spec.rank
-            row = self.row + r if r else self.row
-            if spec.joined:
-                tap, c = self.split(r)
-                taps[-1], row = block.integer(tap), block.integer(c)
-            self.piece.epilogue(block, [*taps, row, column], value)  # type: ignore[misc]
+        """Vectors of the result to the epilogue."""
+        spec, epilogue = self.spec, self.piece.epilogue
+        assert epilogue is not None
+        if spec.joined:  # each row has a tap of its own
+            for k, value in enumerate(values):
+                epilogue(block, self.index(block, *divmod(k, self.vectors)), value)
+            return
+        taps = self.taps[1:] if len(self.taps) > spec.rank else [block.integer(0)] * spec.rank
+        place = lambda r, offset: [*taps, plus(self.row, r), self.column_of(offset)]
+        deliver(block, epilogue, values, self.widths, place, prod(a.extent for a in spec.axes))
+
+    def index(self, block: Block, r: int, v: int) -> list[Value]:
+        """The index in the result of a row and vector of a joined tile."""
+        tap, c = self.split(r)
+        return [*self.taps[1:-1], block.integer(tap), block.integer(c), self.column_of(v * self.spec.tile.lanes)]
+
+    def column_of(self, offset: Any) -> Value:
+        column = plus(self.column, offset)
+        return column + self.piece.group * self.spec.width if self.spec.groups > 1 else column
 
     def sum_up(self, block: Block, number: Value) -> None:
         """Add the products of one block of positions, given by its number."""

@@ -9,13 +9,14 @@ ends of the last axis the tile leaves out the rows whose input is not there.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from fad.kernels.tile import Tile, accumulate, at, balanced, filled, horizontal, joined, load, panels_of
-from fad.native.ir import Block, Value, call, constant, resized
+from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, filled, horizontal, joined, load, panels_of
+from fad.native.ir import Block, Value, call, constant
 
 LONG = 24  # runs of taps in the code of one row of tiles
 
@@ -95,12 +96,12 @@ class Window:
         """Operations."""
         return 2.0 * self.rows * self.axes[-1].extent * self.width * (1 + self.depth * prod(a.taps for a in self.axes))
 
-    def write(self, block: Block, pointers: list[Value], epilogue: Callable, begin: Value, end: Value) -> None:
+    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end; ``pointers`` are those of x and w."""
         write_window(block, self, *pointers, epilogue, begin, end)
 
 
-def write_window(block: Block, window: Window, x: Value, w: Value, epilogue: Callable, begin: Value, end: Value) -> None:
+def write_window(block: Block, window: Window, x: Value, w: Value, epilogue: Epilogue, begin: Value, end: Value) -> None:
     """Pieces of work from begin to end. ``epilogue(block, index, value)`` takes every vector of the result."""
     with block.loop(begin, end) as turn:
         share, number = turn.index._op("", "urem", window.shares), turn.index._op("", "udiv", window.shares)
@@ -131,7 +132,7 @@ def counted(block: Block, count: int) -> Any:
 class _Row:
     """The tiles along the last axis, for one position in the axes before it."""
 
-    def __init__(self, window: Window, block: Block, number: Value, share: Value, x: Value, w: Value, epilogue: Callable):
+    def __init__(self, window: Window, block: Block, number: Value, share: Value, x: Value, w: Value, epilogue: Epilogue):
         self.window, self.share, self.epilogue = window, share, epilogue
         self.size = {"float": 4, "double": 8}[window.kind]
         self.index: list[Value] = []
@@ -226,6 +227,11 @@ def runs(pattern: tuple) -> list[tuple[int, int, tuple]]:
     return [tuple(f) for f in found]
 
 
+def plus(i: Value, n: Any) -> Value:
+    """An index some places on."""
+    return i + n if isinstance(n, Value) or n else i
+
+
 class _Strip:
     """The tiles of a row that share a panel of w."""
 
@@ -247,21 +253,21 @@ class _Strip:
         zero = [constant(0.0, Value(block.root, "0", window.kind, 1)).spread(n) for n in self.loaded]
         sums = self.outer(block, 0, x, w, zero * rows, pattern)
         with block.section() as after:
-            for r in range(rows):
-                place = position + r if r else position
-                index = [*self.row.index, place]
-                index = [i * a.apart + a.first if (a.apart, a.first) != (1, 0) else i
-                         for i, a in zip(index, window.axes, strict=True)]
-                if window.across:
+            if window.across:
+                for r in range(rows):
                     folded = joined([horizontal(s) for s in sums[r * self.vectors : (r + 1) * self.vectors]])
-                    column = self.row.group * window.width if window.groups > 1 else self.column
-                    self.row.epilogue(after, [*index, column], folded)
-                    continue
-                for v, lanes in enumerate(self.widths):
-                    column = self.column + v * window.tile.lanes if v else self.column
-                    if window.groups > 1:
-                        column = column + self.row.group * window.width
-                    self.row.epilogue(after, [*index, column], resized(sums[r * self.vectors + v], lanes))
+                    self.row.epilogue(after, self.place(position, r, 0), folded)
+            else:
+                depth = window.depth * prod(a.taps for a in window.axes)
+                deliver(after, self.row.epilogue, sums, self.widths, functools.partial(self.place, position), depth)
+
+    def place(self, position: Value, r: Any, offset: Any) -> list[Value]:
+        """The index in the result of a row, and of a column so far behind the panel's first."""
+        window = self.window
+        index = [*self.row.index, plus(position, r)]
+        index = [i * a.apart + a.first if (a.apart, a.first) != (1, 0) else i for i, a in zip(index, window.axes, strict=True)]
+        column = plus(self.column, offset)
+        return [*index, column + self.row.group * window.width if window.groups > 1 else column]
 
     def outer(self, block: Block, k: int, x: Value, w: Value, sums: list, pattern: tuple) -> list:
         """The sums after the taps of the axes from the k-th on."""
