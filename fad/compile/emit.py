@@ -100,7 +100,7 @@ def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str]) -> Non
         loops = Loops(run.body, run.extents, [False] * rank, rank - 1, 16)
         body, joins = run.body, run.joins
         ends = [sum(joins[: k + 1]) for k in range(len(joins))]
-        groups = [range(end - n, end) for end, n in zip(ends, joins, strict=True)]  # of the body's axes, for every entry of an index
+        groups = [range(end - n, end) for end, n in zip(ends, joins, strict=True)]
         counting = [as_one(body, axes, body_accesses(body)) for axes in groups]
 
         def take(inside: Block, index: list, value: Value) -> None:

@@ -3,9 +3,9 @@ computed where it is stored."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -83,5 +83,5 @@ def as_one(body: Body, axes: range, accesses: list[Access]) -> int | None:
     """The axis whose steps count these axes as one, None where memory tells them apart."""
     extents = [hi - lo for lo, hi in body.box]
     long = [a for a in axes if extents[a] > 1] or [axes[-1]]
-    same = all(x.strides[a] == x.strides[b] * extents[b] for x in accesses for a, b in zip(long, long[1:], strict=False))
+    same = all(x.strides[a] == x.strides[b] * extents[b] for x in accesses for a, b in itertools.pairwise(long))
     return long[-1] if same else None

@@ -55,7 +55,8 @@ def threefry_bits(key: np.ndarray, n: int) -> np.ndarray:
     if n >= NATIVE_FROM:
         from fad.kernels import recipe
 
-        return recipe.run(recipe.random_bits(n), [np.ascontiguousarray(key, np.uint32)], np.dtype(np.uint32))
+        many = 1 << (n - 1).bit_length()  # few sizes, as each is compiled
+        return recipe.run(recipe.random_bits(many), [np.ascontiguousarray(key, np.uint32)], np.dtype(np.uint32))[:n]
     blocks = (n + 1) // 2
     words = np.empty((blocks, 2), np.uint32)
     if blocks < ARRAYS_FROM:

@@ -9,6 +9,7 @@ those of several taps of the last axis. Sums of blocks add up in memory, in orde
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
@@ -258,9 +259,8 @@ class _Strip:
         extent = spec.axes[axis].extent
         low, high = (part * extent)._op("", "udiv", count), ((part + 1) * extent)._op("", "udiv", count)
         bounds = (0, extent) if count == 1 else (low, high)
-        ok = None
-        for condition in inside:
-            ok = condition if ok is None else condition if condition is None else ok & condition
+        conditions = [c for c in inside if c is not None]
+        ok = functools.reduce(Value.__and__, conditions) if conditions else None
         sums = self.along(block, axis, x, g, sums, bounds, ok)
         with block.section() as after:
             if whole and self.piece.epilogue is not None and spec.chunks == 1:
@@ -280,7 +280,7 @@ class _Strip:
         """The sums after the positions of the axes from the k-th on."""
         spec, axis, last = self.spec, self.spec.axes[k], len(self.spec.axes) - 1
         if k == last and spec.joined:
-            return self.columns(block, x, g, sums, bounds)
+            return self.columns(block, x, g, sums, bounds, ok)
         low, high = bounds
         empty = not axis.inside
         if empty:
@@ -315,18 +315,20 @@ class _Strip:
         as_value = lambda n: n if isinstance(n, Value) else block.integer(n)
         return call("smax", upward(-shift), as_value(low)), call("smin", upward(axis.size - shift), as_value(high))
 
-    def columns(self, block: Block, x: Value, g: Value, sums: list, bounds: tuple) -> list:
+    def columns(self, block: Block, x: Value, g: Value, sums: list, bounds: tuple, ok: Value | None) -> list:
         """The positions of the last axis where a tile goes over its taps: those that miss some of the rows one by one."""
         spec, axis = self.spec, self.spec.axes[-1]
         pattern = tuple(span([axis.valid(i, self.split(r)[0]) for r in range(self.rows)]) for i in range(axis.extent))
-        size, cut = axis.stride * axis.step, bounds != (0, axis.extent)
+        size, cut = axis.stride * axis.step, ok is not None or isinstance(bounds[0], Value)
         for first, count, rows in runs(pattern):
             if count == 1 and not cut:
                 sums = self.product(block, at(x, first * size), at(g, first * spec.steps[-1]), sums, rows)
                 continue
             low, high = block.integer(first), block.integer(first + count)
             if cut:
-                low, high = call("smax", low, bounds[0]), call("smin", high, bounds[1])
+                begin, end = (b if isinstance(b, Value) else block.integer(b) for b in bounds)
+                low, high = call("smax", low, begin), call("smin", high, end)
+                high = high if ok is None else where(ok, high, 0)
             with block.loop(low, high, empty=cut) as loop:
                 inside = [loop.carried(s) for s in sums]
                 new = self.product(loop, at(x, loop.index * size), at(g, loop.index * spec.steps[-1]), inside, rows)
