@@ -15,6 +15,7 @@ from fad.compile.body import Access, Body, Instruction
 from fad.compile.kernel import KernelRun, as_one
 from fad.compile.loops import HEAVY, Loops
 from fad.compile.loops import accesses as body_accesses
+from fad.compile.rows import Rows
 from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
 from fad.kernels.tile import Epilogue, at
 from fad.native.ir import Block, Module, Value, fma, literal, resized, typed, where, write
@@ -30,13 +31,19 @@ FOLDS = {"sum": lambda a, b: a + b, "prod": lambda a, b: a * b, "max": maximum, 
          "any": lambda a, b: a | b, "all": lambda a, b: a & b}
 
 
-def shape_of_code(loops: Loops | KernelRun) -> tuple[tuple, list[int]]:
+def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
     """What decides the code of a nest, and its buffers in the order in which the code counts them."""
     buffers: dict[int, int] = {}
 
     def place(a: Access) -> tuple:
         return buffers.setdefault(a.buffer, len(buffers)), a.offset, a.strides, a.dtype.str
 
+    if isinstance(loops, Rows):
+        codes = []
+        for n in loops.nests:
+            code, own = shape_of_code(n)
+            codes.append((code, tuple([buffers.setdefault(b, len(buffers)) for b in own])))
+        return ("rows", *codes), list(buffers)
     kernel: tuple = ()
     if isinstance(loops, KernelRun):
         kernel = (loops.phase.spec, tuple([place(a) for a in loops.operands]))
@@ -76,6 +83,9 @@ def write_function(module: Module, name: str, nests: list[Loops], buffers: list[
             if isinstance(loops, KernelRun):
                 write_kernel(block, loops, addresses)
                 continue
+            if isinstance(loops, Rows):
+                write_rows(block, loops, addresses)
+                continue
             with block.section() as inside:  # what a nest loads, the next one may not take from it
                 writer = _Writer(loops, {b: Value(inside, at, "ptr", 1) for b, at in addresses.items()}.__getitem__)
                 if not loops.outer and not loops.strip:
@@ -88,6 +98,15 @@ def write_function(module: Module, name: str, nests: list[Loops], buffers: list[
                     writer.write(turn, unflatten(turn.index, loops.extents[: loops.outer]) if loops.outer else [])
 
     module.function(f"void @{name}(ptr noalias %data, i64 %begin, i64 %end)", body)
+
+
+def write_rows(block: Block, rows: Rows, addresses: dict[int, str]) -> None:
+    """Nests one after another on each row from begin to end."""
+    with block.loop(Value(block, "%begin", "i64", 1), Value(block, "%end", "i64", 1)) as turn:
+        index = unflatten(turn.index, rows.extents)
+        for loops in rows.nests:
+            with turn.section() as inside:
+                _Writer(loops, {b: Value(inside, at, "ptr", 1) for b, at in addresses.items()}.__getitem__).write(inside, index)
 
 
 def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str]) -> None:

@@ -64,6 +64,7 @@ class Partition:
     stored: set[int]
     alias: dict[int, Expr]
     inline: set[int]  # reductions that are written out where they are used
+    boxed: set[int]  # stored nodes whose nests are cut into boxes
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.steps))
@@ -435,4 +436,4 @@ def partition(function: Function) -> Partition:
     work.levels()
     work.share()
     work.levels()
-    return Partition(function, work.steps(), work.stored, work.alias, work.inline)
+    return Partition(function, work.steps(), work.stored, work.alias, work.inline, work.boxed)

@@ -59,15 +59,18 @@ def mapped(body: Body, change: Any) -> Body:
                    scatters=[(change(s[0]), *s[1:]) for s in body.scatters])
 
 
-def arrange(body: Body, vector_bytes: int, exact: bool = False, pack: Callable | None = None) -> Loops:
-    """Loops for a body. ``pack(access, extents, axes)`` gives a copy of an operand whose axes lie in memory in that order."""
+def arrange(body: Body, vector_bytes: int, exact: bool = False, pack: Callable | None = None, rows: int = 0) -> Loops:
+    """Loops for a body. ``pack(access, extents, axes)`` gives a copy of an operand whose axes lie in memory in that order.
+    The first ``rows`` axes stay as they are, and outermost."""
     extents = [hi - lo for lo, hi in body.box]
     reduced = [a in body.reduced for a in range(len(extents))]
     starts = [lo for lo, _ in body.box]
     body = mapped(body, lambda a: a._replace(offset=a.offset + sum(map(int.__mul__, starts, a.strides))))
-    body, extents, reduced = merge(body, extents, reduced)
+    body, extents, reduced = merge(body, extents, reduced, rows)
     width = vector_bytes // max([i.dtype.itemsize for i in body.instructions if i.dtype.kind == "f"], default=8)
-    vector = best_axis(body, extents, reduced, width)
+    vector = best_axis(body, extents, reduced, width, rows)
+    if vector < 0:
+        return Loops(body, extents, reduced, vector, 1, outer=rows, exact=exact)
     if pack is not None and body.folds and extents:
         body, vector = packed(body, extents, reduced, width, vector, pack)
     lanes = width if extents else 1
@@ -77,9 +80,10 @@ def arrange(body: Body, vector_bytes: int, exact: bool = False, pack: Callable |
         lanes = min(lanes, max(extents[vector] // width * width, min(width, extents[vector])))
     loads = [i.access.strides for i in body.instructions if i.access] if body.folds else []
     shared = [-sum([x[a] != 0 for x in loads]) for a in range(len(extents))]  # what is used again and again stays near
-    order = sorted(range(len(extents)), key=lambda a: (reduced[a], a == vector, shared[a] if not reduced[a] else 0, a))
+    place = lambda a: (a >= rows, reduced[a], a == vector, 0 if a < rows or reduced[a] else shared[a], a)
+    order = sorted(range(len(extents)), key=place)
     body, extents, reduced = permute(body, extents, reduced, order)
-    return Loops(body, extents, reduced, order.index(vector) if order else 0, lanes, exact=exact or bool(body.scatters))
+    return Loops(body, extents, reduced, order.index(vector) if order else 0, lanes, rows, exact=exact or bool(body.scatters))
 
 
 def jammed(loops: Loops, vector_bytes: int) -> list[Loops]:
@@ -106,12 +110,12 @@ def jammed(loops: Loops, vector_bytes: int) -> list[Loops]:
     return [main, *([rest] if rest else [])]
 
 
-def merge(body: Body, extents: list, reduced: list) -> tuple[Body, list, list]:
-    """Drop axes of length one, and join neighbours that memory does not tell apart."""
-    keep = [a for a, n in enumerate(extents) if n != 1]
+def merge(body: Body, extents: list, reduced: list, rows: int = 0) -> tuple[Body, list, list]:
+    """Drop axes of length one, and join neighbours that memory does not tell apart; not among the first ``rows``."""
+    keep = [a for a, n in enumerate(extents) if n != 1 or a < rows]
     body, extents, reduced = permute(body, extents, reduced, keep)
     a = len(extents) - 2
-    while a >= 0:
+    while a >= rows:
         if reduced[a] == reduced[a + 1] and all(x.strides[a] == x.strides[a + 1] * extents[a + 1] for x in accesses(body)):
             extents = [*extents[:a], extents[a] * extents[a + 1], *extents[a + 2 :]]
             reduced = reduced[:a] + reduced[a + 1 :]
@@ -141,9 +145,10 @@ def overlapped(body: Body) -> int:
     return 4 if body.folds and work <= 8 else 2
 
 
-def best_axis(body: Body, extents: list, reduced: list, width: int) -> int:
-    """The axis to run in vectors of ``width`` elements: the one that costs least for each element."""
-    return min(range(len(extents)), key=lambda a: (price(body, extents, reduced, width, a), -a), default=0)
+def best_axis(body: Body, extents: list, reduced: list, width: int, rows: int = 0) -> int:
+    """The axis to run in vectors of ``width`` elements: the one that costs least for each element; -1 if all are rows."""
+    axes = range(rows, len(extents))
+    return min(axes, key=lambda a: (price(body, extents, reduced, width, a), -a), default=-1 if rows else 0)
 
 
 def price(body: Body, extents: list, reduced: list, width: int, a: int, free: Any = ()) -> float:

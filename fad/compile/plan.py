@@ -20,6 +20,7 @@ from fad.compile.fuse import Callback, Nest, Partition
 from fad.compile.kernel import KernelRun, runs, summed
 from fad.compile.loops import Loops, arrange, jammed, permuted, split_axis
 from fad.compile.loops import accesses as body_accesses
+from fad.compile.rows import Rows, are_local, grouped
 from fad.expr import Expr, Var
 from fad.kernels.recipe import grain as recipe_grain
 
@@ -38,7 +39,7 @@ GRAIN = 300_000  # operations of one piece of work, or so
 class Segment:
     """Nests that run in one native call."""
 
-    nests: list[Loops | KernelRun] = field(default_factory=list)
+    nests: list[Loops | KernelRun | Rows] = field(default_factory=list)
 
 
 @dataclass
@@ -64,14 +65,24 @@ class Plan:
         return "\n".join([*lines, f"arena: {self.arena} bytes"])
 
 
-def accesses(n: Loops | KernelRun) -> list[Access]:
+def bodies_of(n: Any) -> list[Body]:
+    """The bodies of a nest, of the nests of rows, or of a kernel."""
+    if isinstance(n, Rows):
+        return [m.body for m in n.nests]
+    return [n.body] if n.body else []
+
+
+def loads(n: Any) -> list[Access]:
+    """What a nest or kernel reads."""
+    return (n.operands if isinstance(n, KernelRun) else []) + [i.access for b in bodies_of(n) for i in b.instructions if i.access]
+
+
+def accesses(n: Any) -> list[Access]:
     """Every memory access of a nest or kernel."""
-    if isinstance(n, KernelRun):
-        return n.operands + (body_accesses(n.body) if n.body else [])
-    return body_accesses(n.body)
+    return (n.operands if isinstance(n, KernelRun) else []) + [a for b in bodies_of(n) for a in body_accesses(b)]
 
 
-def describe(n: Loops | KernelRun) -> str:
+def describe(n: Any) -> str:
     """One line about a nest: r marks reduced axes, v the one in vectors, j one whose turns are taken side by side."""
     if isinstance(n, KernelRun):
         after = [i.name for i in n.body.instructions if i.name not in ("result", "load", "number")] if n.body else []
@@ -79,6 +90,9 @@ def describe(n: Loops | KernelRun) -> str:
         tile = f" by {spec.tile.rows} x {spec.tile.vectors} vectors" if hasattr(spec, "tile") else ""
         text = f"kernel {n.name}: {type(spec).__name__.lower()}{tile}, {n.pieces} pieces"
         return text + (f", then {', '.join(after)}" if after else "")
+    if isinstance(n, Rows):
+        shared = f", {n.pieces} pieces over threads" if parallel(n) else ""
+        return f"rows {n.extents}{shared}: " + "; then ".join(map(describe, n.nests))
     marks = [("r" if r else "") + ("v" if k == n.vector else "") + ("j" if k == n.jam else "") for k, r in enumerate(n.reduced)]
     axes = " x ".join(f"{e}{m}" for e, m in zip(n.extents, marks, strict=True)) + (f" in strips of {n.strip}" if n.strip else "")
     names = [i.name for i in n.body.instructions]
@@ -89,14 +103,14 @@ def describe(n: Loops | KernelRun) -> str:
     return f"loops [{axes}] by {n.lanes}{shared}: " + ", ".join(f"{k} {what}{'s' * (k != 1)}" for k, what in parts if k)
 
 
-def parallel(n: Loops | KernelRun) -> bool:
+def parallel(n: Any) -> bool:
     """Whether a nest is worth several threads."""
-    if isinstance(n, KernelRun):
+    if not isinstance(n, Loops):
         return n.pieces > 1 and n.work > PARALLEL
     return (n.outer > 0 or n.strip > 0) and n.pieces > 1 and n.work > PARALLEL
 
 
-def grain(n: Loops | KernelRun) -> int:
+def grain(n: Any) -> int:
     """Iterations of the outer loops in one piece of work; there are eight pieces or more, for any of the threads to be late."""
     if isinstance(n, KernelRun):
         return recipe_grain(n.phase.spec)
@@ -130,6 +144,23 @@ class _Planner:
             else:
                 found += self.blocked(loops)
         return found
+
+    def rows(self, nests: list[Nest], done: set[int]) -> list[Any]:
+        """Nests over the same rows, row by row if that is possible."""
+        before, found = set(done), []
+        for nest in nests:
+            found += bodies(nest, self.parts, before)
+            before |= {r.id for r in nest.roots}
+        count = len(nests[0].domain) - 1
+        if len(found) != len(nests) or not are_local(found, count):
+            separate: list[Any] = []
+            before = set(done)
+            for nest in nests:
+                separate += self.loops(nest, before)
+                before |= {r.id for r in nest.roots}
+            return separate
+        in_place = any(a.buffer in self.donated for b in found for a in body_accesses(b))
+        return [Rows([arrange(b, self.vector_bytes, in_place, rows=count) for b in found])]
 
     def kernel(self, nest: Nest, done: set[int]) -> list[Any]:
         """The phases of a kernel, and a nest that adds its chunks up where it has some."""
@@ -294,16 +325,17 @@ def plan(parts: Partition, vector_bytes: int, donated: frozenset = frozenset()) 
     work = _Planner(parts, vector_bytes, {parts.function.inputs[k].id for k in donated})
     steps: list[Any] = []
     done: set[int] = set()
-    for step in parts.steps:
+    for step in grouped(parts):
         if isinstance(step, Callback):
             steps.append(step)
             done.add(step.node.id)
             continue
         if not steps or isinstance(steps[-1], Callback):
             steps.append(Segment())
-        steps[-1].nests += work.loops(step, done)
-        done |= {r.id for r in step.roots}
-        work.sizes.update({r.id: r.nbytes for r in step.roots})
+        steps[-1].nests += work.rows(step, done) if isinstance(step, list) else work.loops(step, done)
+        for nest in step if isinstance(step, list) else [step]:
+            done |= {r.id for r in nest.roots}
+            work.sizes.update({r.id: r.nbytes for r in nest.roots})
     forget_unread(parts, steps, work.results)
     taken = takeovers(parts, steps, donated)
     objects, constants, outputs = places(parts, steps, taken)
@@ -320,8 +352,7 @@ def forget_unread(parts: Partition, steps: list, results: dict[int, Body]) -> No
             read |= {parts.alias.get(m.id, m).id for m in memories}
         else:
             for n in step.nests:
-                read |= {a.buffer for a in n.operands} if isinstance(n, KernelRun) else set()
-                read |= {i.access.buffer for i in n.body.instructions if i.access} if n.body else set()
+                read |= {a.buffer for a in loads(n)}
     for node, body in results.items():
         if node not in read and len(body.stores) > 1:
             body.stores[:] = [(a, v) for a, v in body.stores if a.buffer != node]
@@ -352,16 +383,15 @@ def takeovers(parts: Partition, steps: list, donated: frozenset) -> dict[int, in
     return taken
 
 
-def may_share(nests: list[Loops | KernelRun], x: int, y: int) -> bool:
+def may_share(nests: list, x: int, y: int) -> bool:
     """Whether nests, those that touch one of the two, may write y where x lies."""
     begun = False
     for n in nests:
-        writes = [a for a, _ in n.body.stores if a.buffer == y] if n.body else []
+        writes = [a for b in bodies_of(n) for a, _ in b.stores if a.buffer == y]
         if any(a.buffer == y for a in accesses(n)) and not writes:
             return False  # folded or scattered into, or read again
         begun = begun or bool(writes)
-        reads = [i.access for i in n.body.instructions if i.access and i.access.buffer == x] if n.body else []
-        reads += [a for a in n.operands if a.buffer == x] if isinstance(n, KernelRun) else []
+        reads = [a for a in loads(n) if a.buffer == x]
         if begun and any(not writes or r._replace(buffer=y) != writes[0] for r in reads):
             return False
     return begun

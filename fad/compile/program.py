@@ -18,6 +18,7 @@ from fad.compile.fuse import Callback, partition
 from fad.compile.kernel import KernelRun
 from fad.compile.loops import Loops
 from fad.compile.plan import Plan, Segment, grain, memory_of, parallel, plan
+from fad.compile.rows import Rows
 from fad.compile.runtime import (
     IN_ARENA,
     IN_ARRAY,
@@ -263,13 +264,13 @@ def argument(x: Any, plan: Plan) -> Any:
 class Unit:
     """Nests that one native function runs, and its buffers in the order in which it takes them."""
 
-    nests: list[Loops | KernelRun]
+    nests: list[Loops | KernelRun | Rows]
     buffers: list[int]
     key: Any  # units of one key share the function
 
     @property
     def size(self) -> int:
-        return sum([len(n.body.instructions) if n.body else 1 for n in self.nests])
+        return sum([len(n.body.instructions) for n in self.nests if isinstance(n, Loops)])
 
 
 def units(segments: list[Segment]) -> list[list[Unit]]:

@@ -25,6 +25,7 @@ MOST_TAPS = 64  # of one axis; longer windows are left to the general convolutio
 WRITTEN_OUT = 150  # multiply-adds of a tile at most
 LEAST = 300_000  # operations of a piece of work
 PIECES = 32  # of work, so that threads end together
+WIDE = 16  # vectors of channels that belong together, for the sake of what is read ahead
 CHUNKS = 16  # of positions with sums of their own
 Pattern = tuple[tuple[tuple[int, int], ...], ...]  # for every position of a tile its (tap, input position) along one axis
 
@@ -172,7 +173,7 @@ class Sweep:
     def visit(self, block: Block, number: Value, share: Value, action: Callable[[Block, _Spot], None]) -> None:
         """An action on every tile of one unit and share of the channels."""
         cut, number = split(number, self.cuts)
-        images, planes, rows, _ = self.axes
+        _, planes, rows, _ = self.axes
         before, count, behind = self.bands
         band, number = split(number, before + count + behind)
         plane, image = split(number, planes.extent)
@@ -225,9 +226,9 @@ def opaque(block: Block, value: Value) -> Value:
 
 
 def prefetch(block: Block, p: Value) -> None:
-    """Ask for what will be read soon."""
+    """Ask for memory that is read soon, for the second cache."""
     block.module.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-    block.append(f"call void @llvm.prefetch.p0(ptr {p.name}, i32 0, i32 {LOC}, i32 1)")
+    block.append(f"call void @llvm.prefetch.p0(ptr {p.name}, i32 0, i32 2, i32 1)")
 
 
 def split(number: Value, n: int) -> tuple[Value, Value]:
@@ -235,10 +236,6 @@ def split(number: Value, n: int) -> tuple[Value, Value]:
     if n == 1:
         return number.block.integer(0), number
     return number._op("", "urem", n), number._op("", "udiv", n)
-
-
-import os
-PF = int(os.environ.get("PF", "0")); LOC = int(os.environ.get("LOC", "3"))
 
 
 @dataclass
@@ -256,10 +253,21 @@ class _Spot:
     columns: Pattern
 
     @property
-    def ahead(self) -> int:
-        """Elements of x to the tile behind this one."""
-        axis = self.sweep.axes[3]
-        return len(self.columns) // axis.unit * axis.advance * axis.step
+    def ahead(self) -> tuple[int, int]:
+        """Elements of x to the tile after this one, and the distance from which on it has not been read by the row before."""
+        _, _, rows, columns = self.sweep.axes
+        down = -(-len(self.rows) // rows.unit) * rows.advance
+        inputs = sorted({i for met in self.rows for _, i in met})
+        alone = len(self.columns) == columns.extent
+        across = -(-len(self.columns) // columns.unit) * columns.advance * columns.step
+        return down * rows.step if alone else across, inputs[-down:][0] * rows.step if inputs else 0
+
+    def read(self, block: Block, x: Value, distance: int, size: int) -> Value:
+        """A vector of x; for new ones that of the tile after this one is asked for."""
+        ahead, new = self.ahead
+        if distance >= new:
+            prefetch(block, at(x, distance + ahead))
+        return load(block, at(x, distance), self.lanes, size)
 
     def meetings(self) -> Iterator[tuple[int, list[tuple[int, int, int]]]]:
         """For every vector of x its distance, and the (row, column, tap's number) that meet there."""
@@ -301,7 +309,8 @@ class Depthwise:
         """One tile: its sums, and what becomes of them."""
         width = len(spot.columns)
         zero = constant(0.0, Value(block.root, "0", x.kind, 1)).spread(spot.lanes)
-        sums = self.along(block, spot, 0, opaque(block, at(x, spot.x)), opaque(block, at(w, spot.w)), [zero] * (len(spot.rows) * width))
+        zeros = [zero] * (len(spot.rows) * width)
+        sums = self.along(block, spot, 0, opaque(block, at(x, spot.x)), opaque(block, at(w, spot.w)), zeros)
         with block.section() as after:
             image, *inner, row, column = spot.index
             for k, value in enumerate(sums):
@@ -321,20 +330,13 @@ class Depthwise:
                 loop.update(a, b)
         return [loop.last(a) for a in inside]
 
-    def last(self, spot):
-        axis = self.sweep.axes[2]
-        d = sorted({i for met in spot.rows for _, i in met})
-        return d[-min(len(d), len(spot.rows) // axis.unit * axis.advance)] * axis.step if PF & 8 else -10**9
-
     def products(self, block: Block, spot: _Spot, x: Value, w: Value, sums: list) -> list:
         """The sums after the taps that are written out."""
         sums, weights, size = list(sums), {}, {"float": 4, "double": 8}[x.kind]
         fresh = set(range(len(sums))) if not spot.ranges else set()  # still 0
         for distance, met in spot.meetings():
             if met:
-                one = load(block, at(x, distance), spot.lanes, size)
-                if PF & 1 and distance >= self.last(spot):
-                    prefetch(block, at(x, distance + spot.ahead))
+                one = spot.read(block, x, distance, size)
             for r, c, tap in met:
                 if tap not in weights:
                     weights[tap] = load(block, at(w, tap * spot.sweep.channels), spot.lanes, size)
@@ -414,27 +416,21 @@ class DepthwiseWeights:
                 self.products(block, spot, x, g, sums, range(first, first + size))
                 first += size
 
-    def last(self, spot):
-        axis = self.sweep.axes[2]
-        d = sorted({i for met in spot.rows for _, i in met})
-        return d[-min(len(d), len(spot.rows) // axis.unit * axis.advance)] * axis.step if PF & 8 else -10**9
-
     def products(self, block: Block, spot: _Spot, x: Value, g: Value, sums: Value, taps: range) -> None:
         """The taps that are written out, of those the ones of some columns of the window."""
         size, width = {"float": 4, "double": 8}[x.kind], self.sweep.axes[3].starts[0][2]
+        alone = len(spot.columns) == self.sweep.axes[3].extent
+        ahead = len(spot.rows) * self.steps[2] if alone else len(spot.columns) * self.steps[3]
         found: dict[int, Value] = {}
         others: dict[tuple, Value] = {}
         for distance, met in spot.meetings():
             met = [(r, c, tap) for r, c, tap in met if tap % width in taps]
             if met:
-                one = load(block, at(x, distance), spot.lanes, size)
-                if PF & 1 and distance >= self.last(spot):
-                    prefetch(block, at(x, distance + spot.ahead))
+                one = spot.read(block, x, distance, size)
             for r, c, tap in met:
                 if (r, c) not in others:
                     others[r, c] = load(block, at(g, r * self.steps[2] + c * self.steps[3]), spot.lanes, size)
-                    if PF & 2:
-                        prefetch(block, at(g, r * self.steps[2] + (c + len(spot.columns)) * self.steps[3]))
+                    prefetch(block, at(g, r * self.steps[2] + c * self.steps[3] + ahead))
                 if tap not in found:
                     found[tap] = load(block, at(sums, tap * self.sweep.channels), spot.lanes, size)
                 found[tap] = fma(one, others[r, c], found[tap])
@@ -480,13 +476,12 @@ def swept(machine: Machine, axes: list[Axis], channels: int, kind: str, sums: in
     return Sweep(tuple(axes), channels, lanes, kind, best[1], best[2], 1, 1)  # type: ignore[arg-type]
 
 
-def shared(sweep: Sweep, pieces: int, narrow: int) -> Sweep:
-    """The sweep in at least so many units and shares if it can be; a share is not narrower than so many vectors."""
-    wanted = -(-pieces // sweep.units)
+def shared(sweep: Sweep, pieces: int) -> Sweep:
+    """The sweep cut into at least so many units and shares, if it can be."""
     tiles = sum(count for _, _, count, _ in sweep.axes[3].tiles(sweep.columns))
-    cuts = min(wanted, max(1, tiles // 2))
-    wanted = -(-pieces // (sweep.units * cuts))
-    return replace(sweep, cuts=cuts, shares=max(1, min(wanted, -(-sweep.channels // sweep.lanes) // narrow)))
+    cuts = min(-(-pieces // sweep.units), max(1, tiles // 2))
+    shares = min(-(-pieces // (sweep.units * cuts)), -(-sweep.channels // sweep.lanes))
+    return replace(sweep, cuts=cuts, shares=shares)
 
 
 def four(axes: list[Axis]) -> list[Axis]:
@@ -510,7 +505,7 @@ def product(machine: Machine, x_shape: tuple, x_strides: tuple, window: tuple, k
         return None
     axes = forward_axes(x_shape, x_strides, output, window, strides, padding, dilation)
     sweep = swept(machine, axes, x_shape[-1], kind)
-    return Depthwise(shared(sweep, max(1, min(PIECES, int(sweep.work / LEAST))), 1), len(window))
+    return Depthwise(shared(sweep, max(1, min(PIECES, int(sweep.work / LEAST)))), len(window))
 
 
 def input_grad(machine: Machine, g_shape: tuple, g_strides: tuple, window: tuple, kind: str, input_shape: tuple, strides: tuple,
@@ -528,7 +523,7 @@ def input_grad(machine: Machine, g_shape: tuple, g_strides: tuple, window: tuple
         axes.append(Axis(input_shape[a + 1], g_shape[a + 1], g_strides[a + 1], prod(window[a + 1 :]), s, 1, apart,
                          -(d * apart // s), tuple(starts)))
     sweep = swept(machine, four(axes), g_shape[-1], kind)
-    return Depthwise(shared(sweep, max(1, min(PIECES, int(sweep.work / LEAST))), 1), len(window))
+    return Depthwise(shared(sweep, max(1, min(PIECES, int(sweep.work / LEAST)))), len(window))
 
 
 def weight_grad(machine: Machine, x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides: tuple, window: tuple, kind: str,
@@ -541,8 +536,7 @@ def weight_grad(machine: Machine, x_shape: tuple, x_strides: tuple, g_shape: tup
     sums = min(window[-1], machine.registers // 2)
     sweep = swept(machine, axes, x_shape[-1], kind, sums)
     pieces = max(1, min(CHUNKS, int(sweep.work / LEAST)))
-    narrow = int(__import__("os").environ.get("NARROW", "8"))
-    sweep = shared(sweep, pieces, narrow)
-    sweep = replace(sweep, shares=max(1, min(pieces, -(-sweep.channels // sweep.lanes) // narrow)))
+    shares = max(1, min(pieces, -(-sweep.channels // sweep.lanes) // WIDE))  # sums are fewer than with as many chunks
+    sweep = replace(shared(sweep, -(-pieces // shares)), shares=shares)
     steps = (g_strides[0], *[0] * (3 - len(window)), *g_strides[1:-1])
     return DepthwiseWeights(sweep, steps, window, max(1, min(sweep.units, pieces // sweep.shares)), sums)

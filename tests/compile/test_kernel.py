@@ -9,12 +9,24 @@ from hypothesis import strategies as st
 
 import fad
 from fad import nn
+from fad.compile import cache, simplify
 from fad.native.launch import get_num_threads, set_num_threads
 
 from .test_differential import examples
 
 TOLERANCE = {"float64": 1e-11, "float32": 2e-4}
 SIDES = [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 20, 33, 40, 64, 70]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def every_product_is_a_kernel():
+    """Small ones would be loops."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simplify, "SMALL_PRODUCT", 0)
+        patch.setattr(simplify, "SMALL_IN_STACK", 0)
+        cache._programs.clear()
+        yield
+    cache._programs.clear()
 
 
 def numbers(rng, shape, dtype="float64"):
@@ -236,6 +248,28 @@ def test_bias_and_activation_are_part_of_the_kernel():
     assert "loops" not in listing(f, IMAGES, K, C)
 
 
+def test_long_code_behind_a_kernel():
+    """A normalisation, polynomials, a mask and a residual; several results of it."""
+    def f(x, w, b, v):
+        y = x @ w
+        p, q = b, y / 16
+        for k in range(12):
+            p = p * q / (k + 1) + b
+        return np.where(y > 0, p, np.tanh(q)) + y, nn.softmax(p / 64)[:, :5], p @ v
+
+    def g(x, k, c):
+        y, p = nn.conv(x, k), c
+        for n in range(12):
+            p = p * (y / 64) / (n + 1) + c
+        return p, np.sum(nn.relu(p), axis=(0, 1))
+
+    for dtype in ("float64", "float32"):
+        for n in (5, 16, 17):
+            check_with_gradient(f, *(a.astype(dtype) for a in (X[:n], W, B, V)))
+        check_with_gradient(g, *(a.astype(dtype) for a in (IMAGES, K, C)))
+        check(g, *(a.astype(dtype) for a in (IMAGES, np.concatenate([K, K, K], -1), np.concatenate([C, C, C]))))
+
+
 def test_a_mask_serves_forward_and_backward():
     def f(x, w, b, v):
         y = x @ w + b
@@ -308,7 +342,7 @@ def test_what_follows_and_comes_before(f):
     lambda x, k, c: np.pad(nn.conv(x, k), ((0, 0), (1, 1), (2, 0), (0, 0))) + c,
     lambda x, k, c: np.concatenate([nn.conv(x, k), x, nn.conv(x, k) * 2], -1) + 1,
     lambda x, k, c: nn.conv(nn.conv(x, k) - nn.conv(x, k).mean((0, 1, 2)), np.swapaxes(k, 2, 3)),
-    lambda x, k, c: nn.conv_transpose(x, k, strides=2) + c,
+    lambda x, k, c: nn.conv_transpose(x, np.swapaxes(k, 2, 3), strides=2) + c,
     lambda x, k, c: nn.conv(x, k, strides=(3, 2), dilation=(1, 2), padding=((0, 3), (2, 1))) + c,
     lambda x, k, c: nn.max_pool(nn.relu(nn.conv(x, k) + c)),
     lambda x, k, c: nn.conv(x, k[:, :, :1, :15], groups=5) + c[:15],
@@ -397,6 +431,9 @@ def test_an_update_of_the_operand_itself():
     square = numbers(RNG, (33, 33))
     for f in (lambda w, x: w - x @ w, lambda w, x: w - w @ x, lambda w, x: (w @ w, w + 1), lambda w, x: nn.relu(w.T @ x) + w):
         assert_close(fad.jit(f, donate=0)(square.copy(), X[:, :33].T @ X[:, :33]), f(square, X[:, :33].T @ X[:, :33]))
+    square = numbers(RNG, (150, 150))
+    for f in (lambda w: w - w @ w, lambda w: nn.relu(w @ w.T) + w, lambda w: w.T @ w - w, lambda w: w + np.reshape(np.reshape(w, (300, 75)) @ w[:75], (2, 150, 150))[0]):
+        assert_close(fad.jit(f, donate=0)(square.copy()), f(square))
     images = numbers(RNG, (2, 6, 6, 5))
     f = lambda x, k: x - nn.conv(x, k[..., :5])
     assert_close(fad.jit(f, donate=0)(images.copy(), K), f(images, K))

@@ -204,11 +204,10 @@ def test_inputs_are_not_modified_and_nothing_outside_is_written(guarded):
 def test_results_are_written_inside_their_memory(guarded):
     """Also where memory is not aligned to vectors, and all of it is written."""
     rng = np.random.default_rng(4)
-    for size, features, groups, stride, dilation in product((1, 2, 7), (4, 6, 34), (1, 2), (1, 2), (1, 2)):
+    for size, features, groups, stride, dilation in product((1, 7), (4, 34), (1, 2), (1, 2), (1, 2)):
         geometry = {"strides": (1, stride), "padding": ((1, 2), (3, 1)), "dilation": (1, dilation), "groups": groups}
         x, w = integers(rng, (2, 3, size, 4), np.float32), integers(rng, (2, 3, 4 // groups, features), np.float32)
-        y, *_ = convolution(x, w, None, **geometry)
-        g = integers(rng, y.shape, np.float32)
+        g = integers(rng, conv(x, w, **geometry).shape, np.float32)
         y, x_bar, w_bar = convolution(x, w, g, **geometry)
         strides = lambda a: tuple(s // a.itemsize for s in a.strides)
         given_ = geometry["strides"], geometry["padding"], geometry["dilation"], groups

@@ -1,5 +1,6 @@
 """Recipes: products of matrices in every layout, and all recipes between pages that may not be touched."""
 
+import threading
 import time
 from itertools import product
 from math import prod
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fad.kernels import recipe
+from fad.kernels.conv import conv, conv_input_grad, conv_weight_grad
 from fad.kernels.recipe import grain, stack_steps, strides_of
 from fad.native.launch import get_num_threads
 
@@ -20,6 +22,7 @@ from .oracle import (
     convolution,
     examples,
     fits,
+    forget,
     integers,
     laid_out,
     machines,
@@ -200,12 +203,10 @@ def test_a_touch_outside_ends_the_process(at_end, fence, child):
     """The guards do what they are there for."""
     x = fence(at_end).around(np.ones(5, np.float32))
     child(lambda: x.sum())
-    for outside in ((5,) if at_end else (-1,)):
-        view = np.lib.stride_tricks.as_strided(x[:1], (2,), (outside * 4,))
+    view = np.lib.stride_tricks.as_strided(x[:1], (2,), (20 if at_end else -4,))
+    for touch in (view.sum, lambda: view.fill(1)):
         with pytest.raises(AssertionError, match="SIG"):
-            child(lambda: view.sum())
-        with pytest.raises(AssertionError, match="SIG"):
-            child(lambda: view.fill(1))
+            child(touch)
 
 
 @examples(30)
@@ -285,3 +286,42 @@ def test_any_number_of_registers(problem, registers, vector_bytes):
         for one, operands, expected in recipes_of(problem, x, w, g, g):
             np.testing.assert_array_equal(recipe.run(one, operands, x.dtype), expected)
             assert prod(one.shape) == expected.size
+
+
+def all_kernels():
+    """Recipes of several phases, chunks among them, as bytes."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((8, 14, 14, 16), np.float32), rng.standard_normal((3, 3, 16, 40), np.float32)
+    geometry = (1, 1), ((1, 1), (1, 1)), (1, 1)
+    y = conv(x, w, *geometry)
+    return [a.tobytes() for a in (y, conv_input_grad(y, w, x.shape, *geometry), conv_weight_grad(x, y, (3, 3), *geometry))]
+
+
+def test_several_python_threads_at_once():
+    """From the start, so that they compile at once, and later."""
+    forget()
+    results, barrier = [], threading.Barrier(4)
+
+    def work():
+        barrier.wait()
+        for _ in range(5):
+            results.append(all_kernels())
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(results) == 20 and results == results[:1] * 20
+
+
+def test_a_forked_child(child):
+    expected = all_kernels()
+
+    def work():
+        assert all_kernels() == expected
+        forget()
+        assert all_kernels() == expected  # compiled there
+
+    child(work)
+    assert all_kernels() == expected

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.kernels.tile import Tile, accumulate, at, balanced, best_tile, load, panels_of, store, transposed
+from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, best_tile, deliver, load, panels_of, store, transposed
 from fad.native import engine
 from fad.native.ir import Block, Module, Value, constant
 
@@ -134,3 +134,27 @@ def test_accumulate(depth, rows, vectors):
     expected = np.ones_like(out)
     expected[slice(*rows)] += (a.T @ b)[slice(*rows)]
     np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("length", [0, 1000])  # written for every vector, or once
+@pytest.mark.parametrize("rows, widths, packed", [(3, [4, 4, 4], True), (3, [4, 4, 1], True), (4, [4, 4, 3], False), (5, [3], False), (5, [3], True),
+                                                  (6, [4], True), (1, [4, 4, 4, 4], False), (2, [4, 2], False)])
+def test_deliver(rows, widths, packed, length):
+    """Every vector comes once, at its row and column, with its lanes; ``packed``: with lanes behind those that count."""
+    lanes, width = 4, sum(widths)
+    x, y = np.arange(rows * 4.0 * len(widths)), np.full((rows, width), np.nan)
+
+    def write(block, p, q):
+        values = [load(block, at(p, (r * len(widths) + v) * lanes), lanes if packed else widths[v], 8)
+                  for r in range(rows) for v in range(len(widths))]
+
+        def take(inside, index, value):
+            row, column = index
+            store(inside, at(q, row * width, column), value * 2 + 1, 8)
+
+        number = lambda n: n if isinstance(n, Value) else block.integer(n)
+        deliver(block, Epilogue(take, length), values, widths, lambda r, offset: [number(r), number(offset)], 100)
+
+    run(write, "double", x, y)
+    expected = np.concatenate([x.reshape(rows, -1, lanes)[:, v, :n] for v, n in enumerate(widths)], axis=1)
+    np.testing.assert_array_equal(y, expected * 2 + 1)

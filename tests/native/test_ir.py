@@ -4,8 +4,7 @@ import ctypes
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fad.native import engine
@@ -243,7 +242,7 @@ def test_lines_of_the_outer_block_go_before_an_open_loop_in_order():
 def test_a_section_does_not_share_with_what_follows():
     """Memory may have changed: what a section loaded is loaded again behind it."""
     def body(block, out, p):
-        for k in range(2):
+        for _ in range(2):
             with block.section() as inside:
                 x = inside.write(f"load i64, ptr {p.name}, align 8", I, 1)
                 put(inside, p, x + 1)

@@ -229,7 +229,7 @@ def test_default(environment, expected):
 
 # -- processes --------------------------------------------------------------------------------------------------------
 
-HELPERS = "from tests.compile.test_launch import *; from tests.compile.test_launch import launch, os\n"
+HELPERS = "from tests.native.test_launch import *; from tests.native.test_launch import launch, os\n"
 
 
 @posix
