@@ -7,7 +7,7 @@ from fad.kernels import pool
 from fad.kernels import recipe as recipes
 from fad.kernels.recipe import Recipe, strides_of
 
-__all__ = ["CONTIGUOUS", "is_kernel", "recipe_of"]
+__all__ = ["CONTIGUOUS", "can_read", "is_kernel", "recipe_of"]
 
 CONTIGUOUS = {"matmul": (), "conv": (1,), "conv_input_grad": (1,), "conv_weight_grad": (1,), "random_bits": (0,),
               **dict.fromkeys(pool.RECIPES, ())}  # operands that may not be views
@@ -31,6 +31,12 @@ def is_kernel(node: Expr) -> bool:
     stack = node.shape[:-2]
     return all(recipes.stack_steps(stack, spread(a.shape[:-2], s, stack)) is not None
                for a, s in zip(node.args, dense, strict=True))
+
+
+def can_read(node: Expr, k: int, strides: tuple) -> bool:
+    """Whether the kernel of a node can read its k-th operand with these strides."""
+    stack = node.shape[:-2]
+    return node.op.name != "matmul" or recipes.stack_steps(stack, spread(node.args[k].shape[:-2], strides[:-2], stack)) is not None
 
 
 def spread(shape: tuple, strides: tuple, result: tuple) -> tuple:

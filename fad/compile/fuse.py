@@ -13,7 +13,7 @@ from math import prod
 from typing import Any
 
 from fad.compile import index as ix
-from fad.compile.contraction import CONTIGUOUS, is_kernel
+from fad.compile.contraction import CONTIGUOUS, can_read, is_kernel
 from fad.compile.scalar import KIND, STORED, lower
 from fad.expr import Const, Expr, Var, aval_text
 from fad.function import Function
@@ -282,12 +282,18 @@ class _Partitioner:
             base = a
             while base.op is not None and not self.is_memory(base) and is_view(base) and isinstance(base.args[0], Expr):
                 base = base.args[0]
-            in_place = self.is_leaf(a) and not (isinstance(base, Const) and base.size == 1) and (
-                base is a or k not in CONTIGUOUS[node.op.name])
-            if not in_place:
-                self.store(a, itself=k in CONTIGUOUS[node.op.name] or (isinstance(base, Const) and base.size == 1))
+            itself = (k in CONTIGUOUS[node.op.name] and base is not a) or (isinstance(base, Const) and base.size == 1)
+            if itself or not self.is_leaf(a) or not can_read(node, k, self.strides_of(a)):
+                self.store(a, itself=itself or base is not a)
         self.kernels.add(node.id)
         self.store(node, itself=True)
+
+    def strides_of(self, x: Expr) -> tuple:
+        """Strides in elements of a view of memory."""
+        index, base = ix.identity(x.shape), x
+        while not self.is_memory(base) and is_view(base) and isinstance(base.args[0], Expr):
+            index, base = ix.through(base, index), base.args[0]
+        return ix.address(index, ix.strides_of(base.shape), len(x.shape))[1]
 
     # -- levels and sharing ---------------------------------------------------------------------------------------
 
@@ -303,7 +309,8 @@ class _Partitioner:
             here = max([at for at, _, _ in found], default=0)
             sources = {s for at, s, _ in found if at == here and s is not None}
             cutting = any(cut for at, _, cut in found if at == here)
-            if sources and (len(sources) > 1 or cutting or self.cuts.get(node.id)):  # of two results one must be in memory
+            boxed = cutting or self.cuts.get(node.id) or node.id in self.boxed
+            if sources and (len(sources) > 1 or boxed):  # of two results one must be in memory
                 for a in node.args:
                     if isinstance(a, Expr) and self.source.get(a.id) in sources:
                         self.store(a, itself=True)

@@ -391,7 +391,9 @@ def may_share(nests: list, x: int, y: int) -> bool:
         if any(a.buffer == y for a in accesses(n)) and not writes:
             return False  # folded or scattered into, or read again
         begun = begun or bool(writes)
-        reads = [a for a in loads(n) if a.buffer == x]
+        if begun and isinstance(n, KernelRun) and any(a.buffer == x for a in n.operands):
+            return False  # a kernel reads all of an operand while it writes
+        reads = [i.access for b in bodies_of(n) for i in b.instructions if i.access and i.access.buffer == x]
         if begun and any(not writes or r._replace(buffer=y) != writes[0] for r in reads):
             return False
     return begun

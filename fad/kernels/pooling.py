@@ -24,6 +24,7 @@ __all__ = ["Fold", "Plane", "Share", "Side", "Spread"]
 VECTORS = 4  # of channels at once
 WRITTEN_OUT = 16  # taps, or positions and taps of them, up to which there is no loop
 KEPT = 16  # vectors that stay in registers for a second look
+LONG = 512  # instructions behind the elements of a window up to which they are written out
 MOVED = 8  # operations that take as long as to move an element between cache and registers
 
 
@@ -534,7 +535,9 @@ class _Owned:
 
         best = each(block, self.ranges, elements(block, tuple([low for low, _ in self.ranges])), fold)
         g = [self.plane.element(block, self.g, self.steps[1][-1], v) for v in self.vectors]
-        each(block, self.ranges, [Value(block.root, "true", "i1", 1).spread(held(n)) for _, n in self.vectors], put)
+        free = [Value(block.root, "true", "i1", 1).spread(held(n)) for _, n in self.vectors]
+        short = epilogue.length * len(free) * prod(side.taps for side in self.plane.sides) <= LONG
+        each(block, self.ranges, free, put, WRITTEN_OUT if short else 0)
 
     def gaps(self, block: Block, k: int, places: list, epilogue: Callable) -> None:
         """0 for inputs that no window covers, along the axes from the k-th on."""

@@ -144,7 +144,8 @@ def matmul(a_shape: tuple, a_strides: tuple, b_shape: tuple, b_strides: tuple, d
     count = prod(stack)
     out_shape = (*stack, m, n)
     if count == 1 and a_strides[-2] == 1 and b_strides[-1] == 1 and k >= m and a_strides[-1] != 1:
-        return weights([Axis(k, a_strides[-1], size=k)], [b_strides[-2]], m, 1, n, 1, 0, 0, kind, (m, n), ())
+        made = weights([Axis(k, a_strides[-1], size=k)], [b_strides[-2]], m, 1, n, 1, 0, 0, kind, out_shape, ())
+        return replace(made, joins=(len(stack) + 1, 1))
     axes = [Axis(m, a_strides[-2], size=m)]
     if count > 1:
         axes.insert(0, Axis(count, moves[0], size=count, w_step=moves[1]))
