@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fad.kernels.tile import Tile, at, filled, load, panels_of, store, transposed
+from fad.kernels.tile import Tile, at, filled, fixed, load, panels_of, store, transposed
 from fad.native.ir import Block, Value, constant
 
 __all__ = ["Pack", "write_pack"]
@@ -116,10 +116,10 @@ class _Panel:
     def square(self, block: Block, row: Value, v: Value, n: int, depth: int) -> None:
         """n columns of the v-th vector, and so many rows from a row on."""
         lanes, step = self.pack.lanes, self.pack.steps[3]
-        source = at(self.source, row + v * (lanes * step))
+        source = fixed(at(self.source, row + v * (lanes * step)))
         columns = [filled(load(block, at(source, k * step), depth, self.size), lanes) for k in range(n)]
         turned = transposed(columns + [self.zero(block, lanes)] * (lanes - n))
-        target = at(self.target, row * self.span + v * lanes)
+        target = fixed(at(self.target, row * self.span + v * lanes))
         for k in range(depth):
             store(block, at(target, k * self.span), turned[k], self.size)
 

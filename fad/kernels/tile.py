@@ -13,8 +13,8 @@ from typing import Any
 from fad.native.engine import Machine
 from fad.native.ir import Block, Value, constant, fma, resized, typed, write
 
-__all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "best_tile", "deliver", "filled", "horizontal", "joined", "load",
-           "panels_of", "store", "transposed"]
+__all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "best_tile", "deliver", "filled", "fixed", "horizontal", "joined",
+           "load", "panels_of", "shuffled", "store", "transposed"]
 
 WAYS = 6  # lines of one set of the first cache that rows may take; most have 8 ways
 SETS = 64  # lines of 64 bytes, a page apart in the first cache
@@ -156,6 +156,12 @@ def at(base: Value, *offsets: Any) -> Value:
     if name == "0":
         return base
     return write(f"getelementptr {base.kind}, ptr {base.name}, i64 {name}", base.kind, base.lanes, *operands)
+
+
+def fixed(p: Value) -> Value:
+    """An address whose making LLVM does not look at: its strength reduction takes long for many addresses in nested loops,
+    and these are constant distances from this one."""
+    return write(f"freeze ptr {p.name}", p.kind, 1, p)
 
 
 def load(block: Block, p: Value, lanes: int, size: int) -> Value:

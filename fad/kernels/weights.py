@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, load, panels_of, store
+from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, fixed, load, panels_of, store
 from fad.kernels.window import Axis, plus, runs, span
 from fad.native.ir import Block, Value, call, constant, where
 
@@ -187,7 +187,7 @@ class _Strip:
         for axis, t in zip(spec.axes, self.taps, strict=True):
             x = at(x, t * (axis.dilation * axis.step), axis.offset * axis.step)
         self.x = x
-        self.place = at(piece.out, place + column)
+        self.place = fixed(at(piece.out, place + column))
 
     def split(self, r: int) -> tuple[int, int]:
         """Tap of the last axis and channel of a row of a joined tile."""
@@ -340,6 +340,8 @@ class _Strip:
     def product(self, block: Block, x: Value, g: Value, sums: list, rows: tuple[int, int]) -> list:
         """The sums with the products of one position."""
         spec, size = self.spec, self.piece.size
+
+        x, g = fixed(x), fixed(g)
 
         def a(inside: Block, k: Value, r: int) -> Value:
             if not spec.joined:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, filled, horizontal, joined, load, panels_of
+from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, filled, fixed, horizontal, joined, load, panels_of
 from fad.native.ir import Block, Value, call, constant
 
 LONG = 24  # runs of taps in the code of one row of tiles
@@ -316,10 +316,10 @@ class _Strip:
             return self.folding(block, x, w, sums, depth, rows)
 
         def a(inside: Block, k: Value, r: int) -> Value:
-            return load(inside, at(at(x, k * window.depth_step), r * row_step), 1, size)
+            return load(inside, at(fixed(at(x, k * window.depth_step)), r * row_step), 1, size)
 
         def b(inside: Block, k: Value, v: int) -> Value:
-            return load(inside, at(at(w, k * self.w_step), v * window.tile.lanes), self.loaded[v], size)
+            return load(inside, at(fixed(at(w, k * self.w_step)), v * window.tile.lanes), self.loaded[v], size)
 
         return accumulate(block, sums, depth, a, b, rows, self.vectors)
 

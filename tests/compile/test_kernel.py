@@ -191,14 +191,14 @@ def nets(draw, rank):
     return net, net.init(x), x
 
 
-@examples(70)
+@examples(40)
 @given(nets(2))
 def test_dense_nets(net):
     f, params, x = net
     check_with_gradient(f, params, x)
 
 
-@examples(70)
+@examples(40)
 @given(nets(4))
 def test_convolutional_nets(net):
     f, params, x = net
@@ -323,7 +323,6 @@ def test_a_mask_serves_forward_and_backward():
 ])
 def test_what_follows_and_comes_before(f):
     check_with_gradient(f, X, W, B, V)
-    check(f, *(a.astype(np.float32) for a in (X, W, B, V)))
 
 
 @pytest.mark.parametrize("f", [
@@ -351,7 +350,6 @@ def test_what_follows_and_comes_before(f):
 ])
 def test_what_follows_and_comes_before_a_convolution(f):
     check_with_gradient(f, IMAGES, K, C)
-    check(f, *(a.astype(np.float32) for a in (IMAGES, K, C)))
 
 
 # -- sums in chunks, updates in place, threads -----------------------------------------------------------------------------

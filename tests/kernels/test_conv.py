@@ -87,7 +87,7 @@ def test_columns_of_every_residue(features):
     assert_all_three(*case((1, 5, 4, 3), (3, 3, 3, features)))
 
 
-@pytest.mark.parametrize("size", range(1, 34))
+@pytest.mark.parametrize("size", [*range(1, 18), 31, 32, 33])
 def test_rows_of_every_residue(size):
     assert_all_three(*case((2, 2, size, 2), (2, 3, 2, 5)))
 

@@ -52,7 +52,7 @@ def transposable(rng, shape, dtype, transposed):
 SIDES = st.integers(1, 20) | st.sampled_from([31, 33, 64, 70, 100, 130])
 
 
-@examples(120)
+@examples(80)
 @given(SIDES, SIDES, SIDES, st.booleans(), st.booleans(), st.sampled_from(DTYPES), machines(), st.integers(0, 2**32))
 def test_matrices(m, k, n, a_transposed, b_transposed, dtype, machine, seed):
     rng = np.random.default_rng(seed)
@@ -82,7 +82,7 @@ def test_shapes_that_choose_differently(m, k, n, a_transposed, b_transposed):
         np.testing.assert_array_equal(matmul(a, b), a @ b)
 
 
-@examples(80)
+@examples(50)
 @given(SIDES, SIDES, SIDES, st.sampled_from(LAYOUTS), st.sampled_from(LAYOUTS), st.sampled_from(DTYPES), st.integers(0, 2**32))
 def test_views(m, k, n, a_layout, b_layout, dtype, seed):
     """Offsets, negative and zero strides; elements between those of a view are NaN."""
