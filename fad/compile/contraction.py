@@ -6,6 +6,7 @@ from fad.expr import Expr
 from fad.kernels import pool
 from fad.kernels import recipe as recipes
 from fad.kernels.recipe import Recipe, strides_of
+from fad.kernels.tune import tuned
 
 __all__ = ["CONTIGUOUS", "can_read", "is_kernel", "recipe_of"]
 
@@ -55,9 +56,9 @@ def recipe_of(node: Expr, strides: list[tuple]) -> Recipe | None:
     if node.op.name == "matmul":
         stack = node.shape[:-2]
         a, b = [(*spread(shape[:-2], s[:-2], stack), *s[-2:]) for shape, s in zip(shapes, strides, strict=True)]
-        return recipes.matmul((*stack, *shapes[0][-2:]), a, (*stack, *shapes[1][-2:]), b, node.dtype)
+        return tuned(recipes.matmul, (*stack, *shapes[0][-2:]), a, (*stack, *shapes[1][-2:]), b, node.dtype)
     if node.op.name == "conv":
-        return recipes.conv(shapes[0], strides[0], shapes[1], node.dtype, output=node.shape[1:-1], **params)
+        return tuned(recipes.conv, shapes[0], strides[0], shapes[1], strides[1], node.dtype, output=node.shape[1:-1], **params)
     if node.op.name == "conv_input_grad":
-        return recipes.conv_input_grad(shapes[0], strides[0], shapes[1], node.dtype, **params)
-    return recipes.conv_weight_grad(shapes[0], strides[0], shapes[1], strides[1], node.dtype, **params)
+        return tuned(recipes.conv_input_grad, shapes[0], strides[0], shapes[1], strides[1], node.dtype, **params)
+    return tuned(recipes.conv_weight_grad, shapes[0], strides[0], shapes[1], strides[1], node.dtype, **params)

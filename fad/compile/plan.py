@@ -23,6 +23,7 @@ from fad.compile.loops import accesses as body_accesses
 from fad.compile.rows import Rows, are_local, grouped
 from fad.expr import Expr, Var
 from fad.kernels.recipe import grain as recipe_grain
+from fad.kernels.tile import Tile
 
 __all__ = ["Plan", "Segment", "plan"]
 
@@ -87,7 +88,7 @@ def describe(n: Any) -> str:
     if isinstance(n, KernelRun):
         after = [i.name for i in n.body.instructions if i.name not in ("result", "load", "number")] if n.body else []
         spec = n.phase.spec
-        tile = f" by {spec.tile.rows} x {spec.tile.vectors} vectors" if hasattr(spec, "tile") else ""
+        tile = f" by {spec.tile.rows} x {spec.tile.vectors} vectors" if isinstance(getattr(spec, "tile", None), Tile) else ""
         text = f"kernel {n.name}: {type(spec).__name__.lower()}{tile}, {n.pieces} pieces"
         return text + (f", then {', '.join(after)}" if after else "")
     if isinstance(n, Rows):

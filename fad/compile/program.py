@@ -41,6 +41,7 @@ from fad.native.launch import launcher
 
 __all__ = ["Program"]
 
+PART = 50_000  # characters of IR from which modules are compiled side by side
 GROUP = 250  # instructions of nests that share a native function
 
 
@@ -56,11 +57,12 @@ class Program:
         show(2, "loops", self.plan)
         segments = [s for s in self.plan.steps if isinstance(s, Segment)]
         groups = units(segments)
-        self.text, names = write_module(groups, engine.machine())
+        module, names = write_module(groups, engine.machine())
+        self.text = str(module)
         show(4, "LLVM IR", self.text)
         threads = any(parallel(n) for s in segments for n in s.nests)
         self.launch = launcher() if threads else 0
-        self.loaded = engine.load(self.text) if names else None  # owns the code
+        self.loaded = engine.load(*module.parts(PART, 8)) if names else None  # owns the code
         self.origin = "loaded from disk" if self.loaded is not None and self.loaded.kept else "compiled"
         addresses = {key: self.loaded.address(name) for key, name in names.items()} if self.loaded else {}
         scalars = {x.id for x in function.inputs if not x.shape}
@@ -298,8 +300,8 @@ def units(segments: list[Segment]) -> list[list[Unit]]:
     return found
 
 
-def write_module(groups: list[list[Unit]], machine: Any) -> tuple[str, dict[Any, str]]:
-    """IR text with one function for each kind of unit, and the names of these by key."""
+def write_module(groups: list[list[Unit]], machine: Any) -> tuple[Module, dict[Any, str]]:
+    """A module with one function for each kind of unit, and the names of these by key."""
     module = Module(machine.has_fma)
     names: dict[Any, str] = {}
     for group in groups:
@@ -308,7 +310,7 @@ def write_module(groups: list[list[Unit]], machine: Any) -> tuple[str, dict[Any,
             if u.key not in names:
                 names[u.key] = f"nest{len(names)}"
                 write_function(module, names[u.key], u.nests, u.buffers)
-    return str(module), names
+    return module, names
 
 
 def table_of(group: list[Unit], plan: Plan, addresses: dict[Any, int], scalars: set[int]) -> Any:

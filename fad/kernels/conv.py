@@ -15,6 +15,7 @@ import numpy as np
 from fad.errors import ShapeError
 from fad.kernels import recipe
 from fad.kernels.geometry import Ints, Windows, check_cotangent, kernel_dtype
+from fad.kernels.tune import tuned
 
 __all__ = ["conv", "conv_input_grad", "conv_weight_grad"]
 
@@ -39,7 +40,7 @@ def conv(
     if not (x.size and w.size and 0 not in shape):
         return np.zeros(shape, dtype)
     x, w = aligned(x, dtype), np.ascontiguousarray(w, dtype)
-    made = recipe.conv(x.shape, steps(x), w.shape, dtype, strides, padding, dilation, groups, windows.output)
+    made = tuned(recipe.conv, x.shape, steps(x), w.shape, steps(w), dtype, strides, padding, dilation, groups, windows.output)
     return recipe.run(made, [x, w], dtype)
 
 
@@ -64,7 +65,8 @@ def conv_input_grad(
     if not (g.size and w.size and 0 not in input_shape):
         return np.zeros(input_shape, dtype)
     g, w = aligned(g, dtype), np.ascontiguousarray(w, dtype)
-    made = recipe.conv_input_grad(g.shape, steps(g), w.shape, dtype, tuple(input_shape), strides, padding, dilation, groups)
+    made = tuned(recipe.conv_input_grad, g.shape, steps(g), w.shape, steps(w), dtype, tuple(input_shape), strides, padding,
+                 dilation, groups)
     return recipe.run(made, [g, w], dtype)
 
 
@@ -94,7 +96,8 @@ def conv_weight_grad(
     if not (x.size and g.size and 0 not in weights_shape):
         return np.zeros(weights_shape, dtype)
     x, g = aligned(x, dtype), np.ascontiguousarray(g, dtype)
-    made = recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(g), dtype, tuple(window), strides, padding, dilation, groups)
+    made = tuned(recipe.conv_weight_grad, x.shape, steps(x), g.shape, steps(g), dtype, tuple(window), strides, padding,
+                 dilation, groups)
     return recipe.run(made, [x, g], dtype)
 
 

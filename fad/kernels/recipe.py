@@ -17,7 +17,7 @@ import numpy as np
 from fad.kernels import depthwise
 from fad.kernels.pack import Pack
 from fad.kernels.threefry_native import Threefry
-from fad.kernels.tile import Epilogue, Tile, at, balanced, best_tile, panels_of, store
+from fad.kernels.tile import Epilogue, Tile, at, balanced, panels_of, ranked_tiles, store
 from fad.kernels.weights import Weights, joins_taps
 from fad.kernels.window import Axis, Window, tiles
 from fad.native import engine
@@ -89,12 +89,14 @@ def merged_axes(axes: list[Axis]) -> list[Axis]:
 
 
 def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, groups: int, x_group: int, kind: str,
-            w: tuple[int, int, int, int], firsts: list[int], taps: int, stack: int = 1) -> tuple[list[Phase], list[int]]:
-    """Phases that make windowed products with one and the same w, whose distances are (group, tap, channel, column)."""
+            w: tuple[int, int, int, int], firsts: list[int], taps: int, stack: int = 1, choice: int = 0) -> tuple[list, list]:
+    """Phases that make windowed products with one and the same w, whose distances are (group, tap, channel, column); the
+    tile is the one that the cost model likes best, or next to it by ``choice``."""
     machine, itemsize = engine.machine(), 4 if kind == "float" else 8
     rows = max(prod(a.extent for a in axes) for axes in sets) // stack
     widest = max(sets, key=lambda axes: axes[-1].extent)[-1]
-    tile = best_tile(machine, itemsize, widest.extent, width, widest.step * widest.stride * itemsize)
+    tiles_by_cost = ranked_tiles(machine, itemsize, widest.extent, width, widest.step * widest.stride * itemsize)
+    tile = tiles_by_cost[min(choice, len(tiles_by_cost) - 1)]
     lanes = machine.vector_bytes // itemsize
     across = lanes if depth_step == w[2] == 1 and depth >= lanes and few(width, taps * depth, lanes) else 0
     if across:
@@ -133,7 +135,8 @@ def few(width: int, depth: int, lanes: int) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def matmul(a_shape: tuple, a_strides: tuple, b_shape: tuple, b_strides: tuple, dtype: np.dtype) -> Recipe | None:
+def matmul(a_shape: tuple, a_strides: tuple, b_shape: tuple, b_strides: tuple, dtype: np.dtype,
+           choice: int = 0) -> Recipe | None:
     """a (*stack, m, k) times b (*stack, k, n); None where stacks are no single distance in memory."""
     kind = KINDS[dtype]
     stack = a_shape[:-2]
@@ -144,13 +147,13 @@ def matmul(a_shape: tuple, a_strides: tuple, b_shape: tuple, b_strides: tuple, d
     count = prod(stack)
     out_shape = (*stack, m, n)
     if count == 1 and a_strides[-2] == 1 and b_strides[-1] == 1 and k >= m and a_strides[-1] != 1:
-        made = weights([Axis(k, a_strides[-1], size=k)], [b_strides[-2]], m, 1, n, 1, 0, 0, kind, out_shape, ())
+        made = weights([Axis(k, a_strides[-1], size=k)], [b_strides[-2]], m, 1, n, 1, 0, 0, kind, out_shape, (), choice)
         return replace(made, joins=(len(stack) + 1, 1))
     axes = [Axis(m, a_strides[-2], size=m)]
     if count > 1:
         axes.insert(0, Axis(count, moves[0], size=count, w_step=moves[1]))
     phases, scratch = windows([axes], k, a_strides[-1], n, 1, 0, kind, (moves[1] or 0, 0, b_strides[-2], b_strides[-1]), [0], 1,
-                              count if moves[1] else 1)
+                              count if moves[1] else 1, choice)
     return Recipe(tuple(phases), tuple(scratch), out_shape, joins=(len(stack), 1, 1) if count > 1 else (len(stack) + 1, 1))
 
 
@@ -170,8 +173,8 @@ def stack_steps(shape: tuple, strides: tuple) -> int | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, dtype: np.dtype, strides: tuple, padding: tuple, dilation: tuple,
-         groups: int, output: tuple) -> Recipe:
+def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, w_strides: tuple, dtype: np.dtype, strides: tuple, padding: tuple, dilation: tuple,
+         groups: int, output: tuple, choice: int = 0) -> Recipe:
     """x (N, *spatial, C) with w (*window, C / groups, O), both with these strides in elements; w contiguous."""
     kind, window = KINDS[dtype], w_shape[:-2]
     if 1 < groups == x_shape[-1] == w_shape[-1] and (spec := depthwise.product(
@@ -187,14 +190,14 @@ def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, dtype: np.dtype, stri
     merged = len(whole) == 1
     axes = whole if merged else axes
     phases, scratch = windows([axes], depth, x_strides[-1], width, groups, depth * x_strides[-1], kind,
-                              (width, depth * width * groups, width * groups, 1), [0], prod(window))
+                              (width, depth * width * groups, width * groups, 1), [0], prod(window), choice=choice)
     return Recipe(tuple(phases), tuple(scratch), (x_shape[0], *output, w_shape[-1]),
                   joins=(len(x_shape) - 1, 1) if merged else ())
 
 
 @functools.lru_cache(maxsize=1024)
-def conv_input_grad(g_shape: tuple, g_strides: tuple, w_shape: tuple, dtype: np.dtype, input_shape: tuple, strides: tuple,
-                    padding: tuple, dilation: tuple, groups: int) -> Recipe:
+def conv_input_grad(g_shape: tuple, g_strides: tuple, w_shape: tuple, w_strides: tuple, dtype: np.dtype, input_shape: tuple, strides: tuple,
+                    padding: tuple, dilation: tuple, groups: int, choice: int = 0) -> Recipe:
     """g (N, *output, O) with w (*window, C / groups, O), contiguous. Input positions with one remainder by the stride are a
     windowed product with some of the taps."""
     kind, window = KINDS[dtype], w_shape[:-2]
@@ -203,17 +206,17 @@ def conv_input_grad(g_shape: tuple, g_strides: tuple, w_shape: tuple, dtype: np.
         return Recipe((Phase(spec, (0, 1), last=True),), (), input_shape)
     width, depth = w_shape[-2], w_shape[-1] // groups
     turns = strides_of((*window, 1))[:-1]
-    choices: list[list[tuple[Axis, int]]] = [[(Axis(g_shape[0], g_strides[0], size=g_shape[0]), 0)]]
+    options: list[list[tuple[Axis, int]]] = [[(Axis(g_shape[0], g_strides[0], size=g_shape[0]), 0)]]
     for o, s, k, d, (low, _), i, step, turn in zip(g_shape[1:-1], strides, window, dilation, padding, input_shape[1:-1],
                                                    g_strides[1:-1], turns, strict=True):
-        choices.append([remainder(r, o, s, k, d, low, i, step, turn) for r in range(min(s, i))])
+        options.append([remainder(r, o, s, k, d, low, i, step, turn) for r in range(min(s, i))])
     sets, firsts = [[]], [0]
-    for choice in choices:
-        sets, firsts = ([[*axes, a] for axes in sets for a, _ in choice], [f + first for f in firsts for _, first in choice])
+    for option in options:
+        sets, firsts = ([[*axes, a] for axes in sets for a, _ in option], [f + first for f in firsts for _, first in option])
     merged = len(sets) == 1 and len(merged_axes(sets[0])) == 1
     sets = [merged_axes(sets[0])] if merged else sets
     phases, scratch = windows(sets, depth, g_strides[-1], width, groups, depth * g_strides[-1], kind,
-                              (depth, width * depth * groups, 1, depth * groups), firsts, prod(window))
+                              (depth, width * depth * groups, 1, depth * groups), firsts, prod(window), choice=choice)
     return Recipe(tuple(phases), tuple(scratch), input_shape, joins=(len(g_shape) - 1, 1) if merged else ())
 
 
@@ -231,12 +234,13 @@ def remainder(r: int, outputs: int, stride: int, taps: int, dilation: int, low: 
 
 
 def weights(axes: list[Axis], steps: list[int], depth: int, depth_step: int, width: int, groups: int, x_group: int, g_group: int,
-            kind: str, shape: tuple, window: tuple) -> Recipe:
+            kind: str, shape: tuple, window: tuple, choice: int = 0) -> Recipe:
     """The gradient by weights as a recipe. ``axes`` and the steps of y_bar are those of positions."""
     machine, itemsize = engine.machine(), 4 if kind == "float" else 8
     taps = prod(a.taps for a in axes)
     joined = joins_taps(axes[-1], depth)
-    tile = best_tile(machine, itemsize, depth * (axes[-1].taps if joined else 1), width)
+    tiles_by_cost = ranked_tiles(machine, itemsize, depth * (axes[-1].taps if joined else 1), width)
+    tile = tiles_by_cost[min(choice, len(tiles_by_cost) - 1)]
     columns = width * groups
     out = (width, depth * columns, columns)
     extents = [a.extent for a in axes]
@@ -274,7 +278,7 @@ def weights(axes: list[Axis], steps: list[int], depth: int, depth_step: int, wid
 
 @functools.lru_cache(maxsize=1024)
 def conv_weight_grad(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides: tuple, dtype: np.dtype, window: tuple,
-                     strides: tuple, padding: tuple, dilation: tuple, groups: int) -> Recipe:
+                     strides: tuple, padding: tuple, dilation: tuple, groups: int, choice: int = 0) -> Recipe:
     """x (N, *spatial, C) and g (N, *output, O), whose last axis is contiguous."""
     if 1 < groups == x_shape[-1] == g_shape[-1] and (spec := depthwise.weight_grad(
             engine.machine(), x_shape, x_strides, g_shape, g_strides, window, KINDS[dtype], strides, padding, dilation)):
@@ -291,7 +295,7 @@ def conv_weight_grad(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides
         axes, steps = whole, steps[-1:]
     depth, width = x_shape[-1] // groups, g_shape[-1] // groups
     return weights(axes, steps, depth, x_strides[-1], width, groups, depth * x_strides[-1], width, KINDS[dtype],
-                   (*window, depth, g_shape[-1]), window)
+                   (*window, depth, g_shape[-1]), window, choice)
 
 
 @functools.lru_cache(maxsize=1024)

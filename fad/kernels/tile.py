@@ -13,8 +13,8 @@ from typing import Any
 from fad.native.engine import Machine
 from fad.native.ir import Block, Value, constant, fma, resized, typed, write
 
-__all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "best_tile", "deliver", "filled", "fixed", "horizontal", "joined",
-           "load", "panels_of", "shuffled", "store", "transposed"]
+__all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "deliver", "filled", "fixed", "horizontal", "joined",
+           "load", "panels_of", "ranked_tiles", "shuffled", "store", "transposed"]
 
 WAYS = 6  # lines of one set of the first cache that rows may take; most have 8 ways
 SETS = 64  # lines of 64 bytes, a page apart in the first cache
@@ -29,22 +29,18 @@ class Tile:
     lanes: int
 
 
-def best_tile(machine: Machine, itemsize: int, rows: int, width: int, row_bytes: int = 0) -> Tile:
-    """The tile with the least work for so many rows and columns, the rows so many bytes apart.
+def ranked_tiles(machine: Machine, itemsize: int, rows: int, width: int, row_bytes: int = 0) -> list[Tile]:
+    """Tiles for so many rows and columns, the rows so many bytes apart; those with the least work first.
 
     The cost of a step is that of its multiply-adds or of its loads, or the wait for the sums; tails count in full."""
     lanes = machine.vector_bytes // itemsize
     vectors = -(-width // lanes)
-    best: tuple[float, int, Tile] | None = None
+    found: list[tuple[float, int, Tile]] = []
     for v in range(1, min(vectors, machine.registers // 2) + 1):
         for r in range(1, min(rows, (machine.registers - v - 1) // v) + 1):
             cost = sum(step_cost(len_r, len_v) * n * m for len_r, n in balanced(rows, r) for len_v, m in balanced(vectors, v))
-            cost *= crowding(r, row_bytes)
-            key = (cost, -r * v, Tile(r, v, lanes))
-            if best is None or key[:2] < best[:2]:
-                best = key
-    assert best is not None
-    return best[2]
+            found.append((cost * crowding(r, row_bytes), -r * v, Tile(r, v, lanes)))
+    return [tile for *_, tile in sorted(found, key=lambda f: f[:2])]
 
 
 def step_cost(rows: int, vectors: int) -> float:

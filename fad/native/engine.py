@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import itertools
@@ -11,8 +12,10 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import __version__ as llvmlite_version
+from llvmlite.binding import ffi
 
 from fad.native import disk
+from fad.native.launch import get_num_threads
 
 __all__ = ["Loaded", "Machine", "assembly", "is_checking", "load", "machine"]
 
@@ -68,21 +71,44 @@ def is_checking() -> bool:
     return os.environ.get("FAD_CHECK", "0") not in ("", "0")
 
 
-def load(text: str, opt: int = 2) -> Loaded:
-    """IR text as machine code in this process: from disk if it was compiled for this machine before."""
-    key = hashlib.sha256(f"{machine().id} {opt}\n{text}".encode()).hexdigest()
-    code = disk.find(key)
-    kept = code is not None
-    if code is None:
-        module = llvm.parse_assembly(text)
-        if is_checking():
-            module.verify()
-        code = machine().target(opt).emit_object(module)
-        disk.keep(key, code)
-    library = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
-    for name in DEFINED.findall(text):
-        library.export_symbol(name)
-    return Loaded(library.link(_linker(), f"fad{next(_number)}"), kept)
+def load(*texts: str, opt: int = 2) -> Loaded:
+    """IR texts, each a module of its own, as machine code in this process: those that were compiled for this machine before
+    are on disk, others are compiled side by side."""
+    keys = [hashlib.sha256(f"{machine().id} {opt}\n{text}".encode()).hexdigest() for text in texts]
+    found = [disk.find(key) for key in keys]
+    missing = [k for k, code in enumerate(found) if code is None]
+    if len(missing) > 1:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(len(missing), get_num_threads())) as pool:
+            made = list(pool.map(lambda k: _compiled(texts[k], opt), missing))
+    else:
+        made = [_compiled(texts[k], opt) for k in missing]
+    library = llvm.JITLibraryBuilder()
+    for k, code in zip(missing, made, strict=True):
+        disk.keep(keys[k], code)
+        found[k] = code
+    for text, code in zip(texts, found, strict=True):
+        library.add_object_img(code)
+        for name in DEFINED.findall(text):
+            library.export_symbol(name)
+    return Loaded(library.add_current_process().link(_linker(), f"fad{next(_number)}"), not missing)
+
+
+def _compiled(text: str, opt: int) -> bytes:
+    """Object code. llvmlite has one lock for all of LLVM, which itself needs none between contexts."""
+    module = llvm.parse_assembly(text, llvm.create_context())
+    if is_checking():
+        module.verify()
+    emit = ffi.lib.LLVMPY_TargetMachineEmitToMemory
+    with ffi.OutputString() as error:
+        buffer = getattr(emit, "_cfn", emit)(machine().target(opt), module, 1, error)
+        if not buffer:
+            raise RuntimeError(str(error))
+    try:
+        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
 @functools.cache

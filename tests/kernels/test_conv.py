@@ -211,8 +211,8 @@ def test_results_are_written_inside_their_memory(guarded):
         y, x_bar, w_bar = convolution(x, w, g, **geometry)
         strides = lambda a: tuple(s // a.itemsize for s in a.strides)
         given_ = geometry["strides"], geometry["padding"], geometry["dilation"], groups
-        made = [(recipe.conv(x.shape, strides(x), w.shape, x.dtype, *given_, y.shape[1:-1]), [x, w], y),
-                (recipe.conv_input_grad(g.shape, strides(g), w.shape, x.dtype, x.shape, *given_), [g, w], x_bar),
+        made = [(recipe.conv(x.shape, strides(x), w.shape, strides(w), x.dtype, *given_, y.shape[1:-1]), [x, w], y),
+                (recipe.conv_input_grad(g.shape, strides(g), w.shape, strides(w), x.dtype, x.shape, *given_), [g, w], x_bar),
                 (recipe.conv_weight_grad(x.shape, strides(x), g.shape, strides(g), x.dtype, (2, 3), *given_), [x, g], w_bar)]
         for one, operands, expected in made:
             out = guarded(np.full(expected.shape, np.nan, x.dtype))

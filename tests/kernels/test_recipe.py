@@ -179,8 +179,8 @@ def recipes_of(problem, x, w, g, dense):
     geometry = problem[-1]
     expected = convolution(x, w, g, **geometry)
     rest = geometry["strides"], geometry["padding"], geometry["dilation"], geometry["groups"]
-    return [(recipe.conv(x.shape, steps(x), w.shape, x.dtype, *rest, g.shape[1:-1]), [x, w], expected[0]),
-            (recipe.conv_input_grad(g.shape, steps(g), w.shape, x.dtype, x.shape, *rest), [g, w], expected[1]),
+    return [(recipe.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *rest, g.shape[1:-1]), [x, w], expected[0]),
+            (recipe.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *rest), [g, w], expected[1]),
             (recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(dense), x.dtype, w.shape[:-2], *rest), [x, dense], expected[2])]
 
 
