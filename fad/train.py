@@ -17,6 +17,7 @@ import numpy as np
 
 from fad import optim, random, transforms, tree
 from fad.errors import NonFiniteError, OutOfRangeError, ShapeError
+from fad.jit import jit
 from fad.layer import Layer
 from fad.optim import Optimizer
 
@@ -162,6 +163,7 @@ def fit(
     metrics: Sequence[Metric] | None = None,
     progress: bool = True,
     dtype: Any = np.float32,
+    compiled: bool = True,
 ) -> FitResult:
     """Minimises the mean of loss(layer(x), y) over shuffled minibatches of data = (x, y).
 
@@ -171,6 +173,8 @@ def fit(
             by default `accuracy` where y holds integer class labels, else none.
         progress: a tqdm bar, or a printed line for each epoch where tqdm is not installed.
         dtype: of the parameters; float arrays of the data are cast to it once.
+        compiled: the step runs as native code, by `fad.jit`. False for a layer or loss whose Python code branches on
+            values; the loss is checked on the first batch without it in either case.
 
     An interrupt from the keyboard ends training and returns what was reached.
     Raises: NonFiniteError naming epoch and batch when the loss is NaN or infinite; ShapeError for x and y of
@@ -191,6 +195,10 @@ def fit(
     params, state = layer.init(init_key, (-1, *x.shape[1:]), dtype)
     data = _like_params(x, params), _like_params(y, params)
     step = make_step(layer, loss, optimizer)
+    if compiled:
+        rows = slice(min(len(x), batch_size))
+        loss(predict(layer, params, state, data[0][rows]), data[1][rows])  # its errors name what is wrong with the data
+        step = jit(step, donate=(0, 1, 2))  # parameters, state and the optimizer's are this loop's own
     result = FitResult(params, state, optimizer.init(params), defaultdict(list))
     with _Progress(_at_least_one("epochs", epochs) * steps, progress) as bar:
         try:

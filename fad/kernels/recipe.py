@@ -173,8 +173,8 @@ def stack_steps(shape: tuple, strides: tuple) -> int | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, w_strides: tuple, dtype: np.dtype, strides: tuple, padding: tuple, dilation: tuple,
-         groups: int, output: tuple, choice: int = 0) -> Recipe:
+def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, w_strides: tuple, dtype: np.dtype, strides: tuple, padding: tuple,
+         dilation: tuple, groups: int, output: tuple, choice: int = 0) -> Recipe:
     """x (N, *spatial, C) with w (*window, C / groups, O), both with these strides in elements; w contiguous."""
     kind, window = KINDS[dtype], w_shape[:-2]
     if 1 < groups == x_shape[-1] == w_shape[-1] and (spec := depthwise.product(
@@ -196,8 +196,8 @@ def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, w_strides: tuple, dty
 
 
 @functools.lru_cache(maxsize=1024)
-def conv_input_grad(g_shape: tuple, g_strides: tuple, w_shape: tuple, w_strides: tuple, dtype: np.dtype, input_shape: tuple, strides: tuple,
-                    padding: tuple, dilation: tuple, groups: int, choice: int = 0) -> Recipe:
+def conv_input_grad(g_shape: tuple, g_strides: tuple, w_shape: tuple, w_strides: tuple, dtype: np.dtype, input_shape: tuple,
+                    strides: tuple, padding: tuple, dilation: tuple, groups: int, choice: int = 0) -> Recipe:
     """g (N, *output, O) with w (*window, C / groups, O), contiguous. Input positions with one remainder by the stride are a
     windowed product with some of the taps."""
     kind, window = KINDS[dtype], w_shape[:-2]

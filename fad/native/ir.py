@@ -503,7 +503,7 @@ class Module:
         return "\n\n".join([*functions, *helpers.values(), "\n".join(self.declared), metadata, ""])
 
     def parts(self, size: int, most: int) -> list[str]:
-        """The functions in several modules of about so many characters, no more than ``most``, that can be compiled side by side."""
+        """The functions in at most so many modules of about so many characters, which can be compiled side by side."""
         count = max(1, min(most, sum(map(len, self.functions)) // size))
         groups: list[list[str]] = [[] for _ in range(count)]
         for function in sorted(self.functions, key=len, reverse=True):

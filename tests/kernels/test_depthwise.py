@@ -33,8 +33,8 @@ def recipes(x, w, g, strides, padding, dilation):
     """The three recipes with their operands."""
     c = x.shape[-1]
     geometry = (strides, padding, dilation, c)
-    return [(recipe.conv(x.shape, steps(x), w.shape, x.dtype, *geometry, g.shape[1:-1]), [x, w]),
-            (recipe.conv_input_grad(g.shape, steps(g), w.shape, x.dtype, x.shape, *geometry), [g, w]),
+    return [(recipe.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *geometry, g.shape[1:-1]), [x, w]),
+            (recipe.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *geometry), [g, w]),
             (recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(g), x.dtype, w.shape[:-2], *geometry), [x, g])]
 
 
