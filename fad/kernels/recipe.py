@@ -17,7 +17,7 @@ import numpy as np
 from fad.kernels import depthwise
 from fad.kernels.pack import Pack
 from fad.kernels.threefry_native import Threefry
-from fad.kernels.tile import Epilogue, Tile, at, balanced, panels_of, ranked_tiles, store
+from fad.kernels.tile import Epilogue, Tile, at, panels_of, ranked_tiles, store
 from fad.kernels.weights import Weights, joins_taps
 from fad.kernels.window import Axis, Window, tiles
 from fad.native import engine
@@ -36,6 +36,7 @@ BLOCK = 1 << 18  # bytes that one block of positions reads
 PIECES = 32  # of work, so that threads end together
 LEAST = 200_000  # operations of a piece
 GRAIN = 600_000  # operations that a thread takes at once
+SHORTEST = 256  # positions along the last axis that are not cut
 MOST = 1 << 22  # elements of all sums together, where every chunk of positions has its own
 
 
@@ -237,43 +238,47 @@ def weights(axes: list[Axis], steps: list[int], depth: int, depth_step: int, wid
             kind: str, shape: tuple, window: tuple, choice: int = 0) -> Recipe:
     """The gradient by weights as a recipe. ``axes`` and the steps of y_bar are those of positions."""
     machine, itemsize = engine.machine(), 4 if kind == "float" else 8
-    taps = prod(a.taps for a in axes)
-    joined = joins_taps(axes[-1], depth)
-    tiles_by_cost = ranked_tiles(machine, itemsize, depth * (axes[-1].taps if joined else 1), width)
+    rows = depth * (axes[-1].taps if joins_taps(axes[-1], depth) else 1)
+    tiles_by_cost = ranked_tiles(machine, itemsize, rows, width)
     tile = tiles_by_cost[min(choice, len(tiles_by_cost) - 1)]
     columns = width * groups
-    out = (width, depth * columns, columns)
-    extents = [a.extent for a in axes]
-    each = (depth * groups + columns) * itemsize  # bytes that a position reads
-    axis, count = len(axes) - 1, 1
+    blocks = blocks_of([a.extent for a in axes], (depth * groups + columns) * itemsize)
+    draft = Weights(tuple(axes), tuple(steps), depth, depth_step, width, groups, x_group, g_group,
+                    (width, depth * columns, columns), tile, kind, blocks, 1, 1, len(window))
+    spec = divided(draft)
+    sums = () if spec.whole and spec.chunks == 1 else (spec.chunks * spec.elements,)
+    return Recipe((Phase(spec, (0, 1, -1) if sums else (0, 1), last=spec.chunks == 1),), sums, shape, spec.chunks)
+
+
+def blocks_of(extents: list[int], each: int) -> tuple[int, int]:
+    """The axis of positions to cut, and into how many parts, for what a block reads to stay near: so many bytes each."""
+    axis = len(extents) - 1
     while axis > 0 and prod(extents[axis:]) * each <= BLOCK:
         axis -= 1
-    length = max(1, min(extents[axis], BLOCK // (each * prod(extents[axis + 1 :]))))
-    if axes[axis].taps == 1 and axis == len(axes) - 1:
-        length = max(length, min(extents[axis], 256))
-    count = -(-extents[axis] // length)
-    blocks = prod(extents[:axis]) * count
-    elements = taps * depth * columns
-    row_tiles = sum(n for _, n in balanced(depth * (axes[-1].taps if joined else 1), tile.rows))
-    strips = taps // (axes[-1].taps if joined else 1) * row_tiles * -(-width // (tile.vectors * tile.lanes))
-    work = 2.0 * elements * prod(extents)
-    pieces = max(1, min(PIECES, int(work / LEAST)))
-    positions = prod(extents)
-    panels, shared = -(-width // (tile.vectors * tile.lanes)), min(strips, -(-pieces // groups))
-    rereads = shared * (columns / panels + depth * groups * min(1, strips / shared / row_tiles))
-    in_chunks = blocks * elements * 2 < positions * rereads  # what either way moves
-    if (in_chunks and blocks > 1) or strips * groups < pieces // 2:
-        if blocks < pieces:  # shorter blocks
-            more = min(extents[axis], -(-pieces // (blocks // count)))
-            count, blocks = more, blocks // count * more
-        chunks = max(1, min(blocks, pieces // 2, 16, -(-MOST // elements)))
-        shares = max(1, min(strips, pieces // (2 * chunks)))
-    else:
-        chunks, shares = 1, max(1, shared)
-    spec = Weights(tuple(axes), tuple(steps), depth, depth_step, width, groups, x_group, g_group, out, tile, kind, (axis, count),
-                   chunks, shares, len(window))
-    sums = () if spec.whole and chunks == 1 else (chunks * elements,)
-    return Recipe((Phase(spec, (0, 1, -1) if sums else (0, 1), last=chunks == 1),), sums, shape, chunks)
+    length = max(1, BLOCK // (each * prod(extents[axis + 1 :])))
+    if axis == len(extents) - 1:
+        length = max(length, SHORTEST)
+    return axis, -(-extents[axis] // min(length, extents[axis]))
+
+
+def divided(spec: Weights) -> Weights:
+    """The work in pieces: chunks of positions with sums of their own, or shares of the tiles, by what either way moves."""
+    extents = [a.extent for a in spec.axes]
+    axis, count = spec.blocks
+    blocks, positions = prod(extents[:axis]) * count, prod(extents)
+    panels, row_tiles = sum(n for _, _, n in spec.panels), sum(n for _, _, n in spec.row_tiles)
+    strips = spec.taps // (spec.axes[-1].taps if spec.joined else 1) * row_tiles * panels
+    pieces = max(1, min(PIECES, int(spec.work / LEAST)))
+    shared = min(strips, -(-pieces // spec.groups))
+    rereads = shared * spec.groups * (spec.width / panels + spec.depth * min(1, strips / shared / row_tiles))
+    by_chunks = blocks > 1 and 2 * blocks * spec.elements < positions * rereads
+    if not by_chunks and strips * spec.groups >= pieces // 2:
+        return replace(spec, shares=max(1, shared))
+    if blocks < pieces:  # shorter blocks
+        count = min(extents[axis], -(-pieces // (blocks // count)))
+        blocks = prod(extents[:axis]) * count
+    chunks = max(1, min(blocks, pieces // 2, 16, -(-MOST // spec.elements)))
+    return replace(spec, blocks=(axis, count), chunks=chunks, shares=max(1, min(strips, pieces // (2 * chunks))))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -48,6 +48,11 @@ class Weights:
         return prod(a.taps for a in self.axes)
 
     @property
+    def elements(self) -> int:
+        """Of the result."""
+        return self.taps * self.depth * self.width * self.groups
+
+    @property
     def joined(self) -> bool:
         """Whether a tile's rows go over the taps of the last axis."""
         return joins_taps(self.axes[-1], self.depth)
@@ -127,7 +132,7 @@ class _Piece:
         self.g = at(g, group * spec.g_group) if many else g
         self.out = at(out, group * spec.out[0]) if many else out
         if spec.chunks > 1:
-            self.out = at(self.out, chunk * (spec.taps * spec.depth * spec.width * spec.groups))
+            self.out = at(self.out, chunk * spec.elements)
 
     def strips(self, block: Block, action: Callable) -> None:
         """An action on every tile of the share: the tiles of one shape are a loop."""

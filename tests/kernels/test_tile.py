@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, best_tile, deliver, load, panels_of, store, transposed
+from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, load, panels_of, ranked_tiles, store, transposed
 from fad.native import engine
 from fad.native.ir import Block, Module, Value, constant
 
@@ -59,20 +59,22 @@ def test_panels_hold_every_column_once(width, vectors, lanes):
 @given(st.integers(1, 200), st.integers(1, 300), st.sampled_from([16, 32, 64]), st.sampled_from([16, 32]), st.sampled_from([4, 8]),
        st.sampled_from([0, 64, 4096, 5000]))
 def test_tiles_fit_the_registers(rows, width, vector_bytes, registers, itemsize, row_bytes):
-    tile = best_tile(CPU(vector_bytes, registers), itemsize, rows, width, row_bytes)
-    assert tile.lanes == vector_bytes // itemsize
-    assert 1 <= tile.rows <= rows and 1 <= tile.vectors <= -(-width // tile.lanes)
-    assert tile.rows * tile.vectors + tile.vectors + 1 <= registers  # sums, a row of one operand, a number of the other
+    found = ranked_tiles(CPU(vector_bytes, registers), itemsize, rows, width, row_bytes)
+    assert found and len(set(found)) == len(found)
+    for tile in found:
+        assert tile.lanes == vector_bytes // itemsize
+        assert 1 <= tile.rows <= rows and 1 <= tile.vectors <= -(-width // tile.lanes)
+        assert tile.rows * tile.vectors + tile.vectors + 1 <= registers  # sums, a row of one operand, a number of the other
 
 
 def test_large_products_take_most_registers():
     for registers in (16, 32):
-        tile = best_tile(CPU(32, registers), 4, 1000, 1000)
+        tile = ranked_tiles(CPU(32, registers), 4, 1000, 1000)[0]
         assert tile.rows * tile.vectors >= 0.7 * registers
 
 
 def test_rows_far_apart_do_not_crowd_the_cache():
-    assert best_tile(CPU(64, 32), 4, 1000, 16, 4096).rows < best_tile(CPU(64, 32), 4, 1000, 16, 4160).rows
+    assert ranked_tiles(CPU(64, 32), 4, 1000, 16, 4096)[0].rows < ranked_tiles(CPU(64, 32), 4, 1000, 16, 4160)[0].rows
 
 
 # -- machine code --------------------------------------------------------------------------------------------------------

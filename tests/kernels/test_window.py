@@ -184,8 +184,8 @@ def test_code_of_long_kernels_is_short(taps, size):
     x, w, g = (2, size, 3), (taps, 3, 4), (2, size, 4)
     geometry = (1,), (((taps - 1) // 2, taps // 2),), (1,), 1
     start = time.perf_counter()
-    for one in (recipe.conv(x, strides_of(x), w, DTYPES[0], *geometry, (size,)),
-                recipe.conv_input_grad(g, strides_of(g), w, DTYPES[0], x, *geometry),
+    for one in (recipe.conv(x, strides_of(x), w, strides_of(w), DTYPES[0], *geometry, (size,)),
+                recipe.conv_input_grad(g, strides_of(g), w, strides_of(w), DTYPES[0], x, *geometry),
                 recipe.conv_weight_grad(x, strides_of(x), g, strides_of(g), DTYPES[0], (taps,), *geometry)):
         assert len(text(one)) < 1_000_000
     assert time.perf_counter() - start < 3
