@@ -148,8 +148,8 @@ def unflatten(i: Value, extents: list) -> list[Value]:
     """The indices of several loops that are counted as one."""
     index: list[Value] = []
     for n in reversed(extents[1:]):
-        index.insert(0, i._op("", "urem", n))
-        i = i._op("", "udiv", n)
+        index.insert(0, i.remainder(n))
+        i = i.quotient(n)
     return [i, *index]
 
 

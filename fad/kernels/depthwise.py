@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from math import gcd, prod
 from typing import Any
 
-from fad.kernels.tile import at, balanced, load, store
+from fad.kernels.tile import Epilogue, at, balanced, deliver, load, plus, store
 from fad.native.engine import Machine
 from fad.native.ir import Block, Value, call, constant, fma, where
 
@@ -26,6 +26,7 @@ WRITTEN_OUT = 150  # multiply-adds of a tile at most
 LEAST = 300_000  # operations of a piece of work
 PIECES = 32  # of work, so that threads end together
 WIDE = 16  # vectors of channels that belong together, for the sake of what is read ahead
+DEPTH = 64  # of the products of a tile, for what an epilogue may cost
 CHUNKS = 16  # of positions with sums of their own
 Pattern = tuple[tuple[tuple[int, int], ...], ...]  # for every position of a tile its (tap, input position) along one axis
 
@@ -94,7 +95,7 @@ class Axis:
 
     def meeting(self, block: Block, position: Value) -> tuple[Value, Value, Value, Value]:
         """Of one position: its first tap, the input position that meets it, and the range of j that meet the input."""
-        m, r = (position._op("", "udiv", self.unit), position._op("", "urem", self.unit)) if self.unit > 1 else (position, None)
+        m, r = (position.quotient(self.unit), position.remainder(self.unit)) if self.unit > 1 else (position, None)
         entries = []
         for column in zip(*self.starts, strict=True):
             value = block.integer(column[0])
@@ -104,7 +105,7 @@ class Axis:
         first, offset, taps = entries
         base = m * self.advance + offset
         distance, zero = abs(self.spacing), block.integer(0)
-        upward = lambda v: (call("smax", v, zero) + (distance - 1))._op("", "udiv", distance)
+        upward = lambda v: (call("smax", v, zero) + (distance - 1)).quotient(distance)
         low, high = (-base, self.size - base) if self.spacing > 0 else (base - (self.size - 1), base + 1)
         return first, base, upward(low), call("smin", upward(high), taps)
 
@@ -156,7 +157,7 @@ class Sweep:
         count = -(-self.channels // self.lanes)
         if self.shares == 1:
             return 0, count
-        return (share * count)._op("", "udiv", self.shares), ((share + 1) * count)._op("", "udiv", self.shares)
+        return (share * count).quotient(self.shares), ((share + 1) * count).quotient(self.shares)
 
     def vectors(self, block: Block, share: Value) -> Iterator[tuple[Block, Value, int]]:
         """A block, the first channel and the lanes for the vectors of a share."""
@@ -192,7 +193,7 @@ class Sweep:
         x, w, ranges = block.integer(0), block.integer(0), []
         for axis, i in zip(self.axes, index, strict=False):
             if pattern is not None and axis is self.axes[2]:
-                x = x + i._op("", "udiv", axis.unit) * (axis.advance * axis.step)
+                x = x + i.quotient(axis.unit) * (axis.advance * axis.step)
                 continue
             if axis.plain:
                 x = x + (i * axis.advance + axis.starts[0][1]) * axis.step
@@ -206,7 +207,7 @@ class Sweep:
         for start, size, count, columns in kinds:
             bounds, empty = (0, count), False
             if self.cuts > 1:
-                low, high = (cut * total)._op("", "udiv", self.cuts), ((cut + 1) * total)._op("", "udiv", self.cuts)
+                low, high = (cut * total).quotient(self.cuts), ((cut + 1) * total).quotient(self.cuts)
                 bounds = call("smax", low - before, block.integer(0)), call("smin", high - before, block.integer(count))
                 empty = True
             before += count
@@ -235,7 +236,7 @@ def split(number: Value, n: int) -> tuple[Value, Value]:
     """Remainder and quotient."""
     if n == 1:
         return number.block.integer(0), number
-    return number._op("", "urem", n), number._op("", "udiv", n)
+    return number.remainder(n), number.quotient(n)
 
 
 @dataclass
@@ -299,13 +300,13 @@ class Depthwise:
         """Operations."""
         return self.sweep.work
 
-    def write(self, block: Block, pointers: list[Value], epilogue: Callable, begin: Value, end: Value) -> None:
+    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end; ``pointers`` are those of x and w."""
         with block.loop(begin, end) as piece:
             share, number = split(piece.index, self.sweep.shares)
             self.sweep.visit(piece, number, share, lambda inside, spot: self.tile(inside, spot, *pointers, epilogue))
 
-    def tile(self, block: Block, spot: _Spot, x: Value, w: Value, epilogue: Callable) -> None:
+    def tile(self, block: Block, spot: _Spot, x: Value, w: Value, epilogue: Epilogue) -> None:
         """One tile: its sums, and what becomes of them."""
         width = len(spot.columns)
         zero = constant(0.0, Value(block.root, "0", x.kind, 1)).spread(spot.lanes)
@@ -313,10 +314,8 @@ class Depthwise:
         sums = self.along(block, spot, 0, opaque(block, at(x, spot.x)), opaque(block, at(w, spot.w)), zeros)
         with block.section() as after:
             image, *inner, row, column = spot.index
-            for k, value in enumerate(sums):
-                r, c = divmod(k, width)
-                places = [*inner, row + r if r else row, column + c if c else column][-self.rank :]
-                epilogue(after, [image, *places, spot.channel], value)
+            place = lambda r, c: [image, *[*inner, plus(row, r), plus(column, c)][-self.rank :], spot.channel]
+            deliver(after, epilogue, sums, [spot.lanes] * width, place, DEPTH)
 
     def along(self, block: Block, spot: _Spot, k: int, x: Value, w: Value, sums: list) -> list:
         """The sums after the taps of the axes whose range is known when the tile begins, from the k-th on."""
@@ -370,7 +369,7 @@ class DepthwiseWeights:
         """Operations."""
         return self.sweep.work
 
-    def write(self, block: Block, pointers: list[Value], epilogue: Callable | None, begin: Value, end: Value) -> None:
+    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue | None, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end; ``pointers`` are those of x, y_bar and the sums. ``epilogue`` takes the
         result where there is one chunk."""
         sweep, taps, units = self.sweep, prod(self.window), self.sweep.units
@@ -383,7 +382,7 @@ class DepthwiseWeights:
                 for inside, channel, lanes in sweep.vectors(tap, share):
                     zero = constant(0.0, Value(block.root, "0", x.kind, 1)).spread(lanes)
                     store(inside, at(sums, tap.index * sweep.channels + channel), zero, size)
-            low, high = (chunk * units)._op("", "udiv", self.chunks), ((chunk + 1) * units)._op("", "udiv", self.chunks)
+            low, high = (chunk * units).quotient(self.chunks), ((chunk + 1) * units).quotient(self.chunks)
             with piece.loop(low, high) as unit:
                 sweep.visit(unit, unit.index, share, lambda inside, spot: self.tile(inside, spot, x, g, sums))
             if epilogue is None or self.chunks > 1:

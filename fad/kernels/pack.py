@@ -55,10 +55,10 @@ def write_pack(block: Block, pack: Pack, w: Value, out: Value, begin: Value, end
     """Pieces of work from begin to end: each one panel of one tap."""
     lanes, rows = pack.lanes, pack.taps * pack.depth
     with block.loop(begin, end) as piece:
-        tap, rest = piece.index._op("", "urem", pack.taps), piece.index._op("", "udiv", pack.taps)
+        tap, rest = piece.index.remainder(pack.taps), piece.index.quotient(pack.taps)
         panels = panels_of(pack.width, Tile(1, pack.vectors, lanes))
         total = sum(count for _, _, count in panels)
-        number, group = rest._op("", "urem", total), rest._op("", "udiv", total)
+        number, group = rest.remainder(total), rest.quotient(total)
         source = at(w, group * pack.steps[0], tap * pack.steps[1])
         target = at(out, group * (rows * pack.columns))
         before = 0

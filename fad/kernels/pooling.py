@@ -70,8 +70,8 @@ class Side:
 
     def windows_at(self, i: Value) -> tuple:
         """The range of windows that hold an input; it may be empty."""
-        first = largest(i + (self.low - self.taps + self.stride), 0)._op("", "udiv", self.stride)
-        return first, smallest((i + self.low)._op("", "udiv", self.stride) + 1, self.outputs)
+        first = largest(i + (self.low - self.taps + self.stride), 0).quotient(self.stride)
+        return first, smallest((i + self.low).quotient(self.stride) + 1, self.outputs)
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ def unflattened(number: Value, extents: Ints) -> list[Value]:
     """The indices of axes that are counted as one."""
     index: list[Value] = []
     for n in reversed(extents[1:]):
-        index.insert(0, number._op("", "urem", n) if n > 1 else number.block.root.integer(0))
-        number = number._op("", "udiv", n) if n > 1 else number
+        index.insert(0, number.remainder(n) if n > 1 else number.block.root.integer(0))
+        number = number.quotient(n) if n > 1 else number
     return [number if extents[0] > 1 else number.block.root.integer(0), *index]
 
 
@@ -171,9 +171,9 @@ def share_of(number: Value, shares: int, units: int, unit: int = 1) -> tuple[Val
     """The row, and the range of positions (None: all) that a piece of work takes."""
     if shares == 1:
         return number, None
-    share = number._op("", "urem", shares)
-    low, high = [(s * units)._op("", "udiv", shares) * unit for s in (share, share + 1)]
-    return number._op("", "udiv", shares), (low, high)
+    share = number.remainder(shares)
+    low, high = [(s * units).quotient(shares) * unit for s in (share, share + 1)]
+    return number.quotient(shares), (low, high)
 
 
 def stretches(block: Block, bounds: Any, first: int, stop: int, total: int, step: int = 1) -> Iterator[tuple[Block, Value, bool]]:
@@ -404,7 +404,7 @@ class _Inputs:
         """As many inputs as the stride has, all of whose windows are there."""
         last, count = self.plane.sides[-1], len(self.vectors)
         zeros = self.plane.zeros(block, self.vectors) * last.stride
-        start = self.index[-1]._op("", "udiv", last.stride)
+        start = self.index[-1].quotient(last.stride)
 
         def step(inside: Block, places: tuple, state: list) -> list:
             out: list[Value] = []

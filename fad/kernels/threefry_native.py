@@ -56,8 +56,8 @@ class Threefry:
 
 def counters(word: Value, lanes: int) -> tuple[Value, Value]:
     """The high and low words of the counters from that of a word on."""
-    counter = word._op("", "lshr", 1)
-    low, high = (write(f"trunc i64 {c.name} to i32", "i32", 1, c) for c in (counter, counter._op("", "lshr", 32)))
+    counter = word.shift_right(1)
+    low, high = (write(f"trunc i64 {c.name} to i32", "i32", 1, c) for c in (counter, counter.shift_right(32)))
     steps = ", ".join(f"i32 {k}" for k in range(lanes))
     return high.spread(lanes), low.spread(lanes) + Value(word.block.root, f"<{steps}>", "i32", lanes)
 

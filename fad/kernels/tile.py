@@ -14,7 +14,7 @@ from fad.native.engine import Machine
 from fad.native.ir import Block, Value, constant, fma, resized, typed, write
 
 __all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "deliver", "filled", "fixed", "horizontal", "joined",
-           "load", "panels_of", "ranked_tiles", "shuffled", "store", "transposed"]
+           "load", "panels_of", "plus", "ranked_tiles", "shuffled", "store", "transposed"]
 
 WAYS = 6  # lines of one set of the first cache that rows may take; most have 8 ways
 SETS = 64  # lines of 64 bytes, a page apart in the first cache
@@ -76,7 +76,7 @@ class Epilogue:
 
 
 def deliver(block: Block, epilogue: Epilogue, values: list[Value], widths: list[int], place: Callable, depth: int) -> None:
-    """Rows of vectors to an epilogue, ``place(r, offset)`` being the index of row r and of a column so far on.
+    """Rows of vectors to an epilogue, ``place(r, v)`` being the index of row r and vector v.
 
     A long epilogue is written once, in a loop over the vectors in memory on the stack, after sums of some depth."""
     vectors, lanes = len(widths), values[0].lanes
@@ -84,7 +84,7 @@ def deliver(block: Block, epilogue: Epilogue, values: list[Value], widths: list[
     if len(values) < 4 or epilogue.length * len(values) < 48 or depth * epilogue.length < 512 or not whole:
         for k, value in enumerate(values):
             r, v = divmod(k, vectors)
-            epilogue(block, place(r, v * lanes), resized(value, widths[v]))
+            epilogue(block, place(r, v), resized(value, widths[v]))
         return
     size = {"float": 4, "double": 8}[values[0].kind]
     stack = block.root.effect(f"alloca [{len(values)} x {values[0].type}], align 64", values[0].kind, 1)
@@ -92,13 +92,12 @@ def deliver(block: Block, epilogue: Epilogue, values: list[Value], widths: list[
         store(block, at(stack, k * lanes), value, size)
     with block.loop(0, len(values) // vectors) as rows:
         with rows.loop(0, whole) as loop:
-            start = loop.index * lanes
-            value = load(loop, at(stack, rows.index * (vectors * lanes), start), lanes, size)
-            epilogue(loop, place(rows.index, start), value)
+            value = load(loop, at(stack, rows.index * (vectors * lanes), loop.index * lanes), lanes, size)
+            epilogue(loop, place(rows.index, loop.index), value)
         if whole < vectors:
             with rows.section() as rest:
                 value = load(rest, at(stack, rows.index * (vectors * lanes), whole * lanes), lanes, size)
-                epilogue(rest, place(rows.index, whole * lanes), resized(value, widths[-1]))
+                epilogue(rest, place(rows.index, whole), resized(value, widths[-1]))
 
 
 def panels_of(width: int, tile: Tile) -> list[tuple[int, list[int], int]]:
@@ -158,6 +157,11 @@ def fixed(p: Value) -> Value:
     """An address whose making LLVM does not look at: its strength reduction takes long for many addresses in nested loops,
     and these are constant distances from this one."""
     return write(f"freeze ptr {p.name}", p.kind, 1, p)
+
+
+def plus(i: Value, n: Any) -> Value:
+    """An index some places on."""
+    return i + n if isinstance(n, Value) or n else i
 
 
 def load(block: Block, p: Value, lanes: int, size: int) -> Value:

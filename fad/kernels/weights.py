@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, fixed, load, panels_of, store
-from fad.kernels.window import Axis, plus, runs, span
+from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, fixed, load, panels_of, plus, store
+from fad.kernels.window import Axis, runs, span
 from fad.native.ir import Block, Value, call, constant, where
 
 __all__ = ["Weights", "joins_taps", "write_weights"]
@@ -102,8 +102,8 @@ def write_weights(block: Block, spec: Weights, x: Value, g: Value, out: Value, e
     """Pieces of work from begin to end. Sums go to ``out``; ``epilogue(block, index, value)`` takes the vectors of the
     result where there is one chunk. It may be what stores them: where there is one block, ``out`` is left alone."""
     with block.loop(begin, end) as piece:
-        share, rest = piece.index._op("", "urem", spec.shares), piece.index._op("", "udiv", spec.shares)
-        group, chunk = rest._op("", "urem", spec.groups), rest._op("", "udiv", spec.groups)
+        share, rest = piece.index.remainder(spec.shares), piece.index.quotient(spec.shares)
+        group, chunk = rest.remainder(spec.groups), rest.quotient(spec.groups)
         work = _Piece(spec, x, g, out, epilogue, group, chunk, share)
         axis, count = spec.blocks
         before = prod(a.extent for a in spec.axes[:axis])
@@ -112,8 +112,8 @@ def write_weights(block: Block, spec: Weights, x: Value, g: Value, out: Value, e
             work.strips(piece, lambda inside, strip: strip.sum_up(inside, chunk))
             return
         work.strips(piece, lambda inside, strip: strip.clear(inside))
-        first = (chunk * total)._op("", "udiv", spec.chunks)
-        last = ((chunk + 1) * total)._op("", "udiv", spec.chunks)
+        first = (chunk * total).quotient(spec.chunks)
+        last = ((chunk + 1) * total).quotient(spec.chunks)
         with piece.loop(first, last) as loop:
             work.strips(loop, lambda inside, strip: strip.sum_up(inside, loop.index))
         if epilogue is not None and spec.chunks == 1:
@@ -146,8 +146,8 @@ class _Piece:
                 else:
                     kinds.append((column, widths, panels, row, rows, count))
         total = sum(panels * taps * count for _, _, panels, _, _, count in kinds)
-        low = (self.share * total)._op("", "udiv", spec.shares)
-        high = ((self.share + 1) * total)._op("", "udiv", spec.shares)
+        low = (self.share * total).quotient(spec.shares)
+        high = ((self.share + 1) * total).quotient(spec.shares)
         before = 0
         for column, widths, panels, row, rows, count in kinds:
             number = panels * taps * count
@@ -158,8 +158,8 @@ class _Piece:
                 bounds, empty = (call("smax", low - before, zero), call("smin", high - before, most)), True
             with block.loop(*bounds, empty=empty) as loop:
                 j = loop.index
-                k, j = j._op("", "urem", count), j._op("", "udiv", count)
-                tap, j = j._op("", "urem", taps), j._op("", "udiv", taps)
+                k, j = j.remainder(count), j.quotient(count)
+                tap, j = j.remainder(taps), j.quotient(taps)
                 action(loop, _Strip(self, loop, tap, k * rows + row, rows, j * (len(widths) * spec.tile.lanes) + column,
                                     widths, row))
             before += number
@@ -179,8 +179,8 @@ class _Strip:
             if axis.taps == 1 or (spec.joined and k == len(spec.axes) - 1):
                 self.taps.insert(0, block.integer(0))
             else:
-                self.taps.insert(0, number._op("", "urem", axis.taps))
-                number = number._op("", "udiv", axis.taps)
+                self.taps.insert(0, number.remainder(axis.taps))
+                number = number.quotient(axis.taps)
         last = spec.axes[-1]
         self.g = at(piece.g, column)
         x = piece.x
@@ -233,16 +233,17 @@ class _Strip:
                 epilogue(block, self.index(block, *divmod(k, self.vectors)), value)
             return
         taps = self.taps[1:] if len(self.taps) > spec.rank else [block.integer(0)] * spec.rank
-        place = lambda r, offset: [*taps, plus(self.row, r), self.column_of(offset)]
+        place = lambda r, v: [*taps, plus(self.row, r), self.column_of(v)]
         deliver(block, epilogue, values, self.widths, place, prod(a.extent for a in spec.axes))
 
     def index(self, block: Block, r: int, v: int) -> list[Value]:
         """The index in the result of a row and vector of a joined tile."""
         tap, c = self.split(r)
-        return [*self.taps[1:-1], block.integer(tap), block.integer(c), self.column_of(v * self.spec.tile.lanes)]
+        return [*self.taps[1:-1], block.integer(tap), block.integer(c), self.column_of(v)]
 
-    def column_of(self, offset: Any) -> Value:
-        column = plus(self.column, offset)
+    def column_of(self, v: Any) -> Value:
+        """The column of a vector in the result."""
+        column = plus(self.column, v * self.spec.tile.lanes)
         return column + self.piece.group * self.spec.width if self.spec.groups > 1 else column
 
     def sum_up(self, block: Block, number: Value) -> None:
@@ -254,15 +255,15 @@ class _Strip:
             sums = [self.zero(block, lanes) for _ in range(self.rows) for lanes in self.widths]
         else:
             sums = [load(block, p, lanes, self.piece.size) for _, p, lanes in self.places()]
-        part, number = number._op("", "urem", count), number._op("", "udiv", count)
+        part, number = number.remainder(count), number.quotient(count)
         x, g = self.x, self.g
         inside: list = []  # ranges of the block's own axes
         for k in range(axis - 1, -1, -1):
-            i, number = number._op("", "urem", spec.axes[k].extent), number._op("", "udiv", spec.axes[k].extent)
+            i, number = number.remainder(spec.axes[k].extent), number.quotient(spec.axes[k].extent)
             x, g = at(x, i * (spec.axes[k].stride * spec.axes[k].step)), at(g, i * spec.steps[k])
             inside.insert(0, self.holds(block, spec.axes[k], self.taps[k], i))
         extent = spec.axes[axis].extent
-        low, high = (part * extent)._op("", "udiv", count), ((part + 1) * extent)._op("", "udiv", count)
+        low, high = (part * extent).quotient(count), ((part + 1) * extent).quotient(count)
         bounds = (0, extent) if count == 1 else (low, high)
         conditions = [c for c in inside if c is not None]
         ok = functools.reduce(Value.__and__, conditions) if conditions else None
@@ -315,7 +316,7 @@ class _Strip:
         """The positions within a range at which a tap meets the input."""
         zero = block.integer(0)
         shift = tap * axis.dilation + axis.offset
-        upward = lambda v: (call("smax", v, zero) + (axis.stride - 1))._op("", "udiv", axis.stride) if axis.stride > 1 \
+        upward = lambda v: (call("smax", v, zero) + (axis.stride - 1)).quotient(axis.stride) if axis.stride > 1 \
             else call("smax", v, zero)
         as_value = lambda n: n if isinstance(n, Value) else block.integer(n)
         return call("smax", upward(-shift), as_value(low)), call("smin", upward(axis.size - shift), as_value(high))

@@ -15,7 +15,21 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, filled, fixed, horizontal, joined, load, panels_of
+from fad.kernels.tile import (
+    Epilogue,
+    Tile,
+    accumulate,
+    at,
+    balanced,
+    deliver,
+    filled,
+    fixed,
+    horizontal,
+    joined,
+    load,
+    panels_of,
+    plus,
+)
 from fad.native.ir import Block, Value, call, constant
 
 LONG = 24  # runs of taps in the code of one row of tiles
@@ -104,9 +118,9 @@ class Window:
 def write_window(block: Block, window: Window, x: Value, w: Value, epilogue: Epilogue, begin: Value, end: Value) -> None:
     """Pieces of work from begin to end. ``epilogue(block, index, value)`` takes every vector of the result."""
     with block.loop(begin, end) as turn:
-        share, number = turn.index._op("", "urem", window.shares), turn.index._op("", "udiv", window.shares)
-        row = _Row(window, turn, number._op("", "urem", window.rows), share, x, w, epilogue)
-        panels, number, before = window.panels, number._op("", "udiv", window.rows), 0
+        share, number = turn.index.remainder(window.shares), turn.index.quotient(window.shares)
+        row = _Row(window, turn, number.remainder(window.rows), share, x, w, epilogue)
+        panels, number, before = window.panels, number.quotient(window.rows), 0
         for start, widths, count in panels:
             if window.inner:
                 for inside, k in counted(turn, count):
@@ -140,8 +154,8 @@ class _Row:
             if axis.extent == 1:
                 self.index.insert(0, block.integer(0))
                 continue
-            self.index.insert(0, number._op("", "urem", axis.extent))
-            number = number._op("", "udiv", axis.extent)
+            self.index.insert(0, number.remainder(axis.extent))
+            number = number.quotient(axis.extent)
         self.group = number if window.groups > 1 else block.integer(0)
         self.x, self.w = at(x, *([self.group * window.x_group] if window.groups > 1 else [])), w
         self.ranges: list[tuple] = []
@@ -157,7 +171,7 @@ class _Row:
             return 0, axis.taps, False
         zero, distance = block.integer(0), abs(axis.dilation)
         largest = lambda v: call("smax", v, zero)
-        upward = lambda v: (largest(v) + (distance - 1))._op("", "udiv", distance) if distance > 1 else largest(v)
+        upward = lambda v: (largest(v) + (distance - 1)).quotient(distance) if distance > 1 else largest(v)
         low, high = (-base, axis.size - base) if axis.dilation > 0 else (base - (axis.size - 1), base + 1)
         return upward(low), call("smin", upward(high), block.integer(axis.taps)), True
 
@@ -175,8 +189,8 @@ class _Row:
                     strip.tile(inside, j * size + first, size, pattern)
             return
         total, before = sum(count for _, _, count, _ in kinds), 0
-        low = (self.share * total)._op("", "udiv", window.shares)
-        high = ((self.share + 1) * total)._op("", "udiv", window.shares)
+        low = (self.share * total).quotient(window.shares)
+        high = ((self.share + 1) * total).quotient(window.shares)
         for first, size, count, pattern in kinds:
             bounds = call("smax", low - before, block.integer(0)), call("smin", high - before, block.integer(count))
             with block.loop(*bounds, empty=True) as loop:
@@ -227,11 +241,6 @@ def runs(pattern: tuple) -> list[tuple[int, int, tuple]]:
     return [tuple(f) for f in found]
 
 
-def plus(i: Value, n: Any) -> Value:
-    """An index some places on."""
-    return i + n if isinstance(n, Value) or n else i
-
-
 class _Strip:
     """The tiles of a row that share a panel of w."""
 
@@ -261,12 +270,12 @@ class _Strip:
                 depth = window.depth * prod(a.taps for a in window.axes)
                 deliver(after, self.row.epilogue, sums, self.widths, functools.partial(self.place, position), depth)
 
-    def place(self, position: Value, r: Any, offset: Any) -> list[Value]:
-        """The index in the result of a row, and of a column so far behind the panel's first."""
+    def place(self, position: Value, r: Any, v: Any) -> list[Value]:
+        """The index in the result of a row, and of a vector of the panel."""
         window = self.window
         index = [*self.row.index, plus(position, r)]
         index = [i * a.apart + a.first if (a.apart, a.first) != (1, 0) else i for i, a in zip(index, window.axes, strict=True)]
-        column = plus(self.column, offset)
+        column = plus(self.column, v * window.tile.lanes)
         return [*index, column + self.row.group * window.width if window.groups > 1 else column]
 
     def outer(self, block: Block, k: int, x: Value, w: Value, sums: list, pattern: tuple) -> list:

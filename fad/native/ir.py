@@ -110,6 +110,14 @@ class Value:
         """Logical shift: zeros come in."""
         return self._op("", "lshr", count)
 
+    def quotient(self, n: Value | int) -> Value:
+        """Whole quotient of integers that are not negative."""
+        return self._op("", "udiv", n)
+
+    def remainder(self, n: Value | int) -> Value:
+        """Remainder of integers that are not negative."""
+        return self._op("", "urem", n)
+
     def to(self, kind: str, signed: bool = True) -> Value:
         """Converted to another kind: floats to integers truncate, integers to i1 test for non-zero."""
         if kind == self.kind:

@@ -151,7 +151,7 @@ def test_what_is_left_to_the_general_convolution():
     assert not any(is_depthwise(made) for made, _ in others + recipes(*long, **its_geometry))
     for (made, operands), expected in zip(others, by_definition(x, w, g, **geometry), strict=True):
         np.testing.assert_array_equal(recipe.run(made, operands, x.dtype), expected)
-    twice = recipe.conv(x.shape, steps(x), (3, 3, 1, 12), x.dtype, *geometry.values(), 6, g.shape[1:-1])
+    twice = recipe.conv(x.shape, steps(x), (3, 3, 1, 12), steps(w), x.dtype, *geometry.values(), 6, g.shape[1:-1])
     assert not is_depthwise(twice)
 
 

@@ -174,14 +174,33 @@ def test_recipes_are_made_once():
     assert time.perf_counter() - start < 0.1
 
 
-def recipes_of(problem, x, w, g, dense):
+def recipes_of(problem, x, w, g, dense, choice=0):
     """(recipe, operands, result) of a convolution and both gradients; ``dense`` is a contiguous g."""
     geometry = problem[-1]
     expected = convolution(x, w, g, **geometry)
     rest = geometry["strides"], geometry["padding"], geometry["dilation"], geometry["groups"]
-    return [(recipe.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *rest, g.shape[1:-1]), [x, w], expected[0]),
-            (recipe.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *rest), [g, w], expected[1]),
-            (recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(dense), x.dtype, w.shape[:-2], *rest), [x, dense], expected[2])]
+    return [(recipe.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *rest, g.shape[1:-1], choice), [x, w], expected[0]),
+            (recipe.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *rest, choice), [g, w], expected[1]),
+            (recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(dense), x.dtype, w.shape[:-2], *rest, choice), [x, dense], expected[2])]
+
+
+@examples(20)
+@given(problems(batch=(1, 2)).filter(fits), st.integers(1, 12))
+def test_every_choice_of_a_tile(problem, choice):
+    """What autotuning may choose."""
+    (x, w, g), _ = arrays_of(problem)
+    for one, operands, expected in recipes_of(problem, x, w, g, g, choice):
+        np.testing.assert_array_equal(recipe.run(one, operands, x.dtype), expected)
+
+
+@pytest.mark.parametrize("choice", [1, 2, 3, 100])
+def test_every_choice_of_a_product(choice):
+    rng = np.random.default_rng(0)
+    for m, k, n in [(37, 50, 70), (300, 20, 17), (64, 300, 3)]:
+        for a_transposed, b_transposed in product([False, True], [False, True]):
+            a, b = transposable(rng, (m, k), DTYPES[0], a_transposed), transposable(rng, (k, n), DTYPES[0], b_transposed)
+            made = recipe.matmul(a.shape, steps(a), b.shape, steps(b), a.dtype, choice)
+            np.testing.assert_array_equal(recipe.run(made, [a, b], a.dtype), a @ b)
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------
