@@ -23,7 +23,7 @@ from fad.kernels.window import Axis, Window, tiles
 from fad.native import engine
 from fad.native.ir import KINDS as NAMES
 from fad.native.ir import Block, Module, Value, write
-from fad.native.launch import launcher
+from fad.native.launch import get_num_threads, launcher
 
 __all__ = ["Phase", "Recipe", "conv", "conv_input_grad", "conv_weight_grad", "fill", "grain", "matmul", "random_bits", "run",
            "strides_of"]
@@ -31,13 +31,14 @@ __all__ = ["Phase", "Recipe", "conv", "conv_input_grad", "conv_weight_grad", "fi
 KINDS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 REUSE = 48  # rows from which a copy of the weights pays
-NEAR = 1 << 18  # bytes of weights that all rows of tiles may share in the second cache
+NEAR = 3 << 18  # bytes of weights that stay in the second cache
 BLOCK = 1 << 18  # bytes that one block of positions reads
-PIECES = 32  # of work, so that threads end together
+PIECES = 64  # of work, so that threads end together
 LEAST = 200_000  # operations of a piece
 GRAIN = 600_000  # operations that a thread takes at once
 SHORTEST = 256  # positions along the last axis that are not cut
-MOST = 1 << 22  # elements of all sums together, where every chunk of positions has its own
+PARTS = 16  # pieces of a gradient by weights
+FEW_TILES = 8  # that a share has at least
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
     tiles_by_cost = ranked_tiles(machine, itemsize, widest.extent, width, widest.step * widest.stride * itemsize)
     tile = tiles_by_cost[min(choice, len(tiles_by_cost) - 1)]
     lanes = machine.vector_bytes // itemsize
-    across = lanes if depth_step == w[2] == 1 and depth >= lanes and few(width, taps * depth, lanes) else 0
+    across = along_depth(width, depth, taps, lanes) if depth_step == w[2] == 1 else 0
     if across:
         tile = Tile(min((machine.registers - width - 1) // width, widest.extent), width, 1)
     size = taps * depth * width * itemsize
@@ -115,9 +116,10 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
         axes_of = lambda axes: [a if not a.w_step else replace(a, w_step=moved) for a in axes]
     for axes, first in zip(sets, firsts, strict=True):
         axes = axes_of(axes)
-        inner = size <= NEAR
         panels = sum(n for _, _, n in panels_of(width, tile))
-        outer = groups * prod(a.extent for a in axes[:-1]) * (1 if inner else panels)
+        lines = groups * prod(a.extent for a in axes[:-1])
+        inner = size <= NEAR or max(lines, PIECES) * size < panels * rows * depth * itemsize
+        outer = lines * (1 if inner else panels)
         w_group = taps * depth * pack.columns if packed else w[0]
         window = Window(tuple(axes), depth, depth_step, width, groups, x_group, w_group, w[1], w[2], first, taps, packed, tile,
                         kind, inner, 1, across, w[3])
@@ -130,9 +132,11 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
     return phases, scratch
 
 
-def few(width: int, depth: int, lanes: int) -> bool:
-    """Whether there are so few columns that vectors do better along the depth, folded at the end."""
-    return width * (1 + 8 * lanes / depth) < 0.6 * lanes
+def along_depth(width: int, depth: int, taps: int, lanes: int) -> int:
+    """The lanes of vectors along the depth, folded at the end, where columns are so few that this is less work; else 0."""
+    across = min(lanes, 1 << (depth.bit_length() - 1))
+    work = width * (-(-depth // across) + 8 / taps)
+    return across if across >= 4 and width <= lanes and work < 0.6 * depth else 0
 
 
 @functools.lru_cache(maxsize=1024)
@@ -262,23 +266,22 @@ def blocks_of(extents: list[int], each: int) -> tuple[int, int]:
 
 
 def divided(spec: Weights) -> Weights:
-    """The work in pieces: chunks of positions with sums of their own, or shares of the tiles, by what either way moves."""
+    """The work in pieces: shares of the tiles, and chunks of the positions with sums of their own.
+
+    A chunk's sums cost memory traffic, a share reads positions again, which windows make good use of. The number of
+    chunks, on which rounding depends, is a matter of shapes alone."""
     extents = [a.extent for a in spec.axes]
     axis, count = spec.blocks
-    blocks, positions = prod(extents[:axis]) * count, prod(extents)
-    panels, row_tiles = sum(n for _, _, n in spec.panels), sum(n for _, _, n in spec.row_tiles)
-    strips = spec.taps // (spec.axes[-1].taps if spec.joined else 1) * row_tiles * panels
-    pieces = max(1, min(PIECES, int(spec.work / LEAST)))
-    shared = min(strips, -(-pieces // spec.groups))
-    rereads = shared * spec.groups * (spec.width / panels + spec.depth * min(1, strips / shared / row_tiles))
-    by_chunks = blocks > 1 and 2 * blocks * spec.elements < positions * rereads
-    if not by_chunks and strips * spec.groups >= pieces // 2:
-        return replace(spec, shares=max(1, shared))
-    if blocks < pieces:  # shorter blocks
-        count = min(extents[axis], -(-pieces // (blocks // count)))
-        blocks = prod(extents[:axis]) * count
-    chunks = max(1, min(blocks, pieces // 2, 16, -(-MOST // spec.elements)))
-    return replace(spec, blocks=(axis, count), chunks=chunks, shares=max(1, min(strips, pieces // (2 * chunks))))
+    positions, tiles_in_all = prod(extents), spec.strips * sum(n for _, _, n in spec.panels)
+    pieces = max(1, min(PARTS, int(spec.work / LEAST)))
+    most = max(1, tiles_in_all // FEW_TILES)  # shares
+    chunks = min(8, positions // 700) if spec.taps == 1 else min(4, positions // 4000)
+    chunks = max(1, chunks, min(-(-pieces // (most * spec.groups)), positions // 64))
+    if spec.count_blocks < chunks:  # shorter blocks
+        count = min(extents[axis], -(-chunks // prod(extents[:axis])))
+    chunks = min(chunks, prod(extents[:axis]) * count)
+    pieces = min(max(pieces, 2 * get_num_threads()), max(1, int(spec.work / LEAST)))
+    return replace(spec, blocks=(axis, count), chunks=chunks, shares=max(1, min(most, -(-pieces // (chunks * spec.groups)))))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -10,7 +10,7 @@ those of several taps of the last axis. Sums of blocks add up in memory, in orde
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, fixed, load, panels_of, plus, store
 from fad.kernels.window import Axis, runs, span
 from fad.native.ir import Block, Value, call, constant, where
+
+STACK = 1 << 15  # elements of a copy on the stack
 
 __all__ = ["Weights", "joins_taps", "write_weights"]
 
@@ -72,6 +74,37 @@ class Weights:
         return found
 
     @property
+    def row_kinds(self) -> list[tuple[int, int, int]]:
+        """`row_tiles`, one by one where each has taps of its own."""
+        if not self.joined:
+            return self.row_tiles
+        return [(row + k * rows, rows, 1) for row, rows, count in self.row_tiles for k in range(count)]
+
+    @property
+    def outer_taps(self) -> int:
+        """Taps that tiles do not go over."""
+        return self.taps // (self.axes[-1].taps if self.joined else 1)
+
+    @property
+    def strips(self) -> int:
+        """Tiles of a panel."""
+        return self.outer_taps * sum(count for _, _, count in self.row_tiles)
+
+    @property
+    def count_blocks(self) -> int:
+        """Blocks of positions."""
+        return prod(a.extent for a in self.axes[: self.blocks[0]]) * self.blocks[1]
+
+    @property
+    def gathered(self) -> int:
+        """Elements of a copy of y_bar's panel in a block; 0 where it is read as it lies."""
+        axis, count = self.blocks
+        positions = -(-self.axes[axis].extent // count) * prod(a.extent for a in self.axes[axis + 1 :])
+        elements = positions * self.tile.vectors * self.tile.lanes
+        apart = self.steps[-1] > self.tile.vectors * self.tile.lanes and self.strips >= 8 * self.shares
+        return elements if apart and elements <= STACK else 0
+
+    @property
     def pieces(self) -> int:
         """Pieces of work."""
         return self.chunks * self.groups * self.shares
@@ -84,7 +117,7 @@ class Weights:
     @property
     def whole(self) -> bool:
         """Whether every chunk is one block, so that sums never wait in memory."""
-        return prod(a.extent for a in self.axes[: self.blocks[0]]) * self.blocks[1] == self.chunks
+        return self.count_blocks == self.chunks
 
     def write(self, block: Block, pointers: list[Value], epilogue: Epilogue | None, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end; ``pointers`` are those of x, y_bar and, unless it is whole, the sums."""
@@ -101,31 +134,29 @@ def write_weights(block: Block, spec: Weights, x: Value, g: Value, out: Value, e
                   begin: Value, end: Value) -> None:
     """Pieces of work from begin to end. Sums go to ``out``; ``epilogue(block, index, value)`` takes the vectors of the
     result where there is one chunk. It may be what stores them: where there is one block, ``out`` is left alone."""
+    kept = Value(block, block.root.effect(f"alloca [{spec.gathered} x {spec.kind}], align 64", "ptr", 1).name, spec.kind, 1) \
+        if spec.gathered else None
     with block.loop(begin, end) as piece:
         share, rest = piece.index.remainder(spec.shares), piece.index.quotient(spec.shares)
         group, chunk = rest.remainder(spec.groups), rest.quotient(spec.groups)
-        work = _Piece(spec, x, g, out, epilogue, group, chunk, share)
-        axis, count = spec.blocks
-        before = prod(a.extent for a in spec.axes[:axis])
-        total = before * count
-        if total == spec.chunks:
-            work.strips(piece, lambda inside, strip: strip.sum_up(inside, chunk))
+        work = _Piece(spec, x, g, out, epilogue, group, chunk, share, kept)
+        if spec.whole:
+            work.add(piece, chunk)
             return
-        work.strips(piece, lambda inside, strip: strip.clear(inside))
-        first = (chunk * total).quotient(spec.chunks)
-        last = ((chunk + 1) * total).quotient(spec.chunks)
-        with piece.loop(first, last) as loop:
-            work.strips(loop, lambda inside, strip: strip.sum_up(inside, loop.index))
+        work.each(piece, lambda inside, strip: strip.clear(inside))
+        first, last = ((chunk + k) * spec.count_blocks for k in (0, 1))
+        with piece.loop(first.quotient(spec.chunks), last.quotient(spec.chunks)) as loop:
+            work.add(loop, loop.index)
         if epilogue is not None and spec.chunks == 1:
-            work.strips(piece, lambda inside, strip: strip.finish(inside))
+            work.each(piece, lambda inside, strip: strip.finish(inside))
 
 
 class _Piece:
-    """One share of the tiles, over one chunk of the blocks."""
+    """One share of the tiles, over one chunk of the blocks. Tiles are counted panel by panel."""
 
     def __init__(self, spec: Weights, x: Value, g: Value, out: Value, epilogue: Epilogue | None, group: Value, chunk: Value,
-                 share: Value):
-        self.spec, self.epilogue, self.share, self.group = spec, epilogue, share, group
+                 share: Value, kept: Value | None):
+        self.spec, self.epilogue, self.group, self.kept = spec, epilogue, group, kept
         self.size = {"float": 4, "double": 8}[spec.kind]
         many = spec.groups > 1
         self.x = at(x, group * spec.x_group) if many else x
@@ -133,36 +164,93 @@ class _Piece:
         self.out = at(out, group * spec.out[0]) if many else out
         if spec.chunks > 1:
             self.out = at(self.out, chunk * spec.elements)
+        total = spec.strips * sum(count for _, _, count in spec.panels)
+        self.bounds = [((share + k) * total).quotient(spec.shares) for k in (0, 1)] if spec.shares > 1 else None
+
+    def each(self, block: Block, action: Callable) -> None:
+        """An action on every tile of the share."""
+        for inside, panel in self.panels(block):
+            panel.strips(inside, action)
+
+    def add(self, block: Block, number: Value) -> None:
+        """The products of one block of positions to the sums of every tile."""
+        positions = _Positions(self.spec, block, number)
+        for inside, panel in self.panels(block):
+            g, steps = at(self.g, panel.column), self.spec.steps
+            if self.kept is not None:
+                g, steps = positions.gather(inside, g, self.kept, panel.widths, self.size)
+            panel.strips(inside, lambda within, strip, g=g, steps=steps: strip.sum_up(within, positions, g, steps))
+
+    def panels(self, block: Block) -> Iterator[tuple]:
+        """The panels of the share, each kind in a loop."""
+        spec, before = self.spec, 0
+        for column, widths, count in spec.panels:
+            low, high, empty = block.integer(0), block.integer(count), False
+            if self.bounds:
+                first, last = self.bounds[0].quotient(spec.strips), (self.bounds[1] + (spec.strips - 1)).quotient(spec.strips)
+                low, high, empty = call("smax", first - before, low), call("smin", last - before, high), True
+            with block.loop(low, high, empty=empty) as loop:
+                yield loop, _Panel(self, loop, loop.index + before, loop.index * (len(widths) * spec.tile.lanes) + column, widths)
+            before += count
+
+
+class _Panel:
+    """Some columns, and the tiles of the share there."""
+
+    def __init__(self, piece: _Piece, block: Block, number: Value, column: Value, widths: list[int]):
+        self.piece, self.column, self.widths = piece, column, widths
+        self.bounds = [b - number * piece.spec.strips for b in piece.bounds] if piece.bounds else None
 
     def strips(self, block: Block, action: Callable) -> None:
-        """An action on every tile of the share: the tiles of one shape are a loop."""
-        spec = self.spec
-        taps = spec.taps // (spec.axes[-1].taps if spec.joined else 1)
-        kinds = []
-        for column, widths, panels in spec.panels:
-            for row, rows, count in spec.row_tiles:
-                if spec.joined:
-                    kinds += [(column, widths, panels, row + k * rows, rows, 1) for k in range(count)]
-                else:
-                    kinds.append((column, widths, panels, row, rows, count))
-        total = sum(panels * taps * count for _, _, panels, _, _, count in kinds)
-        low = (self.share * total).quotient(spec.shares)
-        high = ((self.share + 1) * total).quotient(spec.shares)
-        before = 0
-        for column, widths, panels, row, rows, count in kinds:
-            number = panels * taps * count
-            zero, most = block.integer(0), block.integer(number)
-            if spec.shares == 1:
-                bounds, empty = (zero, most), False
-            else:
-                bounds, empty = (call("smax", low - before, zero), call("smin", high - before, most)), True
-            with block.loop(*bounds, empty=empty) as loop:
-                j = loop.index
-                k, j = j.remainder(count), j.quotient(count)
-                tap, j = j.remainder(taps), j.quotient(taps)
-                action(loop, _Strip(self, loop, tap, k * rows + row, rows, j * (len(widths) * spec.tile.lanes) + column,
-                                    widths, row))
+        """An action on every tile: those of one shape are a loop."""
+        spec, before = self.piece.spec, 0
+        for row, rows, count in spec.row_kinds:
+            number = count * spec.outer_taps
+            low, high, empty = block.integer(0), block.integer(number), False
+            if self.bounds:
+                low, high, empty = call("smax", self.bounds[0] - before, low), call("smin", self.bounds[1] - before, high), True
+            with block.loop(low, high, empty=empty) as loop:
+                k, tap = loop.index.remainder(count), loop.index.quotient(count)
+                action(loop, _Strip(self.piece, loop, tap, k * rows + row, rows, self.column, self.widths, row))
             before += number
+
+
+class _Positions:
+    """One block of positions, given by its number."""
+
+    def __init__(self, spec: Weights, block: Block, number: Value):
+        self.spec, (self.axis, count) = spec, spec.blocks
+        part, number = number.remainder(count), number.quotient(count)
+        self.outer: list[Value] = []  # positions along the axes before the one that is cut
+        for axis in reversed(spec.axes[: self.axis]):
+            self.outer.insert(0, number.remainder(axis.extent))
+            number = number.quotient(axis.extent)
+        extent = spec.axes[self.axis].extent
+        self.bounds = (0, extent) if count == 1 else tuple(((part + k) * extent).quotient(count) for k in (0, 1))
+
+    def first(self, steps: tuple) -> list[Value]:
+        """Distances to the block's own part of an array."""
+        return [i * s for i, s in zip(self.outer, steps, strict=False)]
+
+    def gather(self, block: Block, g: Value, to: Value, widths: list[int], size: int) -> tuple[Value, tuple]:
+        """The panel of y_bar copied one position behind another: so it lies in the cache, whatever its distances were.
+        Address and distances, as if the copy began at position 0."""
+        spec, lanes = self.spec, self.spec.tile.lanes
+        inner = [a.extent for a in spec.axes[self.axis :]]
+        steps = [prod(inner[k + 1 :]) * len(widths) * lanes for k in range(len(inner))]
+        start = self.bounds[0]
+        to = at(to, -(start * steps[0])) if isinstance(start, Value) else to
+
+        def copy(inside: Block, k: int, source: Value, target: Value) -> None:
+            if k == len(inner):
+                for v, n in enumerate(widths):
+                    store(inside, at(target, v * lanes), load(inside, at(source, v * lanes), n, size), size)
+                return
+            with inside.loop(*(self.bounds if k == 0 else (0, inner[k]))) as loop:
+                copy(loop, k + 1, at(source, loop.index * spec.steps[self.axis + k]), at(target, loop.index * steps[k]))
+
+        copy(block, 0, at(g, *self.first(spec.steps)), to)
+        return to, (*(0,) * self.axis, *steps)
 
 
 class _Strip:
@@ -182,7 +270,6 @@ class _Strip:
                 self.taps.insert(0, number.remainder(axis.taps))
                 number = number.quotient(axis.taps)
         last = spec.axes[-1]
-        self.g = at(piece.g, column)
         x = piece.x
         if not spec.joined:
             x = at(x, row * spec.depth_step)
@@ -246,30 +333,22 @@ class _Strip:
         column = plus(self.column, v * self.spec.tile.lanes)
         return column + self.piece.group * self.spec.width if self.spec.groups > 1 else column
 
-    def sum_up(self, block: Block, number: Value) -> None:
-        """Add the products of one block of positions, given by its number."""
+    def sum_up(self, block: Block, positions: _Positions, g: Value, steps: tuple) -> None:
+        """Add the products of one block of positions; y_bar's panel is at ``g``, its positions these steps apart."""
         spec = self.spec
-        axis, count = spec.blocks
-        whole = prod(a.extent for a in spec.axes[:axis]) * count == spec.chunks
-        if whole:
+        if spec.whole:
             sums = [self.zero(block, lanes) for _ in range(self.rows) for lanes in self.widths]
         else:
             sums = [load(block, p, lanes, self.piece.size) for _, p, lanes in self.places()]
-        part, number = number.remainder(count), number.quotient(count)
-        x, g = self.x, self.g
-        inside: list = []  # ranges of the block's own axes
-        for k in range(axis - 1, -1, -1):
-            i, number = number.remainder(spec.axes[k].extent), number.quotient(spec.axes[k].extent)
-            x, g = at(x, i * (spec.axes[k].stride * spec.axes[k].step)), at(g, i * spec.steps[k])
-            inside.insert(0, self.holds(block, spec.axes[k], self.taps[k], i))
-        extent = spec.axes[axis].extent
-        low, high = (part * extent).quotient(count), ((part + 1) * extent).quotient(count)
-        bounds = (0, extent) if count == 1 else (low, high)
-        conditions = [c for c in inside if c is not None]
+        self.steps = steps
+        x = at(self.x, *positions.first(tuple(a.stride * a.step for a in spec.axes)))
+        g = at(g, *positions.first(steps)) if steps is spec.steps else g
+        met = [self.holds(block, a, t, i) for a, t, i in zip(spec.axes, self.taps, positions.outer, strict=False)]
+        conditions = [c for c in met if c is not None]
         ok = functools.reduce(Value.__and__, conditions) if conditions else None
-        sums = self.along(block, axis, x, g, sums, bounds, ok)
+        sums = self.along(block, positions.axis, x, g, sums, positions.bounds, ok)
         with block.section() as after:
-            if whole and self.piece.epilogue is not None and spec.chunks == 1:
+            if spec.whole and self.piece.epilogue is not None and spec.chunks == 1:
                 self.done(after, sums)
             else:
                 for (_, p, _), value in zip(self.places(), sums, strict=True):
@@ -299,14 +378,14 @@ class _Strip:
             size = axis.stride * axis.step
             with block.loop(low, high, empty=empty) as loop:
                 inside = [loop.carried(s) for s in sums]
-                new = self.product(loop, at(x, loop.index * size), at(g, loop.index * spec.steps[k]), inside, (0, self.rows))
+                new = self.product(loop, at(x, loop.index * size), at(g, loop.index * self.steps[k]), inside, (0, self.rows))
                 for a, b in zip(inside, new, strict=True):
                     loop.update(a, b)
             return [loop.last(a) for a in inside]
         with block.loop(low, high, empty=empty) as loop:
             inside = [loop.carried(s) for s in sums]
             nxt = spec.axes[k + 1]
-            new = self.along(loop, k + 1, at(x, loop.index * (axis.stride * axis.step)), at(g, loop.index * spec.steps[k]),
+            new = self.along(loop, k + 1, at(x, loop.index * (axis.stride * axis.step)), at(g, loop.index * self.steps[k]),
                              inside, (0, nxt.extent))
             for a, b in zip(inside, new, strict=True):
                 loop.update(a, b)
@@ -323,12 +402,12 @@ class _Strip:
 
     def columns(self, block: Block, x: Value, g: Value, sums: list, bounds: tuple, ok: Value | None) -> list:
         """The positions of the last axis where a tile goes over its taps: those that miss some of the rows one by one."""
-        spec, axis = self.spec, self.spec.axes[-1]
+        axis = self.spec.axes[-1]
         pattern = tuple(span([axis.valid(i, self.split(r)[0]) for r in range(self.rows)]) for i in range(axis.extent))
         size, cut = axis.stride * axis.step, ok is not None or isinstance(bounds[0], Value)
         for first, count, rows in runs(pattern):
             if count == 1 and not cut:
-                sums = self.product(block, at(x, first * size), at(g, first * spec.steps[-1]), sums, rows)
+                sums = self.product(block, at(x, first * size), at(g, first * self.steps[-1]), sums, rows)
                 continue
             low, high = block.integer(first), block.integer(first + count)
             if cut:
@@ -337,7 +416,7 @@ class _Strip:
                 high = high if ok is None else where(ok, high, 0)
             with block.loop(low, high, empty=cut) as loop:
                 inside = [loop.carried(s) for s in sums]
-                new = self.product(loop, at(x, loop.index * size), at(g, loop.index * spec.steps[-1]), inside, rows)
+                new = self.product(loop, at(x, loop.index * size), at(g, loop.index * self.steps[-1]), inside, rows)
                 for a, b in zip(inside, new, strict=True):
                     loop.update(a, b)
             sums = [loop.last(a) for a in inside]
