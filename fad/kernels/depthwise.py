@@ -304,7 +304,8 @@ class Depthwise:
         """The code of pieces from begin to end; ``pointers`` are those of x and w."""
         with block.loop(begin, end) as piece:
             share, number = split(piece.index, self.sweep.shares)
-            self.sweep.visit(piece, number, share, lambda inside, spot: self.tile(inside, spot, *pointers, epilogue))
+            x, w = pointers
+            self.sweep.visit(piece, number, share, lambda inside, spot: self.tile(inside, spot, x, w, epilogue))
 
     def tile(self, block: Block, spot: _Spot, x: Value, w: Value, epilogue: Epilogue) -> None:
         """One tile: its sums, and what becomes of them."""

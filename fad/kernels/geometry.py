@@ -1,7 +1,6 @@
-"""Sliding-window arithmetic shared by convolution and pooling. No numba here.
+"""Sliding-window arithmetic shared by convolution and pooling.
 
 Output position `o` and tap `k` of the window meet at input position `o * stride + k * dilation - pad_low`.
-Kernels are written once, for three spatial dimensions; one and two are viewed as three with leading 1s.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import numpy as np
 
 from fad.errors import DtypeError, ShapeError
 
-__all__ = ["Windows", "kernel_dtype", "check_cotangent", "lift", "lift_data", "lift_weights"]
+__all__ = ["Windows", "kernel_dtype", "check_cotangent"]
 
 Ints = tuple[int, ...]
 
@@ -84,29 +83,9 @@ class Windows:
             )
         return self
 
-    def lifted(self) -> tuple[Ints, Ints, Ints]:
-        """(strides, low padding, dilation), each of length 3."""
-        low = tuple(pair[0] for pair in self.padding)
-        return lift(self.strides, 1), lift(low, 0), lift(self.dilation, 1)
-
 
 def _meets_input(start: int, size: int, taps: int, dilation: int) -> bool:
     return any(0 <= start + tap * dilation < size for tap in range(taps))
-
-
-def lift(values: Ints, fill: int) -> Ints:
-    """Three entries, the missing leading ones being `fill`."""
-    return (fill,) * (3 - len(values)) + tuple(int(v) for v in values)
-
-
-def lift_data(x: np.ndarray) -> np.ndarray:
-    """(N, *spatial, C) viewed with three spatial dimensions."""
-    return x.reshape(x.shape[0], *lift(x.shape[1:-1], 1), x.shape[-1])
-
-
-def lift_weights(w: np.ndarray) -> np.ndarray:
-    """(*window, C, O) viewed with three window dimensions."""
-    return w.reshape(*lift(w.shape[:-2], 1), *w.shape[-2:])
 
 
 def kernel_dtype(*arrays: np.ndarray) -> np.dtype:

@@ -48,7 +48,8 @@ class Pack:
 
     def write(self, block: Block, pointers: list[Value], epilogue: object, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end; ``pointers`` are those of w and its copy."""
-        write_pack(block, self, *pointers, begin, end)
+        w, out = pointers
+        write_pack(block, self, w, out, begin, end)
 
 
 def write_pack(block: Block, pack: Pack, w: Value, out: Value, begin: Value, end: Value) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from fad.kernels.geometry import Ints
 from fad.kernels.recipe import strides_of
-from fad.kernels.tile import Tile, at, load, panels_of, store
+from fad.kernels.tile import Epilogue, Tile, at, load, panels_of, store
 from fad.kernels.window import counted
 from fad.native import engine
 from fad.native.ir import Block, Value, call, constant, literal, resized, where, write
@@ -109,7 +109,7 @@ class Plane:
     def zero(self, block: Block, lanes: int) -> Value:
         return Value(block.root, literal(0.0, self.kind), self.kind, 1).spread(lanes)
 
-    def end(self, epilogue: Callable, block: Block, index: list[Value], vectors: list, values: list[Value]) -> None:
+    def end(self, epilogue: Epilogue, block: Block, index: list[Value], vectors: list, values: list[Value]) -> None:
         """The epilogue for every vector of channels."""
         for (column, lanes), value in zip(vectors, values, strict=True):
             epilogue(block, [*index, column if isinstance(column, Value) else block.integer(column)], resized(value, lanes))
@@ -256,7 +256,7 @@ class Fold:
         inputs, outputs = len(self.steps) * prod(self.plane.input), prod(self.plane.output)
         return float(MOVED * (inputs + outputs) + 2 * taps * outputs)
 
-    def write(self, block: Block, pointers: list[Value], epilogue: Callable | None, begin: Value, end: Value) -> None:
+    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue | None, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end."""
         *outer, last = self.plane.sides
         with block.loop(begin, end) as piece:
@@ -269,7 +269,7 @@ class Fold:
                 for panel, vectors in self.plane.panels(inside):
                     self.window(panel, pointers, epilogue, [n, *places, o], taps, vectors)
 
-    def window(self, block: Block, pointers: list, epilogue: Callable | None, index: list, ranges: list, vectors: list) -> None:
+    def window(self, block: Block, pointers: list, epilogue: Epilogue | None, index: list, ranges: list, vectors: list) -> None:
         """One window, for some channels."""
         sides, count = self.plane.sides, len(vectors)
         starts = [index[0], *(o * side.stride - side.low for side, o in zip(sides, index[1:], strict=True))]
@@ -366,7 +366,7 @@ class Spread:
         stop = min(last.outputs - max(apart), last.inputs // last.stride)
         return (first * last.stride, stop * last.stride) if first < stop else (0, 0)
 
-    def write(self, block: Block, pointers: list[Value], epilogue: Callable, begin: Value, end: Value) -> None:
+    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end."""
         *outer, last = self.plane.sides
         with block.loop(begin, end) as piece:
@@ -389,7 +389,7 @@ class _Inputs:
         if spread.codes:
             self.codes = Value(pointers[1].block, pointers[1].name, spread.codes, 1)
 
-    def one(self, block: Block, ranges: list, epilogue: Callable) -> None:
+    def one(self, block: Block, ranges: list, epilogue: Epilogue) -> None:
         """One input, whichever windows hold it."""
         last = self.plane.sides[-1]
         zeros = self.plane.zeros(block, self.vectors)
@@ -400,7 +400,7 @@ class _Inputs:
         found = each(block, [*ranges, last.windows_at(self.index[-1])], zeros, step)
         self.plane.end(epilogue, block, self.index, self.vectors, found)
 
-    def together(self, block: Block, ranges: list, epilogue: Callable) -> None:
+    def together(self, block: Block, ranges: list, epilogue: Epilogue) -> None:
         """As many inputs as the stride has, all of whose windows are there."""
         last, count = self.plane.sides[-1], len(self.vectors)
         zeros = self.plane.zeros(block, self.vectors) * last.stride
@@ -478,7 +478,7 @@ class Share:
         """Operations, or what takes as long."""
         return float((2 * MOVED + 2) * prod(self.plane.input) + MOVED * prod(self.plane.output))
 
-    def write(self, block: Block, pointers: list[Value], epilogue: Callable, begin: Value, end: Value) -> None:
+    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end."""
         last = self.plane.sides[-1]
         first, stop = last.whole if last.taps <= WRITTEN_OUT else (0, 0)
@@ -511,7 +511,7 @@ class _Owned:
         p = moved(self.source, self.steps[0][1:-1], taps)
         return [self.plane.element(block, p, self.steps[0][-1], v) for v in self.vectors]
 
-    def covered(self, block: Block, epilogue: Callable) -> None:
+    def covered(self, block: Block, epilogue: Epilogue) -> None:
         """The maximum, and then g where an input equals it for the first time."""
         kept: dict[tuple, list] = {}  # what is in registers, where there are no loops
 
@@ -539,7 +539,7 @@ class _Owned:
         short = epilogue.length * len(free) * prod(side.taps for side in self.plane.sides) <= LONG
         each(block, self.ranges, free, put, WRITTEN_OUT if short else 0)
 
-    def gaps(self, block: Block, k: int, places: list, epilogue: Callable) -> None:
+    def gaps(self, block: Block, k: int, places: list, epilogue: Epilogue) -> None:
         """0 for inputs that no window covers, along the axes from the k-th on."""
         sides = self.plane.sides
         if k == len(sides):
@@ -561,7 +561,7 @@ class _Owned:
         last = self.plane.sides[-1]
         return last.stride > last.taps if self.whole else last.gaps
 
-    def zeros(self, block: Block, k: int, places: list, epilogue: Callable) -> None:
+    def zeros(self, block: Block, k: int, places: list, epilogue: Epilogue) -> None:
         """0 for all inputs of the window along the axes from the k-th on."""
         if k == len(self.plane.sides):
             zeros = self.plane.zeros(block, self.vectors)

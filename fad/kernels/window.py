@@ -112,7 +112,8 @@ class Window:
 
     def write(self, block: Block, pointers: list[Value], epilogue: Epilogue, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end; ``pointers`` are those of x and w."""
-        write_window(block, self, *pointers, epilogue, begin, end)
+        x, w = pointers
+        write_window(block, self, x, w, epilogue, begin, end)
 
 
 def write_window(block: Block, window: Window, x: Value, w: Value, epilogue: Epilogue, begin: Value, end: Value) -> None:

@@ -155,7 +155,7 @@ def test_deliver(rows, widths, packed, length):
             store(inside, at(q, row * width, column), value * 2 + 1, 8)
 
         number = lambda n: n if isinstance(n, Value) else block.integer(n)
-        deliver(block, Epilogue(take, length), values, widths, lambda r, offset: [number(r), number(offset)], 100)
+        deliver(block, Epilogue(take, length), values, widths, lambda r, v: [number(r), number(v * lanes)], 100)
 
     run(write, "double", x, y)
     expected = np.concatenate([x.reshape(rows, -1, lanes)[:, v, :n] for v, n in enumerate(widths)], axis=1)
