@@ -30,7 +30,10 @@ __all__ = ["Phase", "Recipe", "conv", "conv_input_grad", "conv_weight_grad", "fi
 
 KINDS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
-REUSE = 48  # rows from which a copy of the weights pays
+TURNED = 128  # rows from which weights that lie the wrong way are turned, not read along the depth
+ROWS = 4  # of a product that reads each weight for few multiplications
+THIN, WIDE = 256, 1 << 21  # rows and bytes of a product of few rows with many weights, which are then read in blocks
+REUSE = 256  # rows from which a copy of the weights pays
 NEAR = 3 << 18  # bytes of weights that stay in the second cache
 BLOCK = 1 << 18  # bytes that one block of positions reads
 PIECES = 64  # of work, so that threads end together
@@ -100,12 +103,17 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
     tiles_by_cost = ranked_tiles(machine, itemsize, widest.extent, width, widest.step * widest.stride * itemsize)
     tile = tiles_by_cost[min(choice, len(tiles_by_cost) - 1)]
     lanes = machine.vector_bytes // itemsize
-    across = along_depth(width, depth, taps, lanes) if depth_step == w[2] == 1 else 0
+    across = 0
+    if depth_step == w[2] == 1:
+        turning = w[3] != 1 and rows < TURNED  # w lies the wrong way, and is not used often enough to be turned
+        across = min(lanes, depth) if turning and depth >= 4 * lanes else along_depth(width, depth, taps, lanes)
     if across:
-        tile = Tile(min((machine.registers - width - 1) // width, widest.extent), width, 1)
+        columns = min(width, machine.registers // 2 - 1, lanes if width <= lanes else 4 if widest.extent > 2 else 8)
+        tile = Tile(min((machine.registers - columns - 1) // columns, widest.extent), columns, 1)
     size = taps * depth * width * itemsize
     odd = width % tile.lanes or width > tile.vectors * tile.lanes  # rows of w as they lie are slow to read
-    packed = not across and bool(w[3] != 1 or (rows >= REUSE and taps * depth >= 16 and odd))
+    often = rows >= (REUSE if width > tile.lanes else 32)
+    packed = not across and bool(w[3] != 1 or (often and taps * depth >= 16 and odd))
     phases, scratch = [], []
     axes_of = lambda axes: axes
     if packed:
@@ -154,12 +162,25 @@ def matmul(a_shape: tuple, a_strides: tuple, b_shape: tuple, b_strides: tuple, d
     if count == 1 and a_strides[-2] == 1 and b_strides[-1] == 1 and k >= m and a_strides[-1] != 1:
         made = weights([Axis(k, a_strides[-1], size=k)], [b_strides[-2]], m, 1, n, 1, 0, 0, kind, out_shape, (), choice)
         return replace(made, joins=(len(stack) + 1, 1))
+    if count == 1 and b_strides[-1] == 1 and m < THIN and k * n * dtype.itemsize > (WIDE if m > ROWS else NEAR // 3):
+        made = weights([Axis(k, a_strides[-1], size=k)], [b_strides[-2]], m, a_strides[-2], n, 1, 0, 0, kind, out_shape, (), choice)
+        return replace(made if m > ROWS else streamed(made), joins=(len(stack) + 1, 1))
     axes = [Axis(m, a_strides[-2], size=m)]
     if count > 1:
         axes.insert(0, Axis(count, moves[0], size=count, w_step=moves[1]))
     phases, scratch = windows([axes], k, a_strides[-1], n, 1, 0, kind, (moves[1] or 0, 0, b_strides[-2], b_strides[-1]), [0], 1,
                               count if moves[1] else 1, choice)
     return Recipe(tuple(phases), tuple(scratch), out_shape, joins=(len(stack), 1, 1) if count > 1 else (len(stack) + 1, 1))
+
+
+def streamed(made: Recipe) -> Recipe:
+    """A product of very few rows: b is read once, some rows of it at a time, while the sums wait in the first cache."""
+    spec = made.phases[0].spec
+    count = -(-spec.axes[0].extent // 8)
+    chunks = max(1, min(8, spec.axes[0].extent // 256))
+    spec = replace(spec, tile=Tile(spec.depth, 4, spec.tile.lanes), blocks=(0, count), chunks=chunks, shares=1)
+    phase = Phase(spec, (0, 1, -1), last=chunks == 1)
+    return replace(made, phases=(phase,), scratch=(chunks * spec.elements,), chunks=chunks)
 
 
 def stack_steps(shape: tuple, strides: tuple) -> int | None:

@@ -181,7 +181,7 @@ class _Row:
         window, lanes = self.window, self.window.tile.lanes
         column = k * (len(widths) * lanes) + start
         group = [self.group * window.w_group] if window.groups > 1 else []
-        w = at(self.w, column * (window.taps * window.depth) if window.packed else column, *group)
+        w = at(self.w, column * (window.taps * window.depth if window.packed else window.w_column), *group)
         strip = _Strip(self, w, column, widths)
         kinds = tiles(window.axes[-1], window.tile.rows)
         if window.shares == 1:
