@@ -22,13 +22,17 @@ def usable_cores() -> int:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", metavar="NAME", help="families or rows whose name contains NAME")
+    parser.add_argument("--only", metavar="NAME", help="the family NAME, or families and rows whose names contain it")
     parser.add_argument("--peers", help="columns, comma-separated, instead of each family's own")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="threads for every peer")
     parser.add_argument("--rounds", type=int, help="samples of each cell, instead of each row's own number")
     parser.add_argument("--quick", action="store_true", help="3 rounds: does it run?")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
     return parser.parse_args(argv)
+
+
+def is_wanted(only: str | None, family: str, row: str) -> bool:
+    return not only or (only == family if only in FAMILIES else only in f"{family} {row}")
 
 
 def cpu_model() -> str:
@@ -73,7 +77,7 @@ def main(argv: list[str]) -> None:
     chosen = {
         family: (module, wanted)
         for family, module in modules.items()
-        if (wanted := [row for row in module.ROWS if not options.only or options.only in f"{family} {row.name}"])
+        if (wanted := [row for row in module.ROWS if is_wanted(options.only, family, row.name)])
     }
     columns = {family: getattr(module, "PEERS", PEERS) for family, (module, _) in chosen.items()}
     asked = options.peers.split(",") if options.peers else None

@@ -281,8 +281,7 @@ def _power(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: An
 POWERS = (0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, -0.5, -1, -1.5, -2, -3)
 
 
-SMALL_PRODUCT = 1 << 18  # multiplications up to which a product of matrices is written as loops; BLAS does the larger ones,
-SMALL_IN_STACK = 1 << 23  # but in a stack it would do one after another, where loops do several at a time
+SMALL_PRODUCT = 1 << 14  # multiplications of two matrices up to which a product is written as loops; kernels do the larger ones
 
 
 def _matmul(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
@@ -293,7 +292,7 @@ def _matmul(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
     stack = int(np.prod(shape[:-2]))
     one_right, one_left = b.size == np.prod(b.shape[-2:]), a.size == np.prod(a.shape[-2:]) and b.shape[-1] == 1
     shared = stack > 1 and a.dtype == b.dtype and (one_right or one_left)
-    if np.prod(shape[-2:]) * a.shape[-1] <= (SMALL_IN_STACK if stack > 4 and not shared else SMALL_PRODUCT):
+    if (stack if shared else 1) * np.prod(shape[-2:]) * a.shape[-1] <= SMALL_PRODUCT:
         left = work.op("reshape", a, shape=(*a.shape, 1))
         right = work.op("reshape", b, shape=(*b.shape[:-2], 1, *b.shape[-2:]))
         return work.op("sum", work.op("multiply", left, right), axes=(len(shape) - 1,), keepdims=False)
@@ -319,8 +318,7 @@ def _einsum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
         return None
     both = [c for c in output if all(c in t for t in terms)]
     work_of_one = np.prod([n for c, n in sizes.items() if c not in both])
-    stack = np.prod([sizes[c] for c in both])
-    small = work_of_one <= (SMALL_IN_STACK if stack > 4 else SMALL_PRODUCT)
+    small = work_of_one <= SMALL_PRODUCT
     if len(args) == 1 or small or not any(all(c in t for t in terms) for c in summed):
         letters = [*output, *summed]
         spread = [work.aligned(a, t, letters) for a, t in zip(args, terms, strict=True)]

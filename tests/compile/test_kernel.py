@@ -23,7 +23,6 @@ def every_product_is_a_kernel():
     """Small ones would be loops."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simplify, "SMALL_PRODUCT", 0)
-        patch.setattr(simplify, "SMALL_IN_STACK", 0)
         cache._programs.clear()
         yield
     cache._programs.clear()
