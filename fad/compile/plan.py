@@ -30,6 +30,7 @@ __all__ = ["Plan", "Segment", "plan"]
 BLOCK = 4096  # elements that one partial result of a reduction takes
 STRIP = 2048  # elements of a one-dimensional nest that are one piece of work
 PARALLEL = 100_000  # operations from which threads are worth waking
+DENSE = 1_500_000  # of a kernel, which does ten or twenty at a time
 PAGE = 1 << 16  # bytes up to which a buffer is small
 CACHED = 1 << 18  # bytes that stay near
 ROWS = 1 << 16  # bytes of a block of rows
@@ -88,7 +89,7 @@ def describe(n: Any) -> str:
     if isinstance(n, KernelRun):
         after = [i.name for i in n.body.instructions if i.name not in ("result", "load", "number")] if n.body else []
         spec = n.phase.spec
-        tile = f" by {spec.tile.rows} x {spec.tile.vectors} vectors" if isinstance(getattr(spec, "tile", None), Tile) else ""
+        tile = f" by {spec.tile.rows} x {spec.tile.vectors} vectors" if has_tile(n) else ""
         text = f"kernel {n.name}: {type(spec).__name__.lower()}{tile}, {n.pieces} pieces"
         return text + (f", then {', '.join(after)}" if after else "")
     if isinstance(n, Rows):
@@ -107,8 +108,13 @@ def describe(n: Any) -> str:
 def parallel(n: Any) -> bool:
     """Whether a nest is worth several threads."""
     if not isinstance(n, Loops):
-        return n.pieces > 1 and n.work > PARALLEL
+        return n.pieces > 1 and n.work > (DENSE if has_tile(n) else PARALLEL)
     return (n.outer > 0 or n.strip > 0) and n.pieces > 1 and n.work > PARALLEL
+
+
+def has_tile(n: Any) -> bool:
+    """Whether a kernel has a register tile, and so does many operations at a time."""
+    return isinstance(n, KernelRun) and isinstance(getattr(n.phase.spec, "tile", None), Tile)
 
 
 def grain(n: Any) -> int:

@@ -19,7 +19,7 @@ from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, 
 from fad.kernels.window import Axis, runs, span
 from fad.native.ir import Block, Value, call, constant, where
 
-STACK = 1 << 15  # elements of a copy on the stack
+STACK = 1 << 17  # bytes of a copy on the stack
 
 __all__ = ["Weights", "joins_taps", "write_weights"]
 
@@ -102,7 +102,7 @@ class Weights:
         positions = -(-self.axes[axis].extent // count) * prod(a.extent for a in self.axes[axis + 1 :])
         elements = positions * self.tile.vectors * self.tile.lanes
         apart = self.steps[-1] > self.tile.vectors * self.tile.lanes and self.strips >= 8 * self.shares
-        return elements if apart and elements <= STACK else 0
+        return elements if apart and elements * {"float": 4, "double": 8}[self.kind] <= STACK else 0
 
     @property
     def pieces(self) -> int:
