@@ -1,17 +1,21 @@
-"""Which nodes have a native kernel, and the recipe for each."""
+"""Which nodes have a native kernel, and the recipe for each. Kernels load with the first program that has one."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from fad.compile.index import strides_of
 from fad.expr import Expr
-from fad.kernels import pool
-from fad.kernels import recipe as recipes
-from fad.kernels.recipe import Recipe, strides_of
-from fad.kernels.tune import tuned
+from fad.kernels.geometry import stack_steps
+
+if TYPE_CHECKING:
+    from fad.kernels.recipe import Recipe
 
 __all__ = ["CONTIGUOUS", "can_read", "is_kernel", "recipe_of"]
 
+POOLS = ("max_pool", "max_pool_push", "max_pool_grad", "sum_pool", "sum_pool_grad")
 CONTIGUOUS = {"matmul": (), "conv": (1,), "conv_input_grad": (1,), "conv_weight_grad": (1,), "random_bits": (0,),
-              **dict.fromkeys(pool.RECIPES, ())}  # operands that may not be views
+              **dict.fromkeys(POOLS, ())}  # operands that may not be views
 
 
 def is_kernel(node: Expr) -> bool:
@@ -20,7 +24,7 @@ def is_kernel(node: Expr) -> bool:
         return False
     if node.op.name == "random_bits":
         return bool(node.size) and isinstance(node.args[0], Expr) and node.args[0].dtype == node.dtype
-    if node.dtype not in recipes.KINDS:
+    if node.dtype.str[1:] not in ("f4", "f8"):
         return False
     if not all(isinstance(a, Expr) and a.dtype == node.dtype and a.size for a in node.args) or not node.size:
         return False
@@ -30,14 +34,14 @@ def is_kernel(node: Expr) -> bool:
         return False
     dense = [strides_of(a.shape)[:-2] for a in node.args]
     stack = node.shape[:-2]
-    return all(recipes.stack_steps(stack, spread(a.shape[:-2], s, stack)) is not None
+    return all(stack_steps(stack, spread(a.shape[:-2], s, stack)) is not None
                for a, s in zip(node.args, dense, strict=True))
 
 
 def can_read(node: Expr, k: int, strides: tuple) -> bool:
     """Whether the kernel of a node can read its k-th operand with these strides."""
     stack = node.shape[:-2]
-    return node.op.name != "matmul" or recipes.stack_steps(stack, spread(node.args[k].shape[:-2], strides[:-2], stack)) is not None
+    return node.op.name != "matmul" or stack_steps(stack, spread(node.args[k].shape[:-2], strides[:-2], stack)) is not None
 
 
 def spread(shape: tuple, strides: tuple, result: tuple) -> tuple:
@@ -48,10 +52,14 @@ def spread(shape: tuple, strides: tuple, result: tuple) -> tuple:
 
 def recipe_of(node: Expr, strides: list[tuple]) -> Recipe | None:
     """The recipe for a node whose operands have these strides in elements."""
+    from fad.kernels import pool
+    from fad.kernels import recipe as recipes
+    from fad.kernels.tune import tuned
+
     shapes, params = [a.shape for a in node.args], dict(node.params)
     if node.op.name == "random_bits":
         return recipes.random_bits(params["n"])
-    if node.op.name in pool.RECIPES:
+    if node.op.name in POOLS:
         return pool.RECIPES[node.op.name](tuple(shapes), tuple(strides), node.dtype, **params)
     if node.op.name == "matmul":
         stack = node.shape[:-2]

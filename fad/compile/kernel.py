@@ -6,13 +6,17 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fad.compile.body import Access, Body, Instruction
+from fad.compile.index import strides_of
 from fad.compile.scalar import lower
-from fad.kernels.recipe import Phase, Recipe, strides_of
 from fad.primitive import registry
+
+if TYPE_CHECKING:
+    from fad.kernels.recipe import Phase, Recipe
 
 __all__ = ["KernelRun", "as_one", "runs", "summed"]
 

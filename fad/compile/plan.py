@@ -22,7 +22,6 @@ from fad.compile.loops import Loops, arrange, jammed, permuted, split_axis
 from fad.compile.loops import accesses as body_accesses
 from fad.compile.rows import Rows, are_local, grouped
 from fad.expr import Expr, Var
-from fad.kernels.recipe import grain as recipe_grain
 from fad.kernels.tile import Tile
 
 __all__ = ["Plan", "Segment", "plan"]
@@ -120,7 +119,9 @@ def has_tile(n: Any) -> bool:
 def grain(n: Any) -> int:
     """Iterations of the outer loops in one piece of work; there are eight pieces or more, for any of the threads to be late."""
     if isinstance(n, KernelRun):
-        return recipe_grain(n.phase.spec)
+        from fad.kernels.recipe import grain
+
+        return grain(n.phase.spec)
     return max(1, min(int(n.pieces * GRAIN / n.work), -(-n.pieces // 8)))
 
 

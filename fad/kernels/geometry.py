@@ -11,7 +11,7 @@ import numpy as np
 
 from fad.errors import DtypeError, ShapeError
 
-__all__ = ["Windows", "kernel_dtype", "check_cotangent"]
+__all__ = ["Windows", "check_cotangent", "kernel_dtype", "stack_steps"]
 
 Ints = tuple[int, ...]
 
@@ -107,3 +107,18 @@ def check_cotangent(g: np.ndarray, shape: Ints) -> None:
         raise ShapeError(
             "the cotangent does not have the output's shape", got=g.shape, rule=f"the output is {shape}"
         )
+
+
+def stack_steps(shape: tuple, strides: tuple) -> int | None:
+    """The one distance between neighbours in a stack of matrices, 0 where there is one matrix; None if there are several."""
+    step: int | None = None
+    for s, n in zip(reversed(strides), reversed(shape), strict=True):
+        if n == 1:
+            continue
+        if step is None:
+            step, reach = s, s * n
+        elif s != reach:
+            return None
+        else:
+            reach = s * n
+    return step or 0

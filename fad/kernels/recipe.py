@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fad.kernels import depthwise
+from fad.kernels.geometry import stack_steps
 from fad.kernels.pack import Pack
 from fad.kernels.threefry_native import Threefry
 from fad.kernels.tile import Epilogue, Tile, at, panels_of, ranked_tiles, store
@@ -181,21 +182,6 @@ def streamed(made: Recipe) -> Recipe:
     spec = replace(spec, tile=Tile(spec.depth, 4, spec.tile.lanes), blocks=(0, count), chunks=chunks, shares=1)
     phase = Phase(spec, (0, 1, -1), last=chunks == 1)
     return replace(made, phases=(phase,), scratch=(chunks * spec.elements,), chunks=chunks)
-
-
-def stack_steps(shape: tuple, strides: tuple) -> int | None:
-    """The one distance between neighbours in a stack of matrices, 0 where there is one matrix; None if there are several."""
-    step: int | None = None
-    for s, n in zip(reversed(strides), reversed(shape), strict=True):
-        if n == 1:
-            continue
-        if step is None:
-            step, reach = s, s * n
-        elif s != reach:
-            return None
-        else:
-            reach = s * n
-    return step or 0
 
 
 @functools.lru_cache(maxsize=1024)

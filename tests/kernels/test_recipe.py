@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from fad.kernels import recipe
 from fad.kernels.conv import conv, conv_input_grad, conv_weight_grad
-from fad.kernels.recipe import grain, stack_steps, strides_of
+from fad.kernels.geometry import stack_steps
+from fad.kernels.recipe import grain, strides_of
 from fad.native.launch import get_num_threads
 
 from .oracle import (
