@@ -18,7 +18,7 @@ from fad.compile.loops import accesses as body_accesses
 from fad.compile.rows import Rows
 from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
 from fad.kernels.tile import Epilogue, at
-from fad.native.ir import Block, Module, Value, fma, literal, resized, typed, where, write
+from fad.native.ir import Block, Module, Value, fma, literal, resized, typed, unflattened, where, write
 
 __all__ = ["FLAG", "shape_of_code", "write_function"]
 
@@ -95,7 +95,7 @@ def write_function(module: Module, name: str, nests: list[Loops], buffers: list[
                 with inside.loop(begin, end) as turn:
                     if loops.strip:
                         writer.first = smallest(turn.index * loops.strip, loops.extents[0] - loops.strip)
-                    writer.write(turn, unflatten(turn.index, loops.extents[: loops.outer]) if loops.outer else [])
+                    writer.write(turn, unflattened(turn.index, loops.extents[: loops.outer]) if loops.outer else [])
 
     module.function(f"void @{name}(ptr noalias %data, i64 %begin, i64 %end)", body)
 
@@ -103,7 +103,7 @@ def write_function(module: Module, name: str, nests: list[Loops], buffers: list[
 def write_rows(block: Block, rows: Rows, addresses: dict[int, str]) -> None:
     """Nests one after another on each row from begin to end."""
     with block.loop(Value(block, "%begin", "i64", 1), Value(block, "%end", "i64", 1)) as turn:
-        index = unflatten(turn.index, rows.extents)
+        index = unflattened(turn.index, rows.extents)
         for loops in rows.nests:
             with turn.section() as inside:
                 _Writer(loops, {b: Value(inside, at, "ptr", 1) for b, at in addresses.items()}.__getitem__).write(inside, index)
@@ -128,7 +128,7 @@ def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str]) -> Non
             full: list[Value] = []
             for i, axes, one in zip(index, groups, counting, strict=True):
                 if one is None:
-                    full += unflatten(i, loops.extents[axes.start : axes.stop])
+                    full += unflattened(i, loops.extents[axes.start : axes.stop])
                 else:
                     full += [i if a == one else inside.integer(0) for a in axes]
             writer.point(inside, full, value.lanes)
@@ -142,15 +142,6 @@ def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str]) -> Non
 def smallest(i: Value, n: int) -> Value:
     """The smaller of an index and a number."""
     return where(i < n, i, n)
-
-
-def unflatten(i: Value, extents: list) -> list[Value]:
-    """The indices of several loops that are counted as one."""
-    index: list[Value] = []
-    for n in reversed(extents[1:]):
-        index.insert(0, i.remainder(n))
-        i = i.quotient(n)
-    return [i, *index]
 
 
 class _Writer:
@@ -247,12 +238,8 @@ class _Writer:
         if not whole or full == width:
             at = block.integer(0 if whole else full)
             return self.folded(block, [[*index, at] for index in places], width, accs)
-        with block.loop(0, full, width) as loop:
-            inside = [loop.carried(a) for a in accs]
-            after = self.folded(loop, [[*index, loop.index] for index in places], width, inside)
-            for a, b in zip(inside, after, strict=True):
-                loop.update(a, b)
-        return [loop.last(a) for a in inside]
+        turn = lambda loop, state: self.folded(loop, [[*index, loop.index] for index in places], width, state)
+        return block.repeat(0, full, accs, turn, step=width)
 
     def folded(self, block: Block, places: list[list], lanes: int, accs: list) -> list:
         found, rest = [], iter(accs)

@@ -279,21 +279,19 @@ class _Partitioner:
     def kernel(self, node: Expr) -> None:
         """A product or convolution: it reads memory, through views where its kernel can."""
         for k, a in enumerate(node.args):
-            base = a
-            while base.op is not None and not self.is_memory(base) and is_view(base) and isinstance(base.args[0], Expr):
-                base = base.args[0]
+            base, strides = self.viewed(a)
             itself = (k in CONTIGUOUS[node.op.name] and base is not a) or (isinstance(base, Const) and base.size == 1)
-            if itself or not self.is_leaf(a) or not can_read(node, k, self.strides_of(a)):
+            if itself or not self.is_leaf(a) or not can_read(node, k, strides):
                 self.store(a, itself=itself or base is not a)
         self.kernels.add(node.id)
         self.store(node, itself=True)
 
-    def strides_of(self, x: Expr) -> tuple:
-        """Strides in elements of a view of memory."""
+    def viewed(self, x: Expr) -> tuple[Expr, tuple]:
+        """What x is a view of, and its strides there in elements."""
         index, base = ix.identity(x.shape), x
         while not self.is_memory(base) and is_view(base) and isinstance(base.args[0], Expr):
             index, base = ix.through(base, index), base.args[0]
-        return ix.address(index, ix.strides_of(base.shape), len(x.shape))[1]
+        return base, ix.address(index, ix.strides_of(base.shape), len(x.shape))[1]
 
     # -- levels and sharing ---------------------------------------------------------------------------------------
 

@@ -6,10 +6,10 @@ A map has one entry ``(axis, step, start)`` for each axis of an array: its index
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 from fad.expr import Expr
+from fad.kernels.geometry import strides_of
 
 __all__ = ["identity", "through", "broadcast", "basic_index", "unit_reshape", "strides_of", "CONSTANT"]
 
@@ -95,11 +95,6 @@ def cuts_through(node: Expr, cuts: frozenset) -> list[tuple[int, int]]:
         if axis != CONSTANT:
             found.append((axis, -((start - p) // step) if step > 0 else (p - start) // step + 1))
     return found
-
-
-def strides_of(shape: tuple) -> tuple:
-    """Strides in elements of a C-contiguous array."""
-    return tuple(prod(shape[a + 1 :]) for a in range(len(shape)))
 
 
 def address(index: Map, strides: tuple, rank: int) -> tuple[int, tuple]:

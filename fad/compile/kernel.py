@@ -4,7 +4,7 @@ computed where it is stored."""
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,6 @@ class KernelRun:
     body: Body | None
     joins: tuple[int, ...]  # axes of the body that each entry of the epilogue's index counts
     name: str = ""
-    cost: float = field(default=0.0)
 
     @property
     def pieces(self) -> int:

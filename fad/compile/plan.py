@@ -200,7 +200,7 @@ class _Planner:
         sizes = [extents[a] for a in axes]
         buffer = self.buffer(prod(sizes) * access.dtype.itemsize)
         load = Instruction("load", access.dtype, access=access._replace(strides=tuple(access.strides[a] for a in axes)), cost=1)
-        put = Access(buffer, 0, contiguous(sizes), access.dtype)
+        put = Access(buffer, 0, ix.strides_of(sizes), access.dtype)
         copies += self.blocked(arrange(Body(tuple((0, n) for n in sizes), (), [load], [(put, 0)]), self.vector_bytes))
         strides = dict(zip(axes, put.strides, strict=True))
         return put._replace(strides=tuple(strides.get(a, 0) for a in range(len(extents))))
@@ -279,7 +279,7 @@ class _Planner:
             buffer = self.buffer(parts * count * access.dtype.itemsize)
             moves[access] = (buffer, count)
             combine += self.combined(name, access, buffer, parts, kept, loops)
-        strides = contiguous(kept)
+        strides = ix.strides_of(kept)
 
         def move(a: Access, first: int, blocks_axis: bool) -> Access:
             buffer, count = moves[a]
@@ -300,7 +300,7 @@ class _Planner:
     def combined(self, name: str, access: Access, buffer: int, parts: int, kept: list, loops: Loops) -> list[Loops]:
         """The reduction of partial results into where the whole one goes."""
         out = tuple(s for s, r in zip(access.strides, loops.reduced, strict=True) if not r)
-        load = Instruction("load", access.dtype, access=Access(buffer, 0, (prod(kept), *contiguous(kept)), access.dtype), cost=1)
+        load = Instruction("load", access.dtype, access=Access(buffer, 0, (prod(kept), *ix.strides_of(kept)), access.dtype), cost=1)
         body = Body(((0, parts), *((0, n) for n in kept)), (0,), [load],
                     folds=[(name, access._replace(strides=(0, *out)), 0)])
         return self.blocked(arrange(body, self.vector_bytes))
@@ -318,11 +318,6 @@ def rows_at_once(loops: Loops, axis: int) -> int:
     if prod(loops.extents) > sum(rows) * n:  # elements are read again and again: registers do better
         return n
     return max(8, ROWS // max(rows))
-
-
-def contiguous(extents: list) -> tuple:
-    """C-contiguous strides."""
-    return tuple(prod(extents[a + 1 :]) for a in range(len(extents)))
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------------

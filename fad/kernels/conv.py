@@ -14,7 +14,7 @@ import numpy as np
 
 from fad.errors import ShapeError
 from fad.kernels import recipe
-from fad.kernels.geometry import Ints, Windows, check_cotangent, kernel_dtype
+from fad.kernels.geometry import Ints, Windows, aligned, check_cotangent, kernel_dtype, steps
 from fad.kernels.tune import tuned
 
 __all__ = ["conv", "conv_input_grad", "conv_weight_grad"]
@@ -109,14 +109,3 @@ def _check_channels(channels: int, weights_shape: Ints, groups: int) -> None:
             got=f"{channels} channels in x, w of shape {tuple(weights_shape)}, groups={groups}",
             rule="w is (*window, C // groups, O), and groups divides both C and O",
         )
-
-
-def aligned(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """x in this dtype, at addresses that are multiples of its elements' size."""
-    x = x.astype(dtype, copy=False)
-    return x if x.flags.aligned and not any(s % x.itemsize for s in x.strides) else np.ascontiguousarray(x)
-
-
-def steps(x: np.ndarray) -> Ints:
-    """Strides in elements."""
-    return tuple(s // x.itemsize for s in x.strides)

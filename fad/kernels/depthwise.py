@@ -17,7 +17,7 @@ from typing import Any
 
 from fad.kernels.tile import Epilogue, at, balanced, deliver, load, plus, store
 from fad.native.engine import Machine
-from fad.native.ir import Block, Value, call, constant, fma, where
+from fad.native.ir import Block, Value, call, constant, fma, itemsize, where
 
 __all__ = ["Axis", "Depthwise", "DepthwiseWeights", "input_grad", "product", "weight_grad"]
 
@@ -323,16 +323,12 @@ class Depthwise:
         if k == len(spot.ranges):
             return self.products(block, spot, x, w, sums)
         low, high, x_step, w_step = spot.ranges[k]
-        with block.loop(low, high, empty=True) as loop:
-            inside = [loop.carried(s) for s in sums]
-            new = self.along(loop, spot, k + 1, at(x, loop.index * x_step), at(w, loop.index * w_step), inside)
-            for a, b in zip(inside, new, strict=True):
-                loop.update(a, b)
-        return [loop.last(a) for a in inside]
+        turn = lambda loop, inside: self.along(loop, spot, k + 1, at(x, loop.index * x_step), at(w, loop.index * w_step), inside)
+        return block.repeat(low, high, sums, turn, empty=True)
 
     def products(self, block: Block, spot: _Spot, x: Value, w: Value, sums: list) -> list:
         """The sums after the taps that are written out."""
-        sums, weights, size = list(sums), {}, {"float": 4, "double": 8}[x.kind]
+        sums, weights, size = list(sums), {}, itemsize(x.kind)
         fresh = set(range(len(sums))) if not spot.ranges else set()  # still 0
         for distance, met in spot.meetings():
             if met:
@@ -375,7 +371,7 @@ class DepthwiseWeights:
         result where there is one chunk."""
         sweep, taps, units = self.sweep, prod(self.window), self.sweep.units
         x, g, out = pointers
-        size = {"float": 4, "double": 8}[x.kind]
+        size = itemsize(x.kind)
         with block.loop(begin, end) as piece:
             share, chunk = split(piece.index, sweep.shares)
             sums = at(out, chunk * (taps * sweep.channels))
@@ -418,7 +414,7 @@ class DepthwiseWeights:
 
     def products(self, block: Block, spot: _Spot, x: Value, g: Value, sums: Value, taps: range) -> None:
         """The taps that are written out, of those the ones of some columns of the window."""
-        size, width = {"float": 4, "double": 8}[x.kind], self.sweep.axes[3].starts[0][2]
+        size, width = itemsize(x.kind), self.sweep.axes[3].starts[0][2]
         alone = len(spot.columns) == self.sweep.axes[3].extent
         ahead = len(spot.rows) * self.steps[2] if alone else len(spot.columns) * self.steps[3]
         found: dict[int, Value] = {}

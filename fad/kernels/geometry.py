@@ -5,13 +5,15 @@ Output position `o` and tap `k` of the window meet at input position `o * stride
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from fad.errors import DtypeError, ShapeError
 
-__all__ = ["Windows", "check_cotangent", "kernel_dtype", "stack_steps"]
+__all__ = ["Windows", "aligned", "check_cotangent", "kernel_dtype", "stack_steps", "steps", "strides_of"]
 
 Ints = tuple[int, ...]
 
@@ -107,6 +109,22 @@ def check_cotangent(g: np.ndarray, shape: Ints) -> None:
         raise ShapeError(
             "the cotangent does not have the output's shape", got=g.shape, rule=f"the output is {shape}"
         )
+
+
+def strides_of(shape: Sequence[int]) -> Ints:
+    """Strides in elements of a C-contiguous array."""
+    return tuple(prod(shape[a + 1 :]) for a in range(len(shape)))
+
+
+def aligned(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """x in this dtype, at addresses that are multiples of its elements' size."""
+    x = x.astype(dtype, copy=False)
+    return x if x.flags.aligned and not any(s % x.itemsize for s in x.strides) else np.ascontiguousarray(x)
+
+
+def steps(x: np.ndarray) -> Ints:
+    """Strides in elements."""
+    return tuple(s // x.itemsize for s in x.strides)
 
 
 def stack_steps(shape: tuple, strides: tuple) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fad.kernels.tile import Tile, at, filled, fixed, load, panels_of, store, transposed
-from fad.native.ir import Block, Value, constant
+from fad.native.ir import Block, Value, constant, itemsize
 
 __all__ = ["Pack", "write_pack"]
 
@@ -79,7 +79,7 @@ class _Panel:
 
     def __init__(self, pack: Pack, source: Value, target: Value, span: int):
         self.pack, self.source, self.target, self.span = pack, source, target, span
-        self.size = {"float": 4, "double": 8}[pack.kind]
+        self.size = itemsize(pack.kind)
 
     def copied(self, block: Block, widths: list[int]) -> None:
         """Rows of the depth as they are."""

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fad.errors import ShapeError
-from fad.kernels.geometry import Ints, Windows, check_cotangent, kernel_dtype
+from fad.kernels.geometry import Ints, Windows, aligned, check_cotangent, kernel_dtype, steps
 from fad.kernels.pooling import Fold, Plane, Share, Side, Spread
 from fad.kernels.recipe import KINDS, LEAST, PIECES, Phase, Recipe, run
 
@@ -100,12 +100,9 @@ def _run(name: str, shape: Ints, dtype: np.dtype, operands: list, window: Ints, 
          **more: Any) -> np.ndarray:
     if not all(a.size for a in operands) or not prod(shape):
         return np.zeros(shape, dtype)
-    dtype, size = np.dtype(dtype), np.dtype(dtype).itemsize
-    operands = [a.astype(dtype, copy=False) for a in operands]
-    operands = [a if a.flags.aligned and not any(s % size for s in a.strides) else a.copy() for a in operands]
-    steps = tuple(tuple(s // size for s in a.strides) for a in operands)
-    recipe = RECIPES[name](tuple(a.shape for a in operands), steps, dtype, window=tuple(window), strides=tuple(strides),
-                           padding=tuple((int(lo), int(hi)) for lo, hi in padding), **more)
+    operands = [aligned(a, dtype) for a in operands]
+    recipe = RECIPES[name](tuple(a.shape for a in operands), tuple(map(steps, operands)), dtype, window=tuple(window),
+                           strides=tuple(strides), padding=tuple((int(lo), int(hi)) for lo, hi in padding), **more)
     return run(recipe, operands, dtype)
 
 

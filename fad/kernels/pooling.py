@@ -8,16 +8,15 @@ the input are written out. `Fold` makes elements from windows, `Spread` makes in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from fad.kernels.geometry import Ints
-from fad.kernels.recipe import strides_of
+from fad.kernels.geometry import Ints, strides_of
 from fad.kernels.tile import Epilogue, Tile, at, load, panels_of, store
 from fad.kernels.window import counted
 from fad.native import engine
-from fad.native.ir import Block, Value, call, constant, literal, resized, where, write
+from fad.native.ir import Block, Value, call, constant, itemsize, literal, resized, unflattened, where, write
 
 __all__ = ["Fold", "Plane", "Share", "Side", "Spread"]
 
@@ -85,7 +84,7 @@ class Plane:
 
     @property
     def itemsize(self) -> int:
-        return {"float": 4, "double": 8}[self.kind]
+        return itemsize(self.kind)
 
     @property
     def lanes(self) -> int:
@@ -158,15 +157,6 @@ def moved(p: Value, steps: tuple, places: Any) -> Value:
     return p
 
 
-def unflattened(number: Value, extents: Ints) -> list[Value]:
-    """The indices of axes that are counted as one."""
-    index: list[Value] = []
-    for n in reversed(extents[1:]):
-        index.insert(0, number.remainder(n) if n > 1 else number.block.root.integer(0))
-        number = number.quotient(n) if n > 1 else number
-    return [number if extents[0] > 1 else number.block.root.integer(0), *index]
-
-
 def share_of(number: Value, shares: int, units: int, unit: int = 1) -> tuple[Value, Any]:
     """The row, and the range of positions (None: all) that a piece of work takes."""
     if shares == 1:
@@ -201,12 +191,8 @@ def each(block: Block, ranges: list[tuple], state: list[Value], step: Callable, 
         for t in range(low, high):
             state = each(block, ranges[1:], state, step, room, (*taps, t))
         return state
-    with block.loop(low, high, empty=not (isinstance(low, int) and isinstance(high, int))) as loop:
-        inside = [loop.carried(s) for s in state]
-        after = each(loop, ranges[1:], inside, step, room, (*taps, loop.index))
-        for a, b in zip(inside, after, strict=True):
-            loop.update(a, b)
-    return [loop.last(a) for a in inside]
+    turn = lambda loop, inside: each(loop, ranges[1:], inside, step, room, (*taps, loop.index))
+    return block.repeat(low, high, state, turn, empty=not (isinstance(low, int) and isinstance(high, int)))
 
 
 def larger(x: Value, best: Value) -> Value:
@@ -224,15 +210,11 @@ def beats(x: Value, best: Value) -> Value:
 
 
 @dataclass(frozen=True)
-class Fold:
-    """An element for each window of x: its ``max``; ``push``, the element of t there; ``sum``; ``code``, the first maximum's
-    number among the taps, kept in an array. A piece of work is a row of windows, or a share of it."""
+class ByRow:
+    """A spec whose piece of work is a row of windows, or a share of it."""
 
     plane: Plane
-    what: str
-    steps: tuple[Ints, ...]
-    codes: str = ""
-    shares: int = 1
+    shares: int = field(default=1, kw_only=True)
 
     @property
     def rows(self) -> int:
@@ -248,6 +230,16 @@ class Fold:
     def pieces(self) -> int:
         """Pieces of work."""
         return self.rows * self.shares
+
+
+@dataclass(frozen=True)
+class Fold(ByRow):
+    """An element for each window of x: its ``max``; ``push``, the element of t there; ``sum``; ``code``, the first maximum's
+    number among the taps, kept in an array."""
+
+    what: str
+    steps: tuple[Ints, ...]
+    codes: str = ""
 
     @property
     def work(self) -> float:
@@ -450,28 +442,11 @@ class _Inputs:
 
 
 @dataclass(frozen=True)
-class Share:
+class Share(ByRow):
     """For windows that do not overlap: g at the first maximum of each window of x, 0 elsewhere. A window has the inputs from
-    where it begins to where the next one does. A piece of work is a row of windows, or a share of it."""
+    where it begins to where the next one does."""
 
-    plane: Plane
     steps: tuple[Ints, Ints]
-    shares: int = 1
-
-    @property
-    def rows(self) -> int:
-        """Rows of windows."""
-        return prod(self.plane.output[:-2])
-
-    @property
-    def units(self) -> int:
-        """Windows of a row."""
-        return self.plane.sides[-1].outputs
-
-    @property
-    def pieces(self) -> int:
-        """Pieces of work."""
-        return self.rows * self.shares
 
     @property
     def work(self) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fad.kernels import depthwise
-from fad.kernels.geometry import stack_steps
+from fad.kernels.geometry import stack_steps, strides_of
 from fad.kernels.pack import Pack
 from fad.kernels.threefry_native import Threefry
 from fad.kernels.tile import Epilogue, Tile, at, panels_of, ranked_tiles, store
@@ -23,7 +23,7 @@ from fad.kernels.weights import Weights, joins_taps
 from fad.kernels.window import Axis, Window, tiles
 from fad.native import engine
 from fad.native.ir import KINDS as NAMES
-from fad.native.ir import Block, Module, Value, write
+from fad.native.ir import Block, Module, Value, itemsize, write
 from fad.native.launch import get_num_threads, launcher
 
 __all__ = ["Phase", "Recipe", "conv", "conv_input_grad", "conv_weight_grad", "fill", "grain", "matmul", "random_bits", "run",
@@ -66,11 +66,6 @@ class Recipe:
     joins: tuple[int, ...] = ()  # how many axes of the result each entry of the epilogue's index counts; (): one each
 
 
-def strides_of(shape: tuple) -> tuple:
-    """Strides in elements of a C-contiguous array."""
-    return tuple(prod(shape[a + 1 :]) for a in range(len(shape)))
-
-
 def grain(spec: Any) -> int:
     """Pieces that a thread takes at once; there are eight portions or more."""
     return max(1, min(int(spec.pieces * GRAIN / max(spec.work, 1)), -(-spec.pieces // 8)))
@@ -98,12 +93,12 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
             w: tuple[int, int, int, int], firsts: list[int], taps: int, stack: int = 1, choice: int = 0) -> tuple[list, list]:
     """Phases that make windowed products with one and the same w, whose distances are (group, tap, channel, column); the
     tile is the one that the cost model likes best, or next to it by ``choice``."""
-    machine, itemsize = engine.machine(), 4 if kind == "float" else 8
+    machine, each = engine.machine(), itemsize(kind)
     rows = max(prod(a.extent for a in axes) for axes in sets) // stack
     widest = max(sets, key=lambda axes: axes[-1].extent)[-1]
-    tiles_by_cost = ranked_tiles(machine, itemsize, widest.extent, width, widest.step * widest.stride * itemsize)
+    tiles_by_cost = ranked_tiles(machine, each, widest.extent, width, widest.step * widest.stride * each)
     tile = tiles_by_cost[min(choice, len(tiles_by_cost) - 1)]
-    lanes = machine.vector_bytes // itemsize
+    lanes = machine.vector_bytes // each
     across = 0
     if depth_step == w[2] == 1:
         turning = w[3] != 1 and rows < TURNED  # w lies the wrong way, and is not used often enough to be turned
@@ -111,14 +106,14 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
     if across:
         columns = min(width, machine.registers // 2 - 1, lanes if width <= lanes else 4 if widest.extent > 2 else 8)
         tile = Tile(min((machine.registers - columns - 1) // columns, widest.extent), columns, 1)
-    size = taps * depth * width * itemsize
+    size = taps * depth * width * each
     odd = width % tile.lanes or width > tile.vectors * tile.lanes  # rows of w as they lie are slow to read
     often = rows >= (REUSE if width > tile.lanes else 32)
     packed = not across and bool(w[3] != 1 or (often and taps * depth >= 16 and odd))
     phases, scratch = [], []
     axes_of = lambda axes: axes
     if packed:
-        pack = Pack(groups * stack, taps, depth, width, (w[0], *w[1:]), tile.vectors, tile.lanes, kind)
+        pack = Pack(groups * stack, taps, depth, width, w, tile.vectors, tile.lanes, kind)
         phases.append(Phase(pack, (1, -1)))
         scratch.append(pack.size)
         moved = taps * depth * pack.columns
@@ -127,7 +122,7 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
         axes = axes_of(axes)
         panels = sum(n for _, _, n in panels_of(width, tile))
         lines = groups * prod(a.extent for a in axes[:-1])
-        inner = size <= NEAR or max(lines, PIECES) * size < panels * rows * depth * itemsize
+        inner = size <= NEAR or max(lines, PIECES) * size < panels * rows * depth * each
         outer = lines * (1 if inner else panels)
         w_group = taps * depth * pack.columns if packed else w[0]
         window = Window(tuple(axes), depth, depth_step, width, groups, x_group, w_group, w[1], w[2], first, taps, packed, tile,
@@ -184,6 +179,16 @@ def streamed(made: Recipe) -> Recipe:
     return replace(made, phases=(phase,), scratch=(chunks * spec.elements,), chunks=chunks)
 
 
+def positions(x_shape: tuple, x_strides: tuple, window: tuple, strides: tuple, padding: tuple, dilation: tuple,
+              output: tuple) -> list[Axis]:
+    """The axes of a convolution's positions: examples, and the output's spatial ones."""
+    axes = [Axis(x_shape[0], x_strides[0], size=x_shape[0])]
+    for o, s, k, d, (low, _), i, step, turn in zip(output, strides, window, dilation, padding, x_shape[1:-1], x_strides[1:-1],
+                                                   strides_of(window), strict=True):
+        axes.append(Axis(o, step, s, k, d, -low, i, turn))
+    return axes
+
+
 @functools.lru_cache(maxsize=1024)
 def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, w_strides: tuple, dtype: np.dtype, strides: tuple, padding: tuple,
          dilation: tuple, groups: int, output: tuple, choice: int = 0) -> Recipe:
@@ -193,11 +198,7 @@ def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, w_strides: tuple, dty
             engine.machine(), x_shape, x_strides, window, kind, output, strides, padding, dilation)):
         return Recipe((Phase(spec, (0, 1), last=True),), (), (x_shape[0], *output, groups))
     depth, width = w_shape[-2], w_shape[-1] // groups
-    turns = strides_of((*window, 1))[:-1]
-    axes = [Axis(x_shape[0], x_strides[0], size=x_shape[0])]
-    for o, s, k, d, (low, _), i, step, turn in zip(output, strides, window, dilation, padding, x_shape[1:-1], x_strides[1:-1],
-                                                   turns, strict=True):
-        axes.append(Axis(o, step, s, k, d, -low, i, turn))
+    axes = positions(x_shape, x_strides, window, strides, padding, dilation, output)
     whole = merged_axes(axes)
     merged = len(whole) == 1
     axes = whole if merged else axes
@@ -217,7 +218,7 @@ def conv_input_grad(g_shape: tuple, g_strides: tuple, w_shape: tuple, w_strides:
             engine.machine(), g_shape, g_strides, window, kind, input_shape, strides, padding, dilation)):
         return Recipe((Phase(spec, (0, 1), last=True),), (), input_shape)
     width, depth = w_shape[-2], w_shape[-1] // groups
-    turns = strides_of((*window, 1))[:-1]
+    turns = strides_of(window)
     options: list[list[tuple[Axis, int]]] = [[(Axis(g_shape[0], g_strides[0], size=g_shape[0]), 0)]]
     for o, s, k, d, (low, _), i, step, turn in zip(g_shape[1:-1], strides, window, dilation, padding, input_shape[1:-1],
                                                    g_strides[1:-1], turns, strict=True):
@@ -248,12 +249,12 @@ def remainder(r: int, outputs: int, stride: int, taps: int, dilation: int, low: 
 def weights(axes: list[Axis], steps: list[int], depth: int, depth_step: int, width: int, groups: int, x_group: int, g_group: int,
             kind: str, shape: tuple, window: tuple, choice: int = 0) -> Recipe:
     """The gradient by weights as a recipe. ``axes`` and the steps of y_bar are those of positions."""
-    machine, itemsize = engine.machine(), 4 if kind == "float" else 8
+    machine, each = engine.machine(), itemsize(kind)
     rows = depth * (axes[-1].taps if joins_taps(axes[-1], depth) else 1)
-    tiles_by_cost = ranked_tiles(machine, itemsize, rows, width)
+    tiles_by_cost = ranked_tiles(machine, each, rows, width)
     tile = tiles_by_cost[min(choice, len(tiles_by_cost) - 1)]
     columns = width * groups
-    blocks = blocks_of([a.extent for a in axes], (depth * groups + columns) * itemsize)
+    blocks = blocks_of([a.extent for a in axes], (depth * groups + columns) * each)
     draft = Weights(tuple(axes), tuple(steps), depth, depth_step, width, groups, x_group, g_group,
                     (width, depth * columns, columns), tile, kind, blocks, 1, 1, len(window))
     spec = divided(draft)
@@ -299,12 +300,7 @@ def conv_weight_grad(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides
             engine.machine(), x_shape, x_strides, g_shape, g_strides, window, KINDS[dtype], strides, padding, dilation)):
         sums = spec.chunks * prod(window) * groups
         return Recipe((Phase(spec, (0, 1, -1), last=spec.chunks == 1),), (sums,), (*window, 1, groups), spec.chunks)
-    turns = strides_of((*window, 1))[:-1]
-    axes, steps = [Axis(x_shape[0], x_strides[0], size=x_shape[0])], [g_strides[0]]
-    for o, s, k, d, (low, _), i, step, turn, g_step in zip(g_shape[1:-1], strides, window, dilation, padding, x_shape[1:-1],
-                                                           x_strides[1:-1], turns, g_strides[1:-1], strict=True):
-        axes.append(Axis(o, step, s, k, d, -low, i, turn))
-        steps.append(g_step)
+    axes, steps = positions(x_shape, x_strides, window, strides, padding, dilation, g_shape[1:-1]), list(g_strides[:-1])
     whole = merged_axes(axes)
     if len(whole) == 1 and all(steps[j] == steps[j + 1] * axes[j + 1].extent for j in range(len(axes) - 1)):
         axes, steps = whole, steps[-1:]

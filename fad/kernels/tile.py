@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fad.native.engine import Machine
-from fad.native.ir import Block, Value, constant, fma, resized, typed, write
+from fad.native.ir import Block, Value, constant, fma, itemsize, resized, typed, write
 
 __all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "deliver", "filled", "fixed", "horizontal", "joined",
            "load", "panels_of", "plus", "ranked_tiles", "shuffled", "store", "transposed"]
@@ -86,7 +86,7 @@ def deliver(block: Block, epilogue: Epilogue, values: list[Value], widths: list[
             r, v = divmod(k, vectors)
             epilogue(block, place(r, v), resized(value, widths[v]))
         return
-    size = {"float": 4, "double": 8}[values[0].kind]
+    size = itemsize(values[0].kind)
     stack = block.root.effect(f"alloca [{len(values)} x {values[0].type}], align 64", values[0].kind, 1)
     for k, value in enumerate(values):
         store(block, at(stack, k * lanes), value, size)
@@ -130,12 +130,9 @@ def accumulate(block: Block, sums: list[Value], depth: int, a: Callable, b: Call
             sums = step(block, block.integer(k), sums)
         return sums
     live = range(rows[0] * vectors, rows[1] * vectors)
-    with block.loop(0, depth) as loop:
-        inside = [loop.carried(s) if j in live else s for j, s in enumerate(sums)]
-        after = step(loop, loop.index, inside)
-        for j in live:
-            loop.update(inside[j], after[j])
-    return [loop.last(s) if j in live else s for j, s in enumerate(inside)]
+    before, behind = sums[: live.start], sums[live.stop :]
+    turn = lambda loop, inside: step(loop, loop.index, [*before, *inside, *behind])[live.start : live.stop]
+    return [*before, *block.repeat(0, depth, sums[live.start : live.stop], turn), *behind]
 
 
 # -- memory --------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any
 
 from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, fixed, load, panels_of, plus, store
 from fad.kernels.window import Axis, runs, span
-from fad.native.ir import Block, Value, call, constant, where
+from fad.native.ir import Block, Loop, Value, call, constant, itemsize, unflattened, where
 
 STACK = 1 << 17  # bytes of a copy on the stack
 
@@ -102,7 +102,7 @@ class Weights:
         positions = -(-self.axes[axis].extent // count) * prod(a.extent for a in self.axes[axis + 1 :])
         elements = positions * self.tile.vectors * self.tile.lanes
         apart = self.steps[-1] > self.tile.vectors * self.tile.lanes and self.strips >= 8 * self.shares
-        return elements if apart and elements * {"float": 4, "double": 8}[self.kind] <= STACK else 0
+        return elements if apart and elements * itemsize(self.kind) <= STACK else 0
 
     @property
     def pieces(self) -> int:
@@ -157,7 +157,7 @@ class _Piece:
     def __init__(self, spec: Weights, x: Value, g: Value, out: Value, epilogue: Epilogue | None, group: Value, chunk: Value,
                  share: Value, kept: Value | None):
         self.spec, self.epilogue, self.group, self.kept = spec, epilogue, group, kept
-        self.size = {"float": 4, "double": 8}[spec.kind]
+        self.size = itemsize(spec.kind)
         many = spec.groups > 1
         self.x = at(x, group * spec.x_group) if many else x
         self.g = at(g, group * spec.g_group) if many else g
@@ -220,11 +220,7 @@ class _Positions:
 
     def __init__(self, spec: Weights, block: Block, number: Value):
         self.spec, (self.axis, count) = spec, spec.blocks
-        part, number = number.remainder(count), number.quotient(count)
-        self.outer: list[Value] = []  # positions along the axes before the one that is cut
-        for axis in reversed(spec.axes[: self.axis]):
-            self.outer.insert(0, number.remainder(axis.extent))
-            number = number.quotient(axis.extent)
+        *self.outer, part = unflattened(number, (*(a.extent for a in spec.axes[: self.axis]), count))  # positions along axes before
         extent = spec.axes[self.axis].extent
         self.bounds = (0, extent) if count == 1 else tuple(((part + k) * extent).quotient(count) for k in (0, 1))
 
@@ -261,15 +257,8 @@ class _Strip:
         spec = piece.spec
         self.piece, self.spec, self.rows, self.row, self.column, self.static_row = piece, spec, rows, row, column, static_row
         self.widths, self.vectors = widths, len(widths)
-        self.taps: list[Any] = []
-        number = tap
-        for k, axis in reversed(list(enumerate(spec.axes))):
-            if axis.taps == 1 or (spec.joined and k == len(spec.axes) - 1):
-                self.taps.insert(0, block.integer(0))
-            else:
-                self.taps.insert(0, number.remainder(axis.taps))
-                number = number.quotient(axis.taps)
-        last = spec.axes[-1]
+        *before, last = spec.axes
+        self.taps = unflattened(tap, (*(a.taps for a in before), 1 if spec.joined else last.taps))
         x = piece.x
         if not spec.joined:
             x = at(x, row * spec.depth_step)
@@ -371,25 +360,16 @@ class _Strip:
         if empty:
             low, high = self.clipped(block, axis, self.taps[k], low, high)
         if ok is not None:
-
             high = where(ok, high, 0) if isinstance(high, Value) else where(ok, block.integer(high), 0)
             empty = True
-        if k == last:
-            size = axis.stride * axis.step
-            with block.loop(low, high, empty=empty) as loop:
-                inside = [loop.carried(s) for s in sums]
-                new = self.product(loop, at(x, loop.index * size), at(g, loop.index * self.steps[k]), inside, (0, self.rows))
-                for a, b in zip(inside, new, strict=True):
-                    loop.update(a, b)
-            return [loop.last(a) for a in inside]
-        with block.loop(low, high, empty=empty) as loop:
-            inside = [loop.carried(s) for s in sums]
-            nxt = spec.axes[k + 1]
-            new = self.along(loop, k + 1, at(x, loop.index * (axis.stride * axis.step)), at(g, loop.index * self.steps[k]),
-                             inside, (0, nxt.extent))
-            for a, b in zip(inside, new, strict=True):
-                loop.update(a, b)
-        return [loop.last(a) for a in inside]
+
+        def turn(loop: Loop, inside: list) -> list:
+            further = at(x, loop.index * (axis.stride * axis.step)), at(g, loop.index * self.steps[k])
+            if k == last:
+                return self.product(loop, *further, inside, (0, self.rows))
+            return self.along(loop, k + 1, *further, inside, (0, spec.axes[k + 1].extent))
+
+        return block.repeat(low, high, sums, turn, empty=empty)
 
     def clipped(self, block: Block, axis: Axis, tap: Any, low: Any, high: Any) -> tuple:
         """The positions within a range at which a tap meets the input."""
@@ -414,12 +394,9 @@ class _Strip:
                 begin, end = (b if isinstance(b, Value) else block.integer(b) for b in bounds)
                 low, high = call("smax", low, begin), call("smin", high, end)
                 high = high if ok is None else where(ok, high, 0)
-            with block.loop(low, high, empty=cut) as loop:
-                inside = [loop.carried(s) for s in sums]
-                new = self.product(loop, at(x, loop.index * size), at(g, loop.index * self.steps[-1]), inside, rows)
-                for a, b in zip(inside, new, strict=True):
-                    loop.update(a, b)
-            sums = [loop.last(a) for a in inside]
+            turn = lambda loop, inside, rows=rows: self.product(
+                loop, at(x, loop.index * size), at(g, loop.index * self.steps[-1]), inside, rows)
+            sums = block.repeat(low, high, sums, turn, empty=cut)
         return sums
 
     def product(self, block: Block, x: Value, g: Value, sums: list, rows: tuple[int, int]) -> list:

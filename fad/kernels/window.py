@@ -30,7 +30,7 @@ from fad.kernels.tile import (
     panels_of,
     plus,
 )
-from fad.native.ir import Block, Value, call, constant
+from fad.native.ir import Block, Loop, Value, call, constant, itemsize, unflattened
 
 LONG = 24  # runs of taps in the code of one row of tiles
 
@@ -149,15 +149,8 @@ class _Row:
 
     def __init__(self, window: Window, block: Block, number: Value, share: Value, x: Value, w: Value, epilogue: Epilogue):
         self.window, self.share, self.epilogue = window, share, epilogue
-        self.size = {"float": 4, "double": 8}[window.kind]
-        self.index: list[Value] = []
-        for axis in reversed(window.axes[:-1]):
-            if axis.extent == 1:
-                self.index.insert(0, block.integer(0))
-                continue
-            self.index.insert(0, number.remainder(axis.extent))
-            number = number.quotient(axis.extent)
-        self.group = number if window.groups > 1 else block.integer(0)
+        self.size = itemsize(window.kind)
+        self.group, *self.index = unflattened(number, (window.groups, *(a.extent for a in window.axes[:-1])))
         self.x, self.w = at(x, *([self.group * window.x_group] if window.groups > 1 else [])), w
         self.ranges: list[tuple] = []
         for axis, i in zip(window.axes[:-1], self.index, strict=True):
@@ -287,16 +280,14 @@ class _Strip:
         axis, (low, high, empty) = axes[k], self.row.ranges[k] if k < len(axes) - 1 else self.range
         if axis.taps == 1 and not empty:
             return self.outer(block, k + 1, x, w, sums, pattern)
-        with block.loop(low, high, empty=empty) as loop:
-            inside = [loop.carried(s) for s in sums]
+
+        def turn(loop: Loop, inside: list) -> list:
             further = at(x, loop.index * (axis.dilation * axis.step)), at(w, loop.index * (axis.turn * self.w_tap))
             if k == len(axes) - 1:
-                new = self.product(loop, *further, inside, self.window.depth, (0, 1))
-            else:
-                new = self.outer(loop, k + 1, *further, inside, pattern)
-            for a, b in zip(inside, new, strict=True):
-                loop.update(a, b)
-        return [loop.last(a) for a in inside]
+                return self.product(loop, *further, inside, self.window.depth, (0, 1))
+            return self.outer(loop, k + 1, *further, inside, pattern)
+
+        return block.repeat(low, high, sums, turn, empty=empty)
 
     def taps(self, block: Block, x: Value, w: Value, sums: list, pattern: tuple) -> list:
         """The sums after the taps of the last axis; those that lie one behind the other in x and w are one depth."""
@@ -308,14 +299,13 @@ class _Strip:
                 sums = self.product(block, at(x, first * axis.dilation * axis.step), at(w, first * axis.turn * self.w_tap),
                                     sums, depth * count, rows)
                 continue
-            with block.loop(0, count) as loop:
-                inside = [loop.carried(s) for s in sums]
-                t = loop.index + first if first else loop.index
-                new = self.product(loop, at(x, t * (axis.dilation * axis.step)), at(w, t * (axis.turn * self.w_tap)),
-                                   inside, depth, rows)
-                for a, b in zip(inside, new, strict=True):
-                    loop.update(a, b)
-            sums = [loop.last(a) for a in inside]
+
+            def turn(loop: Loop, inside: list, first: int = first, rows: tuple = rows) -> list:
+                t = plus(loop.index, first)
+                return self.product(loop, at(x, t * (axis.dilation * axis.step)), at(w, t * (axis.turn * self.w_tap)),
+                                    inside, depth, rows)
+
+            sums = block.repeat(0, count, sums, turn)
         return sums
 
     def product(self, block: Block, x: Value, w: Value, sums: list, depth: int, rows: tuple[int, int]) -> list:

@@ -8,14 +8,14 @@ subexpressions shared as the text is made, and little is left for an optimiser t
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Block", "Module", "Value", "by_libm", "call", "constant", "fma", "literal", "resized", "same", "typed", "where",
-           "write"]
+__all__ = ["Block", "Module", "Value", "by_libm", "call", "constant", "fma", "itemsize", "literal", "resized", "same", "typed",
+           "unflattened", "where", "write"]
 
 KINDS = {"f8": "double", "f4": "float", "i8": "i64", "i4": "i32", "i2": "i16", "i1": "i8",
          "u8": "i64", "u4": "i32", "u2": "i16", "u1": "i8", "b1": "i1"}  # NumPy's dtype.str without byte order -> LLVM
@@ -151,6 +151,20 @@ class Value:
             return self
         bits = write(f"bitcast {self.type} {self.name} to i{self.lanes}", f"i{self.lanes}", 1, self)
         return write(f"icmp ne i{self.lanes} {bits.name}, 0", "i1", 1, bits)
+
+
+def unflattened(number: Value, extents: Sequence[int]) -> list[Value]:
+    """The indices of axes that are counted as one; 0 along axes of length one."""
+    index: list[Value] = []
+    for n in reversed(extents[1:]):
+        index.insert(0, number.remainder(n) if n > 1 else number.block.root.integer(0))
+        number = number.quotient(n) if n > 1 else number
+    return [number if extents[0] > 1 else number.block.root.integer(0), *index]
+
+
+def itemsize(kind: str) -> int:
+    """Bytes of an element."""
+    return BITS[kind] // 8
 
 
 # -- constants ----------------------------------------------------------------------------------------------------
@@ -312,6 +326,15 @@ class Block:
         with self.inner(Loop(self, start, stop, step, empty)) as loop:
             yield loop
             loop.close()
+
+    def repeat(self, start: Value | int, stop: Value | int, state: list[Value], turn: Callable, empty: bool = False,
+               step: int = 1) -> list[Value]:
+        """The state after ``state = turn(loop, state)`` in every turn of a counted loop."""
+        with self.loop(start, stop, step, empty) as loop:
+            inside = [loop.carried(s) for s in state]
+            for old, new in zip(inside, turn(loop, inside), strict=True):
+                loop.update(old, new)
+        return [loop.last(s) for s in inside]
 
     @contextmanager
     def inner(self, block: Any) -> Iterator[Any]:
