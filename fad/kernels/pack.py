@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fad.kernels.tile import Tile, at, filled, fixed, load, panels_of, store, transposed
+from fad.kernels.tile import Tile, at, filled, fixed, load, one_panel, panels_of, rounded, store, transposed
 from fad.native.ir import Block, Value, constant, itemsize
 
 __all__ = ["Pack", "write_pack"]
@@ -29,7 +29,7 @@ class Pack:
     @property
     def columns(self) -> int:
         """Columns of a group with those that fill its last vector."""
-        return -(-self.width // self.lanes) * self.lanes
+        return rounded(self.width, self.lanes)
 
     @property
     def size(self) -> int:
@@ -62,16 +62,11 @@ def write_pack(block: Block, pack: Pack, w: Value, out: Value, begin: Value, end
         number, group = rest.remainder(total), rest.quotient(total)
         source = at(w, group * pack.steps[0], tap * pack.steps[1])
         target = at(out, group * (rows * pack.columns))
-        before = 0
-        for start, widths, count in panels:
-            mine = (number >= before) & (number < before + count)
-            with piece.when(mine) as inside:
-                k, span = number - before, len(widths) * lanes
-                column = k * span + start
-                to = at(target, column * rows, tap * (pack.depth * span))
-                one = _Panel(pack, at(source, column * pack.steps[3]), to, span)
-                one.turned(inside, widths) if pack.steps[2] == 1 and pack.steps[3] != 1 else one.copied(inside, widths)
-            before += count
+        for inside, column, widths in one_panel(piece, panels, number, lanes):
+            span = len(widths) * lanes
+            to = at(target, column * rows, tap * (pack.depth * span))
+            one = _Panel(pack, at(source, column * pack.steps[3]), to, span)
+            one.turned(inside, widths) if pack.steps[2] == 1 and pack.steps[3] != 1 else one.copied(inside, widths)
 
 
 class _Panel:

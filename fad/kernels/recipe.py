@@ -18,9 +18,11 @@ from fad.kernels import depthwise
 from fad.kernels.geometry import stack_steps, strides_of
 from fad.kernels.pack import Pack
 from fad.kernels.threefry_native import Threefry
-from fad.kernels.tile import Epilogue, Tile, at, panels_of, ranked_tiles, store
+from fad.kernels.tile import Epilogue, Tile, at, panels_of, ranked_tiles, rounded, store
 from fad.kernels.weights import Weights, joins_taps
 from fad.kernels.window import Axis, Window, tiles
+from fad.kernels.winograd import PLACES, Filters, Tiling, Winograd, gains
+from fad.kernels.winograd_weights import Restored, Summed
 from fad.native import engine
 from fad.native.ir import KINDS as NAMES
 from fad.native.ir import Block, Module, Value, itemsize, write
@@ -42,6 +44,9 @@ LEAST = 200_000  # operations of a piece
 GRAIN = 600_000  # operations that a thread takes at once
 SHORTEST = 256  # positions along the last axis that are not cut
 PARTS = 16  # pieces of a gradient by weights
+FEW_ROWS, MORE_ROWS = 24, 48  # tiles that are transformed at a time, the latter where filters do not stay near
+SUMMED = 96  # tiles that are transformed at a time for a gradient by weights
+DIRECT = 2  # choice from which a convolution is made as it is defined
 FEW_TILES = 8  # that a share has at least
 
 
@@ -74,6 +79,12 @@ def grain(spec: Any) -> int:
 # -- windowed products ---------------------------------------------------------------------------------------------------
 
 
+def chosen_tile(each: int, rows: int, width: int, choice: int, row_bytes: int = 0) -> Tile:
+    """The tile that the cost model likes best, or next to it by ``choice``, for elements of so many bytes."""
+    found = ranked_tiles(engine.machine(), each, rows, width, row_bytes)
+    return found[min(choice, len(found) - 1)]
+
+
 def merged_axes(axes: list[Axis]) -> list[Axis]:
     """Neighbouring axes without windows that memory does not tell apart, as one."""
     found = [axes[0]]
@@ -96,8 +107,7 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
     machine, each = engine.machine(), itemsize(kind)
     rows = max(prod(a.extent for a in axes) for axes in sets) // stack
     widest = max(sets, key=lambda axes: axes[-1].extent)[-1]
-    tiles_by_cost = ranked_tiles(machine, each, widest.extent, width, widest.step * widest.stride * each)
-    tile = tiles_by_cost[min(choice, len(tiles_by_cost) - 1)]
+    tile = chosen_tile(each, widest.extent, width, choice, widest.step * widest.stride * each)
     lanes = machine.vector_bytes // each
     across = 0
     if depth_step == w[2] == 1:
@@ -134,6 +144,40 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
         window = replace(window, shares=shares)
         phases.append(Phase(window, (0, -1 if packed else 1), last=True))
     return phases, scratch
+
+
+def winograd(x_shape: tuple, x_strides: tuple, before: tuple, output: tuple, width: int, w: tuple[int, int, int], turned: bool,
+             kind: str, choice: int) -> tuple[list, list] | None:
+    """Phases for windows of 3 x 3 and stride 1 on x (N, H, W, C), channels being neighbours; None where that would not be
+    faster. ``w`` is the distances of (tap, channel, column)."""
+    machine, each = engine.machine(), itemsize(kind)
+    depth, lanes = x_shape[-1], machine.vector_bytes // each
+    tiling = Tiling(x_shape[0], x_shape[1:3], before, output)
+    if x_strides[-1] != 1 or choice >= DIRECT or not gains(taps_met(tiling), tiling.count, depth, width, lanes):
+        return None
+    near = PLACES * each * depth * width <= NEAR
+    rows = min(tiling.count, FEW_ROWS if near else MORE_ROWS)
+    tile = chosen_tile(each, rows, width, choice)
+    block = rounded(rows, tile.rows)
+    chunks = max(1, min(tiling.count // block, 8 * get_num_threads()))
+    shares = max(1, min(sum(n for _, _, n in panels_of(width, tile)), 2 * get_num_threads() // chunks))
+    packed = w[2] != 1
+    filters = Filters(depth, width, w[0], w[1], packed, turned, tile, kind)
+    spec = Winograd(tiling, x_strides[:3], depth, width, tile, kind, block, chunks, shares)
+    phases, scratch = [Phase(filters, (-2 if packed else 1, -1))], [filters.size]
+    if packed:
+        pack = Pack(1, 9, depth, width, (0, *w), tile.vectors, lanes, kind)
+        phases.insert(0, Phase(pack, (1, -2)))
+        scratch.append(pack.size)
+    scratch.append(spec.pieces * spec.room)
+    return [*phases, Phase(spec, (0, -1, -len(scratch)), last=True)], scratch
+
+
+def taps_met(tiling: Tiling) -> int:
+    """How many taps of 3 x 3 windows meet the input, at all positions together."""
+    axes = [Axis(n, 0, taps=3, offset=-low, size=size)
+            for n, low, size in zip(tiling.output, tiling.before, tiling.size, strict=True)]
+    return tiling.images * prod(sum(axis.valid(i, t) for i in range(axis.extent) for t in range(3)) for axis in axes)
 
 
 def along_depth(width: int, depth: int, taps: int, lanes: int) -> int:
@@ -198,6 +242,9 @@ def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, w_strides: tuple, dty
             engine.machine(), x_shape, x_strides, window, kind, output, strides, padding, dilation)):
         return Recipe((Phase(spec, (0, 1), last=True),), (), (x_shape[0], *output, groups))
     depth, width = w_shape[-2], w_shape[-1] // groups
+    if (window, strides, dilation, groups) == ((3, 3), (1, 1), (1, 1), 1) and (made := winograd(
+            x_shape, x_strides, tuple(low for low, _ in padding), output, width, (depth * width, width, 1), False, kind, choice)):
+        return Recipe(tuple(made[0]), tuple(made[1]), (x_shape[0], *output, width))
     axes = positions(x_shape, x_strides, window, strides, padding, dilation, output)
     whole = merged_axes(axes)
     merged = len(whole) == 1
@@ -218,6 +265,10 @@ def conv_input_grad(g_shape: tuple, g_strides: tuple, w_shape: tuple, w_strides:
             engine.machine(), g_shape, g_strides, window, kind, input_shape, strides, padding, dilation)):
         return Recipe((Phase(spec, (0, 1), last=True),), (), input_shape)
     width, depth = w_shape[-2], w_shape[-1] // groups
+    if (window, strides, dilation, groups) == ((3, 3), (1, 1), (1, 1), 1) and (made := winograd(
+            g_shape, g_strides, tuple(2 - low for low, _ in padding), input_shape[1:-1], width, (width * depth, 1, depth), True,
+            kind, choice)):
+        return Recipe(tuple(made[0]), tuple(made[1]), input_shape)
     turns = strides_of(window)
     options: list[list[tuple[Axis, int]]] = [[(Axis(g_shape[0], g_strides[0], size=g_shape[0]), 0)]]
     for o, s, k, d, (low, _), i, step, turn in zip(g_shape[1:-1], strides, window, dilation, padding, input_shape[1:-1],
@@ -251,8 +302,7 @@ def weights(axes: list[Axis], steps: list[int], depth: int, depth_step: int, wid
     """The gradient by weights as a recipe. ``axes`` and the steps of y_bar are those of positions."""
     machine, each = engine.machine(), itemsize(kind)
     rows = depth * (axes[-1].taps if joins_taps(axes[-1], depth) else 1)
-    tiles_by_cost = ranked_tiles(machine, each, rows, width)
-    tile = tiles_by_cost[min(choice, len(tiles_by_cost) - 1)]
+    tile = chosen_tile(each, rows, width, choice)
     columns = width * groups
     blocks = blocks_of([a.extent for a in axes], (depth * groups + columns) * each)
     draft = Weights(tuple(axes), tuple(steps), depth, depth_step, width, groups, x_group, g_group,
@@ -292,6 +342,24 @@ def divided(spec: Weights) -> Weights:
     return replace(spec, blocks=(axis, count), chunks=chunks, shares=max(1, min(most, -(-pieces // (chunks * spec.groups)))))
 
 
+def winograd_weights(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides: tuple, before: tuple, kind: str,
+                     choice: int) -> Recipe | None:
+    """The recipe for windows of 3 x 3 and stride 1, channels of x being neighbours; None where that would not be faster."""
+    machine, each = engine.machine(), itemsize(kind)
+    depth, width, lanes = x_shape[-1], g_shape[-1], machine.vector_bytes // each
+    tiling = Tiling(x_shape[0], x_shape[1:3], before, g_shape[1:3])
+    if x_strides[-1] != 1 or choice >= DIRECT or not gains(taps_met(tiling), tiling.count, depth, width, lanes):
+        return None
+    tile = chosen_tile(each, depth, width, choice)
+    block = min(tiling.count, SUMMED)
+    chunks = max(1, min(2, tiling.count // (2 * block)))
+    shares = max(1, min(sum(n for _, _, n in panels_of(width, tile)), get_num_threads() // (2 * chunks)))
+    spec = Summed(tiling, x_strides[:3], g_strides[:3], depth, width, tile, kind, block, chunks, shares)
+    last = Restored(chunks, depth, width, lanes, kind)
+    return Recipe((Phase(spec, (0, 1, -1, -2)), Phase(last, (-1,), last=True)), (spec.size, spec.pieces * spec.room),
+                  (3, 3, depth, width))
+
+
 @functools.lru_cache(maxsize=1024)
 def conv_weight_grad(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides: tuple, dtype: np.dtype, window: tuple,
                      strides: tuple, padding: tuple, dilation: tuple, groups: int, choice: int = 0) -> Recipe:
@@ -300,6 +368,9 @@ def conv_weight_grad(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides
             engine.machine(), x_shape, x_strides, g_shape, g_strides, window, KINDS[dtype], strides, padding, dilation)):
         sums = spec.chunks * prod(window) * groups
         return Recipe((Phase(spec, (0, 1, -1), last=spec.chunks == 1),), (sums,), (*window, 1, groups), spec.chunks)
+    if (window, strides, dilation, groups) == ((3, 3), (1, 1), (1, 1), 1) and (made := winograd_weights(
+            x_shape, x_strides, g_shape, g_strides, tuple(low for low, _ in padding), KINDS[dtype], choice)):
+        return made
     axes, steps = positions(x_shape, x_strides, window, strides, padding, dilation, g_shape[1:-1]), list(g_strides[:-1])
     whole = merged_axes(axes)
     if len(whole) == 1 and all(steps[j] == steps[j + 1] * axes[j + 1].extent for j in range(len(axes) - 1)):

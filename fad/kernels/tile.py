@@ -6,15 +6,16 @@ fused multiply-adds. The rows' numbers lie at constant distances, so that one ad
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from fad.native.engine import Machine
-from fad.native.ir import Block, Value, constant, fma, itemsize, resized, typed, write
+from fad.native.ir import Block, Value, call, constant, fma, itemsize, resized, typed, write
 
-__all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "deliver", "filled", "fixed", "horizontal", "joined",
-           "load", "panels_of", "plus", "ranked_tiles", "shuffled", "store", "transposed"]
+__all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "deliver", "either", "filled", "first_column", "fixed",
+           "horizontal", "joined", "load", "one_panel", "panels_between", "panels_of", "plus", "ranked_tiles", "rounded",
+           "shuffled", "store", "transposed"]
 
 WAYS = 6  # lines of one set of the first cache that rows may take; most have 8 ways
 SETS = 64  # lines of 64 bytes, a page apart in the first cache
@@ -113,7 +114,44 @@ def panels_of(width: int, tile: Tile) -> list[tuple[int, list[int], int]]:
     return found
 
 
-def accumulate(block: Block, sums: list[Value], depth: int, a: Callable, b: Callable, rows: tuple[int, int], vectors: int) -> list:
+def rounded(n: int, lanes: int) -> int:
+    """The elements of whole vectors for so many."""
+    return -(-n // lanes) * lanes
+
+
+def one_panel(block: Block, panels: list, number: Value, lanes: int) -> Iterator[tuple[Block, Value, list[int]]]:
+    """The panel with a number, as (block that runs for it, its first column, lanes of its vectors) for each kind of panels."""
+    before = 0
+    for start, widths, count in panels:
+        with block.when((number >= before) & (number < before + count)) if len(panels) > 1 else block.section() as inside:
+            yield inside, (number - before) * (len(widths) * lanes) + start, widths
+        before += count
+
+
+def panels_between(block: Block, panels: list, bounds: list[Value] | None, lanes: int) -> Iterator[tuple]:
+    """The panels from one number up to another, or all, each kind in a loop: (its block, number, first column, widths)."""
+    before = 0
+    for start, widths, count in panels:
+        low, high = block.integer(0), block.integer(count)
+        if bounds:
+            low, high = call("smax", bounds[0] - before, low), call("smin", bounds[1] - before, high)
+        with block.loop(low, high, empty=bool(bounds)) as loop:
+            yield loop, loop.index + before, loop.index * (len(widths) * lanes) + start, widths
+        before += count
+
+
+def first_column(panels: list, number: Value, lanes: int) -> Value:
+    """The first column of a panel by its number."""
+    integer = number.block.root.integer
+    total, before = integer(0), 0
+    for _, widths, count in panels:
+        within = call("smin", call("smax", number - before, integer(0)), integer(count))
+        total, before = within * (len(widths) * lanes) + total, before + count
+    return total
+
+
+def accumulate(block: Block, sums: list[Value], depth: int | Value, a: Callable, b: Callable, rows: tuple[int, int],
+               vectors: int) -> list:
     """The sums after ``depth`` steps for the rows from ``rows[0]`` to ``rows[1]``; ``a(block, k, r)`` and ``b(block, k, v)``
     give the operands at step k."""
     def step(inside: Block, k: Any, old: list[Value]) -> list[Value]:
@@ -125,7 +163,7 @@ def accumulate(block: Block, sums: list[Value], depth: int, a: Callable, b: Call
                 new[r * vectors + v] = fma(left, right[v], old[r * vectors + v])
         return new
 
-    if depth <= 4:
+    if isinstance(depth, int) and depth <= 4:
         for k in range(depth):
             sums = step(block, block.integer(k), sums)
         return sums
@@ -159,6 +197,11 @@ def fixed(p: Value) -> Value:
 def plus(i: Value, n: Any) -> Value:
     """An index some places on."""
     return i + n if isinstance(n, Value) or n else i
+
+
+def either(condition: Value, p: Value, q: Value) -> Value:
+    """One of two addresses."""
+    return write(f"select i1 {condition.name}, ptr {p.name}, ptr {q.name}", p.kind, 1, condition, p, q)
 
 
 def load(block: Block, p: Value, lanes: int, size: int) -> Value:

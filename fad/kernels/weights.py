@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, fixed, load, panels_of, plus, store
+from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, fixed, load, panels_between, panels_of, plus, store
 from fad.kernels.window import Axis, runs, span
 from fad.native.ir import Block, Loop, Value, call, constant, itemsize, unflattened, where
 
@@ -182,16 +182,12 @@ class _Piece:
             panel.strips(inside, lambda within, strip, g=g, steps=steps: strip.sum_up(within, positions, g, steps))
 
     def panels(self, block: Block) -> Iterator[tuple]:
-        """The panels of the share, each kind in a loop."""
-        spec, before = self.spec, 0
-        for column, widths, count in spec.panels:
-            low, high, empty = block.integer(0), block.integer(count), False
-            if self.bounds:
-                first, last = self.bounds[0].quotient(spec.strips), (self.bounds[1] + (spec.strips - 1)).quotient(spec.strips)
-                low, high, empty = call("smax", first - before, low), call("smin", last - before, high), True
-            with block.loop(low, high, empty=empty) as loop:
-                yield loop, _Panel(self, loop, loop.index + before, loop.index * (len(widths) * spec.tile.lanes) + column, widths)
-            before += count
+        """The panels of the share."""
+        spec, bounds = self.spec, None
+        if self.bounds:
+            bounds = [self.bounds[0].quotient(spec.strips), (self.bounds[1] + (spec.strips - 1)).quotient(spec.strips)]
+        for loop, number, column, widths in panels_between(block, spec.panels, bounds, spec.tile.lanes):
+            yield loop, _Panel(self, loop, number, column, widths)
 
 
 class _Panel:
