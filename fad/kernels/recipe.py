@@ -150,8 +150,8 @@ def winograd(x_shape: tuple, x_strides: tuple, before: tuple, output: tuple, wid
              kind: str, choice: int) -> tuple[list, list] | None:
     """Phases for windows of 3 x 3 and stride 1 on x (N, H, W, C), channels being neighbours; None where that would not be
     faster. ``w`` is the distances of (tap, channel, column)."""
-    machine, each = engine.machine(), itemsize(kind)
-    depth, lanes = x_shape[-1], machine.vector_bytes // each
+    each = itemsize(kind)
+    depth, lanes = x_shape[-1], engine.machine().vector_bytes // each
     tiling = Tiling(x_shape[0], x_shape[1:3], before, output)
     if x_strides[-1] != 1 or choice >= DIRECT or not gains(taps_met(tiling), tiling.count, depth, width, lanes):
         return None
@@ -300,7 +300,7 @@ def remainder(r: int, outputs: int, stride: int, taps: int, dilation: int, low: 
 def weights(axes: list[Axis], steps: list[int], depth: int, depth_step: int, width: int, groups: int, x_group: int, g_group: int,
             kind: str, shape: tuple, window: tuple, choice: int = 0) -> Recipe:
     """The gradient by weights as a recipe. ``axes`` and the steps of y_bar are those of positions."""
-    machine, each = engine.machine(), itemsize(kind)
+    each = itemsize(kind)
     rows = depth * (axes[-1].taps if joins_taps(axes[-1], depth) else 1)
     tile = chosen_tile(each, rows, width, choice)
     columns = width * groups
@@ -345,8 +345,8 @@ def divided(spec: Weights) -> Weights:
 def winograd_weights(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides: tuple, before: tuple, kind: str,
                      choice: int) -> Recipe | None:
     """The recipe for windows of 3 x 3 and stride 1, channels of x being neighbours; None where that would not be faster."""
-    machine, each = engine.machine(), itemsize(kind)
-    depth, width, lanes = x_shape[-1], g_shape[-1], machine.vector_bytes // each
+    each = itemsize(kind)
+    depth, width, lanes = x_shape[-1], g_shape[-1], engine.machine().vector_bytes // each
     tiling = Tiling(x_shape[0], x_shape[1:3], before, g_shape[1:3])
     if x_strides[-1] != 1 or choice >= DIRECT or not gains(taps_met(tiling), tiling.count, depth, width, lanes):
         return None

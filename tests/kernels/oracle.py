@@ -176,3 +176,13 @@ def arrays_of(problem):
     out = output_of(x_shape[1:-1], w_shape[:-2], geometry["strides"], geometry["padding"], geometry["dilation"])
     g_shape = (x_shape[0], *(max(0, n) for n in out), w_shape[-1])
     return [integers(rng, shape, dtype) for shape in (x_shape, w_shape, g_shape)], rng
+
+
+def recipes_of(problem, x, w, g, dense, choice=0):
+    """(recipe, operands, result) of a convolution and both gradients; ``dense`` is a contiguous g."""
+    geometry = problem[-1]
+    expected = convolution(x, w, g, **geometry)
+    rest = geometry["strides"], geometry["padding"], geometry["dilation"], geometry["groups"]
+    return [(recipe.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *rest, g.shape[1:-1], choice), [x, w], expected[0]),
+            (recipe.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *rest, choice), [g, w], expected[1]),
+            (recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(dense), x.dtype, w.shape[:-2], *rest, choice), [x, dense], expected[2])]

@@ -20,7 +20,6 @@ from .oracle import (
     DTYPES,
     LAYOUTS,
     arrays_of,
-    convolution,
     examples,
     fits,
     forget,
@@ -28,6 +27,7 @@ from .oracle import (
     laid_out,
     machines,
     problems,
+    recipes_of,
     small_machine,
     steps,
     threads,
@@ -173,16 +173,6 @@ def test_recipes_are_made_once():
     for _ in range(1000):
         recipe.matmul(*arguments)
     assert time.perf_counter() - start < 0.1
-
-
-def recipes_of(problem, x, w, g, dense, choice=0):
-    """(recipe, operands, result) of a convolution and both gradients; ``dense`` is a contiguous g."""
-    geometry = problem[-1]
-    expected = convolution(x, w, g, **geometry)
-    rest = geometry["strides"], geometry["padding"], geometry["dilation"], geometry["groups"]
-    return [(recipe.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *rest, g.shape[1:-1], choice), [x, w], expected[0]),
-            (recipe.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *rest, choice), [g, w], expected[1]),
-            (recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(dense), x.dtype, w.shape[:-2], *rest, choice), [x, dense], expected[2])]
 
 
 @examples(20)

@@ -12,7 +12,20 @@ from fad.kernels.conv import conv, conv_input_grad, conv_weight_grad
 from fad.kernels.winograd import Winograd, gains
 from fad.kernels.winograd_weights import Summed
 
-from .oracle import DTYPES, arrays_of, convolution, examples, forget, integers, laid_out, machines, output_of, steps, threads
+from .oracle import (
+    DTYPES,
+    arrays_of,
+    convolution,
+    examples,
+    forget,
+    integers,
+    laid_out,
+    machines,
+    output_of,
+    recipes_of,
+    steps,
+    threads,
+)
 
 
 @contextlib.contextmanager
@@ -51,14 +64,14 @@ def assert_all_three(x, w, g, geometry):
         np.testing.assert_array_equal(got, expected)
 
 
-@examples(80)
+@examples(50)
 @given(problems(), machines(), st.integers(1, 2))
 def test_values_and_gradients(problem, machine, n):
     with machine(), always(), threads(n):
         assert_all_three(*arrays_of(problem)[0], problem[-1])
 
 
-@examples(40)
+@examples(25)
 @given(problems(), st.sampled_from(["odd offset", "gaps", "contiguous"]), st.sampled_from(["odd offset", "reversed", "gaps"]))
 def test_views(problem, x_layout, g_layout):
     """Steps between images, rows and columns are free; elements between those of a view are NaN."""
@@ -66,6 +79,26 @@ def test_views(problem, x_layout, g_layout):
     x, g = laid_out(x, x_layout, rng)[1], laid_out(g, g_layout, rng)[1]
     with always():
         assert_all_three(x, w, g, problem[-1])
+
+
+@examples(25)
+@given(problems(), st.booleans(), machines())
+def test_nothing_outside_is_touched(problem, at_end, machine):
+    """Operands, scratch memory and results lie between pages that may not be touched."""
+    from .conftest import Fence, in_a_child
+
+    fences, ((x, w, g), _) = Fence(at_end), arrays_of(problem)
+    x, w, g = map(fences.around, (x, w, g))
+    with machine(), always():
+        made = recipes_of(problem, x, w, g, g)
+
+        def touch():
+            for one, operands, expected in made:
+                out = fences.around(np.full(expected.shape, np.nan, x.dtype))
+                recipe.fill(one, operands, [fences.around(np.full(n, np.nan, x.dtype)) for n in one.scratch], out)
+                np.testing.assert_array_equal(out, expected)
+
+        in_a_child(touch)
 
 
 SAME = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
