@@ -16,17 +16,22 @@ from fad.expr import aval_text
 from fad.function import Function
 from fad.native.engine import is_checking
 
-__all__ = ["CompilerError", "check", "show"]
+__all__ = ["CompilerError", "check", "show", "shows"]
 
 
 class CompilerError(FadError):
     """A pass of the compiler made a tree that does not hold together: a bug in fad."""
 
 
+def shows(level: int) -> bool:
+    """Whether FAD_DEBUG asks for this much."""
+    wanted = os.environ.get("FAD_DEBUG", "0")
+    return wanted.isdigit() and int(wanted) >= level
+
+
 def show(level: int, title: str, text: Any) -> None:
     """Print to stderr if FAD_DEBUG asks for this much."""
-    wanted = os.environ.get("FAD_DEBUG", "0")
-    if wanted.isdigit() and int(wanted) >= level:
+    if shows(level):
         sys.stderr.write(f"fad: {title}\n{text}\n")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.compile.debug import check, show
+from fad.compile.debug import check, show, shows
 from fad.compile.emit import FLAG, shape_of_code, write_function
 from fad.compile.fuse import Callback, partition
 from fad.compile.kernel import KernelRun
@@ -35,15 +37,14 @@ from fad.compile.simplify import simplify
 from fad.errors import OutOfRangeError
 from fad.expr import Const, Expr, Var
 from fad.function import Function
-from fad.native import engine
+from fad.native import disk, engine
 from fad.native.ir import Module
 from fad.native.launch import launcher
 
 __all__ = ["Program"]
 
-PART = 50_000  # characters of IR from which modules are compiled side by side
+PART = 100_000  # characters of IR from which modules are compiled side by side
 GROUP = 250  # instructions of nests that share a native function
-
 
 
 class Program:
@@ -57,12 +58,14 @@ class Program:
         show(2, "loops", self.plan)
         segments = [s for s in self.plan.steps if isinstance(s, Segment)]
         groups = units(segments)
-        module, names = write_module(groups, engine.machine())
-        self.text = str(module)
-        show(4, "LLVM IR", self.text)
+        self.functions = functions_of(groups)
+        if shows(4):
+            show(4, "LLVM IR", self.text)
         threads = any(parallel(n) for s in segments for n in s.nests)
         self.launch = launcher() if threads else 0
-        self.loaded = engine.load(*module.parts(PART, 8)) if names else None  # owns the code
+        names = {key: f"nest{k}" for k, key in enumerate(self.functions)}
+        key = f"{disk.sources()} {list(self.functions)}"
+        self.loaded = engine.load_parts(key, names.values(), self.parts) if names else None  # owns the code
         self.origin = "loaded from disk" if self.loaded is not None and self.loaded.kept else "compiled"
         addresses = {key: self.loaded.address(name) for key, name in names.items()} if self.loaded else {}
         scalars = {x.id for x in function.inputs if not x.shape}
@@ -77,6 +80,22 @@ class Program:
         self.donated = {k for kind, k in self.plan.outputs if kind == "donated"}
         self.fresh = [None if k in results else (by_place[k].shape, by_place[k].dtype) for k in range(self.first, count)]
         self.shapes = [y.shape for y in function.outputs]
+
+    def parts(self, size: int = PART) -> Iterator[str]:
+        """The functions as modules of at least so many characters."""
+        module = Module(engine.machine().has_fma)
+        for k, unit in enumerate(self.functions.values()):
+            write_function(module, f"nest{k}", unit.nests, unit.buffers)
+            if module.length >= size:
+                yield str(module)
+                module = Module(engine.machine().has_fma)
+        if module.functions:
+            yield str(module)
+
+    @property
+    def text(self) -> str:
+        """The functions as one module of LLVM IR."""
+        return next(self.parts(sys.maxsize), "")
 
     def native(self, table: Any) -> Callable:
         """A step that runs a segment."""
@@ -264,11 +283,21 @@ def argument(x: Any, plan: Plan) -> Any:
 
 @dataclass
 class Unit:
-    """Nests that one native function runs, and its buffers in the order in which it takes them."""
+    """Nests that one native function runs. Each comes with what decides its code, and its buffers as that counts them."""
 
     nests: list[Loops | KernelRun | Rows]
-    buffers: list[int]
-    key: Any  # units of one key share the function
+    codes: list[tuple[tuple, list[int]]]
+
+    @property
+    def buffers(self) -> list[int]:
+        """All buffers, in the order in which the function takes them."""
+        return list(dict.fromkeys([b for _, own in self.codes for b in own]))
+
+    @functools.cached_property
+    def key(self) -> tuple:
+        """What decides the function's code; units of one key share it."""
+        place = {b: k for k, b in enumerate(self.buffers)}
+        return tuple([(code, tuple([place[b] for b in own])) for code, own in self.codes])
 
     @property
     def size(self) -> int:
@@ -283,34 +312,30 @@ def units(segments: list[Segment]) -> list[list[Unit]]:
         for n in segment.nests:
             if isinstance(n, Loops) and not parallel(n):
                 n.outer = n.strip = 0
-        single.append([Unit([n], buffers, key) for n in segment.nests for key, buffers in [shape_of_code(n)]])
-    counts = Counter([u.key for group in single for u in group])
+        single.append([Unit([n], [shape_of_code(n)]) for n in segment.nests])
+    counts = Counter([u.codes[0][0] for group in single for u in group])
     found: list[list[Unit]] = []
     for group in single:
         joined: list[Unit] = []
+        open_ = False  # whether the last unit takes more nests
         for u in group:
-            alone = counts[u.key] > 1 or parallel(u.nests[0]) or not isinstance(u.nests[0], Loops)
-            last = joined[-1] if joined else None
-            if alone or last is None or last.key is not None or last.size + u.size > GROUP:
-                joined.append(Unit(u.nests, u.buffers, u.key if alone else None))
+            alone = counts[u.codes[0][0]] > 1 or parallel(u.nests[0]) or not isinstance(u.nests[0], Loops)
+            if alone or not open_ or joined[-1].size + u.size > GROUP:
+                joined.append(u)
             else:
-                last.nests = last.nests + u.nests
-                last.buffers = list(dict.fromkeys([*last.buffers, *u.buffers]))
+                joined[-1] = Unit([*joined[-1].nests, *u.nests], [*joined[-1].codes, *u.codes])
+            open_ = not alone
         found.append(joined)
     return found
 
 
-def write_module(groups: list[list[Unit]], machine: Any) -> tuple[Module, dict[Any, str]]:
-    """A module with one function for each kind of unit, and the names of these by key."""
-    module = Module(machine.has_fma)
-    names: dict[Any, str] = {}
+def functions_of(groups: list[list[Unit]]) -> dict[tuple, Unit]:
+    """For each key one of its units."""
+    found: dict[tuple, Unit] = {}
     for group in groups:
         for u in group:
-            u.key = id(u) if u.key is None else u.key
-            if u.key not in names:
-                names[u.key] = f"nest{len(names)}"
-                write_function(module, names[u.key], u.nests, u.buffers)
-    return module, names
+            found.setdefault(u.key, u)
+    return found
 
 
 def table_of(group: list[Unit], plan: Plan, addresses: dict[Any, int], scalars: set[int]) -> Any:

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-__all__ = ["directory", "find", "keep"]
+__all__ = ["directory", "find", "keep", "sources"]
 
 MOST = 512 * 1024 * 1024  # bytes in the directory; the files used longest ago go first
 SUFFIX = ".o"
@@ -31,6 +32,15 @@ def directory() -> Path | None:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(base) / "fad"
+
+
+@functools.cache
+def sources() -> str:
+    """What tells this state of fad's source from others: its files, their sizes and times."""
+    root = Path(__file__).parents[1]
+    files = sorted(root.rglob("*.py"))
+    states = [(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(states).encode()).hexdigest()
 
 
 def find(key: str) -> bytes | None:

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import os
 import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -17,10 +18,11 @@ from llvmlite.binding import ffi
 from fad.native import disk
 from fad.native.launch import get_num_threads
 
-__all__ = ["Loaded", "Machine", "assembly", "is_checking", "load", "machine"]
+__all__ = ["Loaded", "Machine", "assembly", "is_checking", "load", "load_parts", "machine"]
 
 
 DEFINED = re.compile(r"^define (?!internal)[^@\n]*@([\w.]+)\(", re.MULTILINE)  # functions that can be called from outside
+FORMAT = 2  # of the files that are kept
 _number = itertools.count()
 
 
@@ -71,28 +73,47 @@ def is_checking() -> bool:
     return os.environ.get("FAD_CHECK", "0") not in ("", "0")
 
 
-def load(*texts: str, opt: int = 2) -> Loaded:
-    """IR texts, each a module of its own, as machine code in this process: those that were compiled for this machine before
-    are on disk, others are compiled side by side."""
-    keys = [hashlib.sha256(f"{machine().id} {opt}\n{text}".encode()).hexdigest() for text in texts]
-    found = [disk.find(key) for key in keys]
-    missing = [k for k, code in enumerate(found) if code is None]
-    if len(missing) > 1:
-        from concurrent.futures import ThreadPoolExecutor
+def load(text: str, opt: int = 2) -> Loaded:
+    """IR text as machine code in this process."""
+    return load_parts(text, DEFINED.findall(text), lambda: [text], opt)
 
-        with ThreadPoolExecutor(min(len(missing), get_num_threads())) as pool:
-            made = list(pool.map(lambda k: _compiled(texts[k], opt), missing))
+
+def load_parts(key: str, names: Iterable[str], texts: Callable[[], Iterable[str]], opt: int = 2) -> Loaded:
+    """Functions with these names as machine code in this process: found on disk under a key that says all about them, or
+    compiled from IR texts, each a module of its own, side by side and while the next is being written."""
+    digest = hashlib.sha256(f"{machine().id} {opt} {FORMAT}\n{key}".encode()).hexdigest()
+    kept = disk.find(digest)
+    if kept is None:
+        objects = _side_by_side(iter(texts()), opt)
+        disk.keep(digest, b"".join(len(code).to_bytes(8, "little") + code for code in objects))
     else:
-        made = [_compiled(texts[k], opt) for k in missing]
+        objects = list(_objects(kept))
     library = llvm.JITLibraryBuilder()
-    for k, code in zip(missing, made, strict=True):
-        disk.keep(keys[k], code)
-        found[k] = code
-    for text, code in zip(texts, found, strict=True):
+    for code in objects:
         library.add_object_img(code)
-        for name in DEFINED.findall(text):
-            library.export_symbol(name)
-    return Loaded(library.add_current_process().link(_linker(), f"fad{next(_number)}"), not missing)
+    for name in names:
+        library.export_symbol(name)
+    return Loaded(library.add_current_process().link(_linker(), f"fad{next(_number)}"), kept is not None)
+
+
+def _side_by_side(texts: Iterator[str], opt: int) -> list[bytes]:
+    """The object code of each text. Threads start where there are several."""
+    first, second = next(texts), next(texts, None)
+    if second is None:
+        return [_compiled(first, opt)]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(get_num_threads()) as pool:
+        return [made.result() for made in [pool.submit(_compiled, text, opt) for text in itertools.chain((first, second), texts)]]
+
+
+def _objects(kept: bytes) -> Iterator[bytes]:
+    """Object files that lie one behind another, each behind its length."""
+    at = 0
+    while at < len(kept):
+        size = int.from_bytes(kept[at : at + 8], "little")
+        yield kept[at + 8 : at + 8 + size]
+        at += 8 + size
 
 
 def _compiled(text: str, opt: int) -> bytes:

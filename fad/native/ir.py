@@ -519,24 +519,11 @@ class Module:
         self.helpers[symbol] = "\n".join(lines)
         return symbol
 
+    @property
+    def length(self) -> int:
+        """Characters of the functions."""
+        return sum(map(len, self.functions))
+
     def __str__(self) -> str:
-        return self.text(self.functions)
-
-    def text(self, functions: list[str]) -> str:
-        """A module of some of the functions, with the helpers that they call."""
-        helpers: dict[str, str] = {}
-        new = functions
-        while new:  # helpers may call helpers
-            names = [n for n in self.helpers if n not in helpers and any(f"{n}(" in text for text in new)]
-            helpers |= {n: self.helpers[n] for n in names}
-            new = [helpers[n] for n in names]
         metadata = '!0 = !{!"branch_weights", i32 1, i32 2000}'
-        return "\n\n".join([*functions, *helpers.values(), "\n".join(self.declared), metadata, ""])
-
-    def parts(self, size: int, most: int) -> list[str]:
-        """The functions in at most so many modules of about so many characters, which can be compiled side by side."""
-        count = max(1, min(most, sum(map(len, self.functions)) // size))
-        groups: list[list[str]] = [[] for _ in range(count)]
-        for function in sorted(self.functions, key=len, reverse=True):
-            min(groups, key=lambda g: sum(map(len, g))).append(function)
-        return [self.text(g) for g in groups]
+        return "\n\n".join([*self.functions, *self.helpers.values(), "\n".join(self.declared), metadata, ""])
