@@ -395,20 +395,27 @@ LAUNCH = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64
 def run(recipe: Recipe, operands: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
     """The result of a recipe on arrays."""
     out = np.empty(recipe.shape, dtype)
-    fill(recipe, operands, [np.empty(n, dtype) for n in recipe.scratch], out)
+    fill(recipe, operands, [scratch(n, dtype) for n in recipe.scratch], out)
     return out
 
 
-def fill(recipe: Recipe, operands: list[np.ndarray], scratch: list[np.ndarray], out: np.ndarray) -> None:
+def scratch(n: int, dtype: np.dtype) -> np.ndarray:
+    """Memory for so many elements that begins with a line of the cache, as vectors should."""
+    memory = np.empty(n * dtype.itemsize + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + n * dtype.itemsize].view(dtype)
+
+
+def fill(recipe: Recipe, operands: list[np.ndarray], memory: list[np.ndarray], out: np.ndarray) -> None:
     """The result of a recipe into a contiguous array, by way of scratch memory."""
     launch = LAUNCH(launcher())
     _loaded, addresses = compiled(recipe, out.dtype)  # the first owns the code
     for phase, code in zip(recipe.phases, addresses, strict=True):
-        arrays = [*(operands[b] if b >= 0 else scratch[-1 - b] for b in phase.buffers), out]
+        arrays = [*(operands[b] if b >= 0 else memory[-1 - b] for b in phase.buffers), out]
         table = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
         launch(code, ctypes.addressof(table), phase.spec.pieces, grain(phase.spec))
     if recipe.chunks > 1:
-        np.sum(scratch[-1].reshape(recipe.chunks, -1), axis=0, out=out.reshape(-1))
+        np.sum(memory[-1].reshape(recipe.chunks, -1), axis=0, out=out.reshape(-1))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -13,9 +13,9 @@ from typing import Any
 from fad.native.engine import Machine
 from fad.native.ir import Block, Value, call, constant, fma, itemsize, resized, typed, write
 
-__all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "deliver", "either", "filled", "first_column", "fixed",
-           "horizontal", "joined", "load", "one_panel", "panels_between", "panels_of", "plus", "ranked_tiles", "rounded",
-           "shuffled", "store", "transposed"]
+__all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "deliver", "each_vector", "either", "filled", "first_column",
+           "fixed", "horizontal", "joined", "load", "one_panel", "panels_between", "panels_of", "plus", "ranked_tiles",
+           "rounded", "shuffled", "store", "transposed"]
 
 WAYS = 6  # lines of one set of the first cache that rows may take; most have 8 ways
 SETS = 64  # lines of 64 bytes, a page apart in the first cache
@@ -148,6 +148,17 @@ def first_column(panels: list, number: Value, lanes: int) -> Value:
         within = call("smin", call("smax", number - before, integer(0)), integer(count))
         total, before = within * (len(widths) * lanes) + total, before + count
     return total
+
+
+def each_vector(block: Block, low: Value, high: Value, width: int, lanes: int, act: Callable[[Block, Value, int], None]) -> None:
+    """``act(block, column, lanes)`` for the vectors from one column to another; that at the end of all ``width`` may be short."""
+    whole, rest = width - width % lanes, width % lanes
+    if whole:
+        with block.loop(low, call("smin", high, block.integer(whole)) if rest else high, lanes, empty=bool(rest)) as loop:
+            act(loop, loop.index, lanes)
+    if rest:
+        with block.when(high > whole) as last:
+            act(last, last.integer(whole), rest)
 
 
 def accumulate(block: Block, sums: list[Value], depth: int | Value, a: Callable, b: Callable, rows: tuple[int, int],

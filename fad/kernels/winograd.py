@@ -24,6 +24,7 @@ from fad.kernels.tile import (
     Tile,
     accumulate,
     at,
+    each_vector,
     either,
     filled,
     first_column,
@@ -342,10 +343,8 @@ class _Piece:
 
     def deliver(self, block: Block, source: Value, index: list[Value], low: Value, high: Value) -> None:
         """The columns of one result to the epilogue."""
-        whole, rest = self.spec.width // self.lanes * self.lanes, self.spec.width % self.lanes
-        with block.loop(low, call("smin", high, block.integer(whole)) if rest else high, self.lanes, empty=bool(rest)) as loop:
-            self.epilogue(loop, [*index, loop.index], load(loop, at(source, loop.index), self.lanes, self.bytes))
-        if rest:
-            with block.when(high > whole) as last:
-                value = resized(load(last, at(source, whole), self.lanes, self.bytes), rest)
-                self.epilogue(last, [*index, block.integer(whole)], value)
+        def take(inside: Block, column: Value, lanes: int) -> None:
+            value = load(inside, at(source, column), self.lanes, self.bytes)
+            self.epilogue(inside, [*index, column], resized(value, lanes))
+
+        each_vector(block, low, high, self.spec.width, self.lanes, take)

@@ -17,6 +17,7 @@ from fad.kernels.tile import (
     accumulate,
     at,
     balanced,
+    each_vector,
     filled,
     first_column,
     fixed,
@@ -141,17 +142,13 @@ class _Piece:
     def transform(self, block: Block, first: Value, count: Value) -> None:
         """The inputs and cotangents of so many tiles, at one row of places: sums of two rows of theirs."""
         spec, lanes = self.spec, self.lanes
-        whole = spec.width - spec.width % lanes
         with block.loop(0, count) as t:
             number = first + t.index
             x, g = self.inputs(number), self.cotangents(number)
             v, m = (fixed(at(p, t.index * pitch)) for p, pitch in zip((self.v, self.m), spec.pitches, strict=True))
-            self.vectors(t, x, v, 0, spec.depth - spec.depth % lanes, lanes)
-            self.vectors(t, x, v, spec.depth - spec.depth % lanes, spec.depth, spec.depth % lanes)
-            self.vectors(t, g, m, self.low, call("smin", self.high, block.integer(whole)), lanes)
-            if whole < spec.width:
-                with t.when(self.high > whole) as last:
-                    self.vectors(last, g, m, whole, spec.width, spec.width % lanes)
+            zero, depth = block.integer(0), block.integer(spec.depth)
+            each_vector(t, zero, depth, spec.depth, lanes, lambda inside, i, n: self.one(inside, x, v, i, n))
+            each_vector(t, self.low, self.high, spec.width, lanes, lambda inside, i, n: self.one(inside, g, m, i, n))
 
     def inputs(self, number: Value) -> list[list[Value]]:
         """Addresses of the inputs of a tile: four in each of the two rows that these places take."""
@@ -172,18 +169,14 @@ class _Piece:
         return [[address(at(base, a * row_step + b * column_step), self.zeros, (part[a], ends[0][a], ends[1][b]))
                  for b in range(2)] for a in range(2)]
 
-    def vectors(self, block: Block, corners: list[list[Value]], target: Value, start: int | Value, end: int | Value,
-                lanes: int) -> None:
-        """Some channels or columns of one tile, transformed, to four places."""
-        if start is end or not lanes:
-            return
-        size, transform = (self.spec.pitches[0], of_input) if len(corners[0]) == 4 else (self.spec.pitches[1], of_cotangent)
-        with block.loop(start, end, lanes, empty=isinstance(end, Value)) as loop:
-            one, other = ([load(loop, at(p, loop.index), lanes, self.bytes) for p in row] for row in corners)
-            summed = [fma(self.sign, q, p) for p, q in zip(one, other, strict=True)]
-            to = fixed(at(target, loop.index))
-            for b, value in enumerate(transform(summed)):
-                store(loop, at(to, b * self.spec.block * size), filled(value, self.lanes), self.bytes)
+    def one(self, block: Block, corners: list[list[Value]], target: Value, i: Value, lanes: int) -> None:
+        """A vector of channels or columns of one tile, transformed, to four places."""
+        pitch, transform = (self.spec.pitches[0], of_input) if len(corners[0]) == 4 else (self.spec.pitches[1], of_cotangent)
+        upper, lower = ([load(block, at(p, i), lanes, self.bytes) for p in row] for row in corners)
+        summed = [fma(self.sign, q, p) for p, q in zip(upper, lower, strict=True)]
+        to = fixed(at(target, i))
+        for b, value in enumerate(transform(summed)):
+            store(block, at(to, b * self.spec.block * pitch), filled(value, self.lanes), self.bytes)
 
     def multiply(self, block: Block, first: Value, count: Value) -> None:
         """What so many tiles add to the sums."""
@@ -195,22 +188,24 @@ class _Piece:
                 start = 0
                 for rows, number in balanced(spec.depth, spec.tile.rows):
                     with panel.loop(0, number) as turn:
-                        c = turn.index * rows + start
-                        self.add(turn, at(v, c), at(m, column), at(out, c * spec.columns, column), count, rows, len(widths))
+                        c, tile = turn.index * rows + start, Tile(rows, len(widths), self.lanes)
+                        sums = at(out, c * spec.columns, column), spec.columns
+                        add_tile(turn, tile, (at(v, c), v_pitch), (at(m, column), m_pitch), sums, count)
                     start += rows * number
 
-    def add(self, block: Block, v: Value, m: Value, out: Value, count: Value, rows: int, vectors: int) -> None:
-        """What they add to the sums of one tile of registers."""
-        v_pitch, m_pitch = self.spec.pitches
-        out = fixed(out)
-        places = [at(out, r * self.spec.columns + i * self.lanes) for r in range(rows) for i in range(vectors)]
-        sums = [load(block, p, self.lanes, self.bytes) for p in places]
-        a = lambda inside, t, r: load(inside, at(fixed(at(v, t * v_pitch)), r), 1, self.bytes)
-        b = lambda inside, t, i: load(inside, at(fixed(at(m, t * m_pitch)), i * self.lanes), self.lanes, self.bytes)
-        sums = accumulate(block, sums, count, a, b, (0, rows), vectors)
-        with block.section() as after:
-            for p, value in zip(places, sums, strict=True):
-                store(after, p, value, self.bytes)
+
+def add_tile(block: Block, tile: Tile, a: tuple[Value, int], b: tuple[Value, int], sums: tuple[Value, int], count: Value) -> None:
+    """Add ``count`` products a_i b_i^T to the sums of one tile; each operand is an address, and the elements between rows."""
+    (p, p_row), (q, q_row), (out, out_row) = a, b, sums
+    out, size = fixed(out), itemsize(p.kind)
+    places = [at(out, r * out_row + v * tile.lanes) for r in range(tile.rows) for v in range(tile.vectors)]
+    left = lambda inside, i, r: load(inside, at(fixed(at(p, i * p_row)), r), 1, size)
+    right = lambda inside, i, v: load(inside, at(fixed(at(q, i * q_row)), v * tile.lanes), tile.lanes, size)
+    before = [load(block, place, tile.lanes, size) for place in places]
+    after = accumulate(block, before, count, left, right, (0, tile.rows), tile.vectors)
+    with block.section() as end:
+        for place, value in zip(places, after, strict=True):
+            store(end, place, value, size)
 
 
 @dataclass(frozen=True)
@@ -242,7 +237,6 @@ class Restored:
         """The code of pieces from begin to end, each one channel; the pointer is that of the sums."""
         assert epilogue is not None
         size, lanes, place = itemsize(self.kind), self.lanes, self.depth * self.columns
-        whole, rest = self.width - self.width % lanes, self.width % lanes
         with block.loop(begin, end) as piece:
             sums = fixed(at(pointers[0], piece.index * self.columns))
             with piece.loop(0, self.columns, lanes) as loop:
@@ -259,10 +253,8 @@ class Restored:
                         store(after, at(p, k * place), value, size)
             with piece.loop(0, 3) as a, a.loop(0, 3) as b:
                 source, index = at(sums, (a.index * 3 + b.index) * place), [a.index, b.index, piece.index]
-                if whole:
-                    with b.loop(0, whole, lanes) as loop:
-                        epilogue(loop, [*index, loop.index], load(loop, at(source, loop.index), lanes, size))
-                if rest:
-                    with b.section() as last:
-                        value = resized(load(last, at(source, whole), lanes, size), rest)
-                        epilogue(last, [*index, block.integer(whole)], value)
+
+                def take(inside: Block, column: Value, n: int, source: Value = source, index: list = index) -> None:
+                    epilogue(inside, [*index, column], resized(load(inside, at(source, column), lanes, size), n))
+
+                each_vector(b, block.integer(0), block.integer(self.width), self.width, lanes, take)
