@@ -44,7 +44,8 @@ LEAST = 200_000  # operations of a piece
 GRAIN = 600_000  # operations that a thread takes at once
 SHORTEST = 256  # positions along the last axis that are not cut
 PARTS = 16  # pieces of a gradient by weights
-FEW_ROWS, MORE_ROWS = 24, 48  # tiles that are transformed at a time, the latter where filters do not stay near
+FEW_ROWS = 16  # from which a copy of few columns pays
+FEW_TILES_AT_ONCE, MORE_TILES_AT_ONCE = 24, 48  # tiles that are transformed at a time, the latter where filters do not stay near
 SUMMED = 96  # tiles that are transformed at a time for a gradient by weights
 DIRECT = 2  # choice from which a convolution is made as it is defined
 FEW_TILES = 8  # that a share has at least
@@ -113,19 +114,28 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
     if depth_step == w[2] == 1:
         turning = w[3] != 1 and rows < TURNED  # w lies the wrong way, and is not used often enough to be turned
         across = min(lanes, depth) if turning and depth >= 4 * lanes else along_depth(width, depth, taps, lanes)
+    elif depth_step == 1 and w[3] == groups == stack == 1 and width <= lanes // 2 and rows >= FEW_ROWS:
+        across = along_depth(width, depth, taps, lanes)  # of a copy of w
+    phases, scratch, source = [], [], 1
     if across:
         columns = min(width, machine.registers // 2 - 1, lanes if width <= lanes else 4 if widest.extent > 2 else 8)
         tile = Tile(min((machine.registers - columns - 1) // columns, widest.extent), columns, 1)
+        vector = across if w[2] == 1 else taps * width * across  # elements of w from one vector to the next
+        if w[2] != 1:
+            phases.append(Phase(Pack(1, taps, width, depth, (0, w[1], w[3], w[2]), 1, across, kind), (1, -1)))
+            scratch.append(phases[0].spec.size)
+            source, w = -1, (0, width * across, vector, across)
+        w = (*w[:2], vector, w[3])
     size = taps * depth * width * each
     odd = width % tile.lanes or width > tile.vectors * tile.lanes  # rows of w as they lie are slow to read
     often = rows >= (REUSE if width > tile.lanes else 32)
     packed = not across and bool(w[3] != 1 or (often and taps * depth >= 16 and odd))
-    phases, scratch = [], []
     axes_of = lambda axes: axes
     if packed:
         pack = Pack(groups * stack, taps, depth, width, w, tile.vectors, tile.lanes, kind)
         phases.append(Phase(pack, (1, -1)))
         scratch.append(pack.size)
+        source = -1
         moved = taps * depth * pack.columns
         axes_of = lambda axes: [a if not a.w_step else replace(a, w_step=moved) for a in axes]
     for axes, first in zip(sets, firsts, strict=True):
@@ -142,7 +152,7 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
         if outer >= PIECES and window.work / outer > 64 * LEAST:
             shares = min(count, int(window.work / outer / (32 * LEAST)))
         window = replace(window, shares=shares)
-        phases.append(Phase(window, (0, -1 if packed else 1), last=True))
+        phases.append(Phase(window, (0, source), last=True))
     return phases, scratch
 
 
@@ -156,7 +166,7 @@ def winograd(x_shape: tuple, x_strides: tuple, before: tuple, output: tuple, wid
     if x_strides[-1] != 1 or choice >= DIRECT or not gains(taps_met(tiling), tiling.count, depth, width, lanes):
         return None
     near = PLACES * each * depth * width <= NEAR
-    rows = min(tiling.count, FEW_ROWS if near else MORE_ROWS)
+    rows = min(tiling.count, FEW_TILES_AT_ONCE if near else MORE_TILES_AT_ONCE)
     tile = chosen_tile(each, rows, width, choice)
     block = rounded(rows, tile.rows)
     chunks = max(1, min(tiling.count // block, 8 * get_num_threads()))

@@ -69,7 +69,8 @@ class Axis:
 
 @dataclass(frozen=True)
 class Window:
-    """A windowed product; w is packed in panels, or as it is (``w_step`` elements from one channel to the next)."""
+    """A windowed product; w is packed in panels, or as it is (``w_step`` elements from one channel, or vector of them, to the
+    next)."""
 
     axes: tuple[Axis, ...]  # the last one is the tile's
     depth: int  # channels of a group
@@ -293,7 +294,8 @@ class _Strip:
         """The sums after the taps of the last axis; those that lie one behind the other in x and w are one depth."""
         window, axis = self.window, self.window.axes[-1]
         depth = window.depth
-        behind = (window.depth_step == 1 and axis.dilation * axis.step == depth and axis.turn * self.w_tap == depth * self.w_step)
+        apart = self.w_step // (window.across or 1)  # channels of w
+        behind = window.depth_step == 1 and axis.dilation * axis.step == depth and axis.turn * self.w_tap == depth * apart
         for first, count, rows in runs(pattern):
             if count == 1 or behind:
                 sums = self.product(block, at(x, first * axis.dilation * axis.step), at(w, first * axis.turn * self.w_tap),
@@ -332,7 +334,7 @@ class _Strip:
             return load(inside, at(at(x, k * lanes), r * row_step), lanes, size)
 
         def b(inside: Block, k: Value, v: int) -> Value:
-            return load(inside, at(at(w, k * lanes), v * window.w_column), lanes, size)
+            return load(inside, at(at(w, k * self.w_step), v * window.w_column), lanes, size)
 
         def tail(read: Callable) -> Callable:
             return lambda inside, k, j: filled(load(inside, read(j), rest, size), lanes)
@@ -341,5 +343,5 @@ class _Strip:
             sums = accumulate(block, sums, whole, a, b, rows, self.vectors)
         if rest:
             sums = accumulate(block, sums, 1, tail(lambda r: at(x, whole * lanes + r * row_step)),
-                              tail(lambda v: at(w, whole * lanes + v * window.w_column)), rows, self.vectors)
+                              tail(lambda v: at(w, whole * self.w_step + v * window.w_column)), rows, self.vectors)
         return sums

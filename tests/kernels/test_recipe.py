@@ -113,6 +113,21 @@ def test_stacks(stack, data):
         np.testing.assert_array_equal(matmul(a, b), a @ b)
 
 
+@pytest.mark.parametrize("columns", range(1, 9))
+@pytest.mark.parametrize("depth", [15, 16, 64, 67, 300])
+def test_few_columns(columns, depth):
+    """With vectors along the depth, of a copy of b where that is large enough."""
+    rng = np.random.default_rng(0)
+    for dtype, rows in product(DTYPES, (15, 16, 40)):
+        a, b = integers(rng, (rows, depth), dtype), integers(rng, (depth, columns), dtype)
+        np.testing.assert_array_equal(matmul(a, b), a @ b)
+
+
+def test_few_columns_of_a_long_depth_are_vectors_along_it():
+    made = recipe.matmul((40, 300), (300, 1), (300, 3), (3, 1), DTYPES[0])
+    assert made.phases[-1].spec.across > 1 and recipe.matmul((40, 300), (300, 1), (300, 30), (30, 1), DTYPES[0]).phases[-1].spec.across == 0
+
+
 def test_reversed_stacks():
     rng = np.random.default_rng(0)
     a, b = integers(rng, (4, 5, 6), np.float32), integers(rng, (4, 6, 40), np.float32)
