@@ -163,7 +163,7 @@ def winograd(x_shape: tuple, x_strides: tuple, before: tuple, output: tuple, wid
     each = itemsize(kind)
     depth, lanes = x_shape[-1], engine.machine().vector_bytes // each
     tiling = Tiling(x_shape[0], x_shape[1:3], before, output)
-    if x_strides[-1] != 1 or choice >= DIRECT or not gains(taps_met(tiling), tiling.count, depth, width, lanes):
+    if x_strides[-1] != 1 or choice >= DIRECT or not gains(tiling, depth, width, lanes):
         return None
     near = PLACES * each * depth * width <= NEAR
     rows = min(tiling.count, FEW_TILES_AT_ONCE if near else MORE_TILES_AT_ONCE)
@@ -181,13 +181,6 @@ def winograd(x_shape: tuple, x_strides: tuple, before: tuple, output: tuple, wid
         scratch.append(pack.size)
     scratch.append(spec.pieces * spec.room)
     return [*phases, Phase(spec, (0, -1, -len(scratch)), last=True)], scratch
-
-
-def taps_met(tiling: Tiling) -> int:
-    """How many taps of 3 x 3 windows meet the input, at all positions together."""
-    axes = [Axis(n, 0, taps=3, offset=-low, size=size)
-            for n, low, size in zip(tiling.output, tiling.before, tiling.size, strict=True)]
-    return tiling.images * prod(sum(axis.valid(i, t) for i in range(axis.extent) for t in range(3)) for axis in axes)
 
 
 def along_depth(width: int, depth: int, taps: int, lanes: int) -> int:
@@ -358,7 +351,7 @@ def winograd_weights(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides
     each = itemsize(kind)
     depth, width, lanes = x_shape[-1], g_shape[-1], engine.machine().vector_bytes // each
     tiling = Tiling(x_shape[0], x_shape[1:3], before, g_shape[1:3])
-    if x_strides[-1] != 1 or choice >= DIRECT or not gains(taps_met(tiling), tiling.count, depth, width, lanes):
+    if x_strides[-1] != 1 or choice >= DIRECT or not gains(tiling, depth, width, lanes):
         return None
     tile = chosen_tile(each, depth, width, choice)
     block = min(tiling.count, SUMMED)

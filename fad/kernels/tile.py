@@ -13,9 +13,9 @@ from typing import Any
 from fad.native.engine import Machine
 from fad.native.ir import Block, Value, call, constant, fma, itemsize, resized, typed, write
 
-__all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "deliver", "each_vector", "either", "filled", "first_column",
-           "fixed", "horizontal", "joined", "load", "one_panel", "panels_between", "panels_of", "plus", "ranked_tiles",
-           "rounded", "shuffled", "store", "transposed"]
+__all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "deliver", "each_vector", "either", "filled", "fixed",
+           "horizontal", "joined", "load", "one_panel", "panels_between", "panels_of", "plus", "ranked_tiles", "rounded",
+           "share_of", "shuffled", "store", "transposed"]
 
 WAYS = 6  # lines of one set of the first cache that rows may take; most have 8 ways
 SETS = 64  # lines of 64 bytes, a page apart in the first cache
@@ -140,14 +140,21 @@ def panels_between(block: Block, panels: list, bounds: list[Value] | None, lanes
         before += count
 
 
-def first_column(panels: list, number: Value, lanes: int) -> Value:
-    """The first column of a panel by its number."""
-    integer = number.block.root.integer
-    total, before = integer(0), 0
+def share_of(panels: list, share: Value, shares: int, lanes: int) -> tuple[list[Value] | None, Value, Value]:
+    """A share of the panels: the first and behind the last of them (None where there is one share), and so for the columns of
+    their vectors."""
+    integer, total = share.block.root.integer, sum(count for _, _, count in panels)
+    if shares == 1:
+        return None, integer(0), integer(sum(len(widths) * count for _, widths, count in panels) * lanes)
+    bounds = [((share + k) * total).quotient(shares) for k in (0, 1)]
+    columns = [integer(0), integer(0)]
+    before = 0
     for _, widths, count in panels:
-        within = call("smin", call("smax", number - before, integer(0)), integer(count))
-        total, before = within * (len(widths) * lanes) + total, before + count
-    return total
+        for k in (0, 1):
+            within = call("smin", call("smax", bounds[k] - before, integer(0)), integer(count))
+            columns[k] = within * (len(widths) * lanes) + columns[k]
+        before += count
+    return bounds, columns[0], columns[1]
 
 
 def each_vector(block: Block, low: Value, high: Value, width: int, lanes: int, act: Callable[[Block, Value, int], None]) -> None:

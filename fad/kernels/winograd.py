@@ -27,13 +27,13 @@ from fad.kernels.tile import (
     each_vector,
     either,
     filled,
-    first_column,
     fixed,
     load,
     one_panel,
     panels_between,
     panels_of,
     rounded,
+    share_of,
     store,
 )
 from fad.native.ir import Block, Loop, Value, call, constant, itemsize, resized, unflattened
@@ -41,16 +41,6 @@ from fad.native.ir import Block, Loop, Value, call, constant, itemsize, resized,
 __all__ = ["PLACES", "Filters", "Tiling", "Winograd", "address", "both_ways", "gains", "of_input"]
 
 PLACES = 16  # elements of a tile of inputs
-
-
-def gains(taps: int, tiles: int, depth: int, width: int, lanes: int) -> bool:
-    """Whether fewer multiplications outweigh the transformations, by the cycles of both. ``taps`` is how many meet the input,
-    at all positions together.
-
-    A vector of a tile is transformed in some 80 cycles, an element of the filters in 20, as most of them do not stay near."""
-    product = depth * width / (2 * lanes)
-    transformations = tiles * 80 * (-(-depth // lanes) + -(-width // lanes)) + 20 * depth * width
-    return taps * product > 1.15 * (1.1 * PLACES * tiles * product + transformations)
 
 
 # -- the transformations -------------------------------------------------------------------------------------------------
@@ -98,6 +88,13 @@ class Tiling:
         """The number of tiles."""
         return prod(self.grid)
 
+    @property
+    def taps(self) -> int:
+        """How many taps of the windows meet the input, at all positions of all images together."""
+        met = [sum(0 <= i + k - low < size for i in range(n) for k in range(3))
+               for n, low, size in zip(self.output, self.before, self.size, strict=True)]
+        return self.images * prod(met)
+
     def inputs(self, number: Value) -> tuple[Value, list[Value], list[Value]]:
         """The image of a tile, and the rows and columns of its inputs."""
         image, *places = unflattened(number, self.grid)
@@ -109,6 +106,15 @@ class Tiling:
         low, size = self.before[axis], self.size[axis]
         certain = low <= 0 and 2 * self.grid[axis + 1] + 2 - low <= size
         return [None if certain else (i >= 0) & (i < size) for i in line]
+
+
+def gains(tiling: Tiling, depth: int, width: int, lanes: int) -> bool:
+    """Whether fewer multiplications outweigh the transformations, by the cycles of both.
+
+    A vector of a tile is transformed in some 80 cycles, an element of the filters in 20, as most of them do not stay near."""
+    product = depth * width / (2 * lanes)
+    transformations = tiling.count * 80 * (-(-depth // lanes) + -(-width // lanes)) + 20 * depth * width
+    return tiling.taps * product > 1.15 * (1.1 * PLACES * tiling.count * product + transformations)
 
 
 def address(base: Value, zeros: Value, conditions: tuple[Value | None, ...]) -> Value:
@@ -265,8 +271,7 @@ class _Piece:
         self.bytes, self.lanes = itemsize(spec.kind), spec.tile.lanes
         self.zeros, self.v = room, at(room, spec.pitch)
         self.m = at(self.v, PLACES * spec.inputs)
-        total = sum(count for _, _, count in spec.panels)
-        self.bounds = [((share + k) * total).quotient(spec.shares) for k in (0, 1)] if spec.shares > 1 else None
+        self.bounds, self.low, self.high = share_of(spec.panels, share, spec.shares, self.lanes)
 
     def clear(self, block: Block) -> None:
         """Zeros for inputs that are outside."""
@@ -276,17 +281,17 @@ class _Piece:
 
     def transform(self, block: Block, first: Value, count: Value) -> None:
         """The inputs of so many tiles."""
-        spec, (whole, rest) = self.spec, divmod(self.spec.depth, self.lanes)
+        spec, zero, depth = self.spec, block.integer(0), block.integer(self.spec.depth)
         with block.loop(0, count) as t:
-            corners = self.corners(first + t.index)
-            target = fixed(at(self.v, t.index * spec.pitch))
-            for start, end, lanes in ((0, whole * self.lanes, self.lanes), (whole * self.lanes, spec.depth, rest)):
-                if start < end:
-                    with t.loop(start, end, lanes) as loop:
-                        d = [[load(loop, at(p, loop.index), lanes, self.bytes) for p in row] for row in corners]
-                        to = fixed(at(target, loop.index))
-                        for k, value in enumerate(both_ways(of_input, d)):
-                            store(loop, at(to, k * spec.inputs), value, self.bytes)
+            corners, target = self.corners(first + t.index), fixed(at(self.v, t.index * spec.pitch))
+
+            def take(inside: Block, c: Value, lanes: int) -> None:
+                d = [[load(inside, at(p, c), lanes, self.bytes) for p in row] for row in corners]
+                to = fixed(at(target, c))
+                for k, value in enumerate(both_ways(of_input, d)):
+                    store(inside, at(to, k * spec.inputs), value, self.bytes)
+
+            each_vector(t, zero, depth, spec.depth, self.lanes, take)
 
     def corners(self, number: Value) -> list[list[Value]]:
         """Addresses of a tile's 4 x 4 inputs."""
@@ -323,12 +328,9 @@ class _Piece:
     def finish(self, block: Block, first: Value, count: Value) -> None:
         """The results of so many tiles, of which the last of a row or column may reach beyond the end."""
         spec = self.spec
-        low, high = block.integer(0), block.integer(spec.columns)
-        if self.bounds:
-            low, high = (first_column(spec.panels, b, self.lanes) for b in self.bounds)
         with block.loop(0, count) as t:
             source = fixed(at(self.m, t.index * spec.columns))
-            with t.loop(low, high, self.lanes) as loop:
+            with t.loop(self.low, self.high, self.lanes) as loop:
                 at_column = at(source, loop.index)
                 m = [[load(loop, at(at_column, (4 * a + b) * spec.products), self.lanes, self.bytes) for b in range(4)]
                      for a in range(4)]
@@ -339,12 +341,12 @@ class _Piece:
                     for n, i in zip(spec.tiling.output, places, strict=True)]
             with t.loop(0, ends[0]) as r, r.loop(0, ends[1]) as s:
                 index = [image, places[0] * 2 + r.index, places[1] * 2 + s.index]
-                self.deliver(s, at(source, (r.index * 2 + s.index) * spec.products), index, low, high)
+                self.deliver(s, at(source, (r.index * 2 + s.index) * spec.products), index)
 
-    def deliver(self, block: Block, source: Value, index: list[Value], low: Value, high: Value) -> None:
+    def deliver(self, block: Block, source: Value, index: list[Value]) -> None:
         """The columns of one result to the epilogue."""
         def take(inside: Block, column: Value, lanes: int) -> None:
             value = load(inside, at(source, column), self.lanes, self.bytes)
             self.epilogue(inside, [*index, column], resized(value, lanes))
 
-        each_vector(block, low, high, self.spec.width, self.lanes, take)
+        each_vector(block, self.low, self.high, self.spec.width, self.lanes, take)

@@ -19,12 +19,12 @@ from fad.kernels.tile import (
     balanced,
     each_vector,
     filled,
-    first_column,
     fixed,
     load,
     panels_between,
     panels_of,
     rounded,
+    share_of,
     store,
 )
 from fad.kernels.winograd import PLACES, Tiling, address, both_ways, of_input
@@ -125,11 +125,7 @@ class _Piece:
         self.sign = where(row == 1, constant(1.0, one), constant(-1.0, one))  # of the second row of two
         integer = row.block.root.integer
         self.taken = where(row == 3, integer(1), row), where(row == 3, integer(3), where(row == 2, integer(1), integer(2)))
-        total = sum(count for _, _, count in spec.panels)
-        self.bounds = [((share + k) * total).quotient(spec.shares) for k in (0, 1)] if spec.shares > 1 else None
-        self.low, self.high = integer(0), integer(spec.columns)
-        if self.bounds:
-            self.low, self.high = (first_column(spec.panels, b, self.lanes) for b in self.bounds)
+        self.bounds, self.low, self.high = share_of(spec.panels, share, spec.shares, self.lanes)
 
     def clear(self, block: Block) -> None:
         """Zeros for what is outside, and sums at zero."""
