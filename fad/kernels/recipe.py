@@ -45,10 +45,11 @@ GRAIN = 600_000  # operations that a thread takes at once
 SHORTEST = 256  # positions along the last axis that are not cut
 PARTS = 16  # pieces of a gradient by weights
 FEW_ROWS = 16  # from which a copy of few columns pays
-FEW_TILES_AT_ONCE, MORE_TILES_AT_ONCE = 24, 48  # tiles that are transformed at a time, the latter where filters do not stay near
+FEW_TILES = 24  # that are transformed at a time; twice as many where filters take more bytes than this
+SHARED = 6 << 20
 SUMMED = 96  # tiles that are transformed at a time for a gradient by weights
 DIRECT = 2  # choice from which a convolution is made as it is defined
-FEW_TILES = 8  # that a share has at least
+LEAST_TILES = 8  # that a share has
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,8 @@ def winograd(x_shape: tuple, x_strides: tuple, before: tuple, output: tuple, wid
     tiling = Tiling(x_shape[0], x_shape[1:3], before, output)
     if x_strides[-1] != 1 or choice >= DIRECT or not gains(tiling, depth, width, lanes):
         return None
-    near = PLACES * each * depth * width <= NEAR
-    rows = min(tiling.count, FEW_TILES_AT_ONCE if near else MORE_TILES_AT_ONCE)
-    tile = chosen_tile(each, rows, width, choice)
+    rows = min(tiling.count, FEW_TILES if PLACES * each * depth * width <= SHARED else 2 * FEW_TILES)
+    tile = chosen_tile(each, rows, min(width, 3 * lanes), choice)  # panels of filters that leave room in the first cache
     block = rounded(rows, tile.rows)
     chunks = max(1, min(tiling.count // block, 8 * get_num_threads()))
     shares = max(1, min(sum(n for _, _, n in panels_of(width, tile)), 2 * get_num_threads() // chunks))
@@ -335,7 +335,7 @@ def divided(spec: Weights) -> Weights:
     axis, count = spec.blocks
     positions, tiles_in_all = prod(extents), spec.strips * sum(n for _, _, n in spec.panels)
     pieces = max(1, min(PARTS, int(spec.work / LEAST)))
-    most = max(1, tiles_in_all // FEW_TILES)  # shares
+    most = max(1, tiles_in_all // LEAST_TILES)  # shares
     chunks = min(8, positions // 700) if spec.taps == 1 else min(4, positions // 4000)
     chunks = max(1, chunks, min(-(-pieces // (most * spec.groups)), positions // 64))
     if spec.count_blocks < chunks:  # shorter blocks
