@@ -37,6 +37,11 @@ class Pack:
         return self.groups * self.taps * self.depth * self.columns
 
     @property
+    def distances(self) -> tuple[int, int, int]:
+        """Elements from one group, tap, row of the depth to the next in a copy that is one panel."""
+        return self.taps * self.depth * self.columns, self.depth * self.columns, self.columns
+
+    @property
     def pieces(self) -> int:
         """Pieces of work."""
         return self.groups * self.taps * -(-self.columns // (self.vectors * self.lanes))

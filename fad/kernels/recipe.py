@@ -157,30 +157,40 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
     return phases, scratch
 
 
+def channels_last(shape: tuple, strides: tuple, kind: str) -> Pack | None:
+    """A copy of images whose rows are contiguous, as those with channels first are: [N, H, W, channels in whole vectors]."""
+    lanes = engine.machine().vector_bytes // itemsize(kind)
+    if strides[2] != 1:
+        return None
+    return Pack(shape[0], shape[1], shape[2], shape[3], strides, -(-shape[3] // lanes), lanes, kind)
+
+
 def winograd(x_shape: tuple, x_strides: tuple, before: tuple, output: tuple, width: int, w: tuple[int, int, int], turned: bool,
              kind: str, choice: int) -> tuple[list, list] | None:
-    """Phases for windows of 3 x 3 and stride 1 on x (N, H, W, C), channels being neighbours; None where that would not be
-    faster. ``w`` is the distances of (tap, channel, column)."""
+    """Phases for windows of 3 x 3 and stride 1 on x (N, H, W, C); None where that would not be faster. ``w`` is the distances
+    of (tap, channel, column)."""
     each = itemsize(kind)
     depth, lanes = x_shape[-1], engine.machine().vector_bytes // each
     tiling = Tiling(x_shape[0], x_shape[1:3], before, output)
-    if x_strides[-1] != 1 or choice >= DIRECT or not gains(tiling, depth, width, lanes):
+    copy = channels_last(x_shape, x_strides, kind) if x_strides[-1] != 1 else None
+    if (x_strides[-1] != 1 and copy is None) or choice >= DIRECT or not gains(tiling, depth, width, lanes):
         return None
     rows = min(tiling.count, FEW_TILES if PLACES * each * depth * width <= SHARED else 2 * FEW_TILES)
     tile = chosen_tile(each, rows, min(width, 3 * lanes), choice)  # panels of filters that leave room in the first cache
     block = rounded(rows, tile.rows)
     chunks = max(1, min(tiling.count // block, 8 * get_num_threads()))
     shares = max(1, min(sum(n for _, _, n in panels_of(width, tile)), 2 * get_num_threads() // chunks))
-    packed = w[2] != 1
-    filters = Filters(depth, width, w[0], w[1], packed, turned, tile, kind)
-    spec = Winograd(tiling, x_strides[:3], depth, width, tile, kind, block, chunks, shares)
-    phases, scratch = [Phase(filters, (-2 if packed else 1, -1))], [filters.size]
-    if packed:
-        pack = Pack(1, 9, depth, width, (0, *w), tile.vectors, lanes, kind)
-        phases.insert(0, Phase(pack, (1, -2)))
-        scratch.append(pack.size)
-    scratch.append(spec.pieces * spec.room)
-    return [*phases, Phase(spec, (0, -1, -len(scratch)), last=True)], scratch
+    filters = Filters(depth, width, w[0], w[1], w[2] != 1, turned, tile, kind)
+    spec = Winograd(tiling, copy.distances if copy else x_strides[:3], depth, width, tile, kind, block, chunks, shares)
+    phases, scratch = [], [filters.size, spec.pieces * spec.room]
+    sources = [0, 1]
+    packs = [(0, copy), (1, Pack(1, 9, depth, width, (0, *w), tile.vectors, lanes, kind) if w[2] != 1 else None)]
+    for k, pack in packs:
+        if pack:
+            scratch.append(pack.size)
+            sources[k] = -len(scratch)
+            phases.append(Phase(pack, (k, sources[k])))
+    return [*phases, Phase(filters, (sources[1], -1)), Phase(spec, (sources[0], -1, -2), last=True)], scratch
 
 
 def along_depth(width: int, depth: int, taps: int, lanes: int) -> int:
@@ -347,20 +357,23 @@ def divided(spec: Weights) -> Weights:
 
 def winograd_weights(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides: tuple, before: tuple, kind: str,
                      choice: int) -> Recipe | None:
-    """The recipe for windows of 3 x 3 and stride 1, channels of x being neighbours; None where that would not be faster."""
+    """The recipe for windows of 3 x 3 and stride 1; None where that would not be faster."""
     each = itemsize(kind)
     depth, width, lanes = x_shape[-1], g_shape[-1], engine.machine().vector_bytes // each
     tiling = Tiling(x_shape[0], x_shape[1:3], before, g_shape[1:3])
-    if x_strides[-1] != 1 or choice >= DIRECT or not gains(tiling, depth, width, lanes):
+    copy = channels_last(x_shape, x_strides, kind) if x_strides[-1] != 1 else None
+    if (x_strides[-1] != 1 and copy is None) or choice >= DIRECT or not gains(tiling, depth, width, lanes):
         return None
     tile = chosen_tile(each, depth, width, choice)
     block = min(tiling.count, SUMMED)
     chunks = max(1, min(2, tiling.count // (2 * block)))
     shares = max(1, min(sum(n for _, _, n in panels_of(width, tile)), get_num_threads() // (2 * chunks)))
-    spec = Summed(tiling, x_strides[:3], g_strides[:3], depth, width, tile, kind, block, chunks, shares)
-    last = Restored(chunks, depth, width, lanes, kind)
-    return Recipe((Phase(spec, (0, 1, -1, -2)), Phase(last, (-1,), last=True)), (spec.size, spec.pieces * spec.room),
-                  (3, 3, depth, width))
+    spec = Summed(tiling, copy.distances if copy else x_strides[:3], g_strides[:3], depth, width, tile, kind, block, chunks, shares)
+    phases = (Phase(spec, (-3 if copy else 0, 1, -1, -2)), Phase(Restored(chunks, depth, width, lanes, kind), (-1,), last=True))
+    sizes = spec.size, spec.pieces * spec.room
+    if copy:
+        return Recipe((Phase(copy, (0, -3)), *phases), (*sizes, copy.size), (3, 3, depth, width))
+    return Recipe(phases, sizes, (3, 3, depth, width))
 
 
 @functools.lru_cache(maxsize=1024)
