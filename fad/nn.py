@@ -109,6 +109,9 @@ def conv(x: Any, w: Any, strides: Any = 1, padding: Any = "SAME", dilation: Any 
     Images with channels first go in as the view np.transpose(x, (0, 2, 3, 1)), which is read where it lies, as fast as channels
     last where it was measured. Results have channels last.
 
+    Windows of 3 x 3 that move by one, with many channels, are computed as Winograd's F(2 x 2, 3 x 3), and so are both
+    gradients: a result's rounding error is then relative to the largest product in its window.
+
     >>> conv(np.ones((1, 3, 3, 1)), np.ones((3, 3, 1, 1)))[0, :, :, 0]
     array([[4., 6., 4.],
            [6., 9., 6.],

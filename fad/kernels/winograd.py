@@ -6,7 +6,8 @@ for tiles Y of 2 x 2 results, d of 4 x 4 inputs. Summed over channels, each of t
 [tiles, channels] by [channels, columns]. So many tiles are taken at a time that all of them stay in the second cache.
 
 The transformations only add, subtract and halve. A result comes from no inputs but its own window's, so that what is not
-finite does not spread; its rounding error is some two to three times that of the sum, in terms of the largest products.
+finite does not spread. Rounding errors are relative to the largest product in the window; for data of one magnitude they are
+smaller than those of the definition, as the sums are shorter.
 
 (Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", 2015; Winograd, "Arithmetic Complexity of Computations",
 SIAM 1980; Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution for DNNs", TOMS 2020.)
