@@ -186,3 +186,11 @@ def recipes_of(problem, x, w, g, dense, choice=0):
     return [(recipe.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *rest, g.shape[1:-1], choice), [x, w], expected[0]),
             (recipe.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *rest, choice), [g, w], expected[1]),
             (recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(dense), x.dtype, w.shape[:-2], *rest, choice), [x, dense], expected[2])]
+
+
+def assert_between_fences(made, dtype, fences):
+    """Recipes give the expected results where scratch memory and results lie between pages that may not be touched."""
+    for one, operands, expected in made:
+        out = fences.around(np.full(expected.shape, np.nan, dtype))
+        recipe.fill(one, operands, [fences.around(np.full(n, np.nan, dtype)) for n in one.scratch], out)
+        np.testing.assert_array_equal(out, expected)

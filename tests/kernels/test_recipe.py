@@ -20,6 +20,7 @@ from .oracle import (
     DTYPES,
     LAYOUTS,
     arrays_of,
+    assert_between_fences,
     examples,
     fits,
     forget,
@@ -245,13 +246,7 @@ def test_convolutions_touch_nothing_outside(problem, x_layout, g_layout, at_end,
     with machine():
         made = recipes_of(problem, x, w, g, fences.around(g))
 
-        def touch():
-            for one, operands, expected in made:
-                out = fences.around(np.full(expected.shape, np.nan, x.dtype))
-                recipe.fill(one, operands, [fences.around(np.full(n, np.nan, x.dtype)) for n in one.scratch], out)
-                np.testing.assert_array_equal(out, expected)
-
-        in_a_child(touch)
+        in_a_child(lambda: assert_between_fences(made, x.dtype, fences))
 
 
 @examples(40)

@@ -16,6 +16,7 @@ from fad.kernels.winograd_weights import Summed
 from .oracle import (
     DTYPES,
     arrays_of,
+    assert_between_fences,
     convolution,
     examples,
     forget,
@@ -92,14 +93,7 @@ def test_nothing_outside_is_touched(problem, at_end, machine):
     x, w, g = map(fences.around, (x, w, g))
     with machine(), always():
         made = recipes_of(problem, x, w, g, g)
-
-        def touch():
-            for one, operands, expected in made:
-                out = fences.around(np.full(expected.shape, np.nan, x.dtype))
-                recipe.fill(one, operands, [fences.around(np.full(n, np.nan, x.dtype)) for n in one.scratch], out)
-                np.testing.assert_array_equal(out, expected)
-
-        in_a_child(touch)
+        in_a_child(lambda: assert_between_fences(made, x.dtype, fences))
 
 
 SAME = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
