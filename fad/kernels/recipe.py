@@ -47,6 +47,7 @@ PARTS = 16  # pieces of a gradient by weights
 FEW_ROWS = 16  # from which a copy of few columns pays
 FEW_TILES = 24  # that are transformed at a time; twice as many where filters take more bytes than this
 SHARED = 6 << 20
+ROOM = 1 << 24  # bytes that pieces of work have for themselves, all together, if threads are few
 SUMMED = 96  # tiles that are transformed at a time for a gradient by weights
 DIRECT = 2  # choice from which a convolution is made as it is defined
 LEAST_TILES = 8  # that a share has
@@ -177,11 +178,9 @@ def winograd(x_shape: tuple, x_strides: tuple, before: tuple, output: tuple, wid
         return None
     rows = min(tiling.count, FEW_TILES if PLACES * each * depth * width <= SHARED else 2 * FEW_TILES)
     tile = chosen_tile(each, rows, min(width, 3 * lanes), choice)  # panels of filters that leave room in the first cache
-    block = rounded(rows, tile.rows)
-    chunks = max(1, min(tiling.count // block, 8 * get_num_threads()))
-    shares = max(1, min(sum(n for _, _, n in panels_of(width, tile)), 2 * get_num_threads() // chunks))
     filters = Filters(depth, width, w[0], w[1], w[2] != 1, turned, tile, kind)
-    spec = Winograd(tiling, copy.distances if copy else x_strides[:3], depth, width, tile, kind, block, chunks, shares)
+    spec = Winograd(tiling, copy.distances if copy else x_strides[:3], depth, width, tile, kind, rounded(rows, tile.rows), 1, 1)
+    spec = in_pieces(spec, rows)
     phases, scratch = [], [filters.size, spec.pieces * spec.room]
     sources = [0, 1]
     packs = [(0, copy), (1, Pack(1, 9, depth, width, (0, *w), tile.vectors, lanes, kind) if w[2] != 1 else None)]
@@ -191,6 +190,18 @@ def winograd(x_shape: tuple, x_strides: tuple, before: tuple, output: tuple, wid
             sources[k] = -len(scratch)
             phases.append(Phase(pack, (k, sources[k])))
     return [*phases, Phase(filters, (sources[1], -1)), Phase(spec, (sources[0], -1, -2), last=True)], scratch
+
+
+def in_pieces(spec: Winograd, rows: int) -> Winograd:
+    """The work in pieces whose blocks are of about so many tiles, and alike. Pieces are few enough for the memory they have for
+    themselves; where tiles are few, panels are shared too."""
+    tiles, threads = spec.tiling.count, get_num_threads()
+    pieces = min(max(2, ROOM // (spec.room * itemsize(spec.kind) * threads)) * threads, max(PARTS, 2 * threads))
+    chunks = min(max(1, round(tiles / rows)), pieces)
+    each = -(-tiles // chunks)
+    block = rounded(-(-each // max(1, round(each / rows))), spec.tile.rows)
+    shares = max(1, min(sum(n for _, _, n in spec.panels), 2 * threads // chunks))
+    return replace(spec, block=block, chunks=chunks, shares=shares)
 
 
 def along_depth(width: int, depth: int, taps: int, lanes: int) -> int:
