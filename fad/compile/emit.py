@@ -40,10 +40,10 @@ def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
 
     if isinstance(loops, Rows):
         codes = []
-        for n in loops.nests:
+        for n in (*loops.nests, *loops.sums):
             code, own = shape_of_code(n)
             codes.append((code, tuple([buffers.setdefault(b, len(buffers)) for b in own])))
-        return ("rows", *codes), list(buffers)
+        return ("rows", loops.block, len(loops.nests), *codes), list(buffers)
     kernel: tuple = ()
     if isinstance(loops, KernelRun):
         kernel = (loops.phase.spec, tuple([place(a) for a in loops.operands]))
@@ -101,12 +101,20 @@ def write_function(module: Module, name: str, nests: list[Loops], buffers: list[
 
 
 def write_rows(block: Block, rows: Rows, addresses: dict[int, str]) -> None:
-    """Nests one after another on each row from begin to end."""
-    with block.loop(Value(block, "%begin", "i64", 1), Value(block, "%end", "i64", 1)) as turn:
-        index = unflattened(turn.index, rows.extents)
-        for loops in rows.nests:
-            with turn.section() as inside:
+    """Blocks from begin to end: in each, nests one after another on every row, then the reductions of these rows."""
+    def write_on(around: Block, nests: list[Loops], index: list[Value]) -> None:
+        for loops in nests:
+            with around.section() as inside:
                 _Writer(loops, {b: Value(inside, at, "ptr", 1) for b, at in addresses.items()}.__getitem__).write(inside, index)
+
+    with block.loop(Value(block, "%begin", "i64", 1), Value(block, "%end", "i64", 1)) as turn:
+        first = turn.index * rows.block
+        if rows.block == 1:
+            write_on(turn, rows.nests, unflattened(turn.index, rows.extents))
+            return
+        with turn.loop(first, first + rows.block) as row:
+            write_on(row, rows.nests, unflattened(row.index, rows.extents))
+        write_on(turn, rows.sums, [turn.index])
 
 
 def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str]) -> None:

@@ -20,7 +20,7 @@ from fad.compile.fuse import Callback, Nest, Partition
 from fad.compile.kernel import KernelRun, runs, summed
 from fad.compile.loops import Loops, arrange, jammed, permuted, split_axis
 from fad.compile.loops import accesses as body_accesses
-from fad.compile.rows import Rows, are_local, grouped
+from fad.compile.rows import Rows, are_local, block_of, grouped, reads_own, written_by
 from fad.expr import Expr, Var
 from fad.kernels.tile import Tile
 
@@ -69,7 +69,7 @@ class Plan:
 def bodies_of(n: Any) -> list[Body]:
     """The bodies of a nest, of the nests of rows, or of a kernel."""
     if isinstance(n, Rows):
-        return [m.body for m in n.nests]
+        return [m.body for m in (*n.nests, *n.sums)]
     return [n.body] if n.body else []
 
 
@@ -93,7 +93,8 @@ def describe(n: Any) -> str:
         return text + (f", then {', '.join(after)}" if after else "")
     if isinstance(n, Rows):
         shared = f", {n.pieces} pieces over threads" if parallel(n) else ""
-        return f"rows {n.extents}{shared}: " + "; then ".join(map(describe, n.nests))
+        blocks = f" in blocks of {n.block}" if n.sums else ""
+        return f"rows {n.extents}{blocks}{shared}: " + "; then ".join(map(describe, (*n.nests, *n.sums)))
     marks = [("r" if r else "") + ("v" if k == n.vector else "") + ("j" if k == n.jam else "") for k, r in enumerate(n.reduced)]
     axes = " x ".join(f"{e}{m}" for e, m in zip(n.extents, marks, strict=True)) + (f" in strips of {n.strip}" if n.strip else "")
     names = [i.name for i in n.body.instructions]
@@ -154,8 +155,9 @@ class _Planner:
         return found
 
     def rows(self, nests: list[Nest], done: set[int]) -> list[Any]:
-        """Nests over the same rows, row by row if that is possible."""
-        before, found = set(done), []
+        """Nests over the same rows, row by row if that is possible; reductions of the rows follow behind."""
+        columns = [n for n in nests if n.reduced[:1] == (0,)]
+        nests, before, found = [n for n in nests if n.reduced[:1] != (0,)], set(done), []
         for nest in nests:
             found += bodies(nest, self.parts, before)
             before |= {r.id for r in nest.roots}
@@ -163,12 +165,34 @@ class _Planner:
         if len(found) != len(nests) or not are_local(found, count):
             separate: list[Any] = []
             before = set(done)
-            for nest in nests:
+            for nest in (*nests, *columns):
                 separate += self.loops(nest, before)
                 before |= {r.id for r in nest.roots}
             return separate
         in_place = any(a.buffer in self.donated for b in found for a in body_accesses(b))
-        return [Rows([arrange(b, self.vector_bytes, in_place, rows=count) for b in found])]
+        rows = Rows([arrange(b, self.vector_bytes, in_place, rows=count) for b in found])
+        behind: list[Loops] = []
+        for nest in columns:
+            behind += self.behind(rows, nest, before, written_by(found)) or self.loops(nest, before)
+            before |= {r.id for r in nest.roots}
+        return [rows, *behind]
+
+    def behind(self, rows: Rows, nest: Nest, done: set[int], written: dict[int, Access]) -> list[Loops]:
+        """Reductions of rows, to follow behind each block of these: the loops that add up what blocks give. None of them, and
+        nothing done, where that is not possible."""
+        count, size = len(nest.domain) - 1, block_of(prod(nest.domain[:-1]))
+        made = bodies(nest, self.parts, done)
+        if not size or len(made) != 1 or not reads_own(made[0], written, count):
+            return []
+        loops = arrange(made[0], self.vector_bytes)
+        if loops.reduced != [False, True] or loops.extents[1] != prod(nest.domain[:-1]):
+            return []
+        main, *rest = self.partial(loops, 1, size)
+        if main.reduced != [False, False, True] or main.jam >= 0:
+            return []
+        rows.block = size
+        rows.sums.append(replace(main, outer=1))
+        return rest
 
     def kernel(self, nest: Nest, done: set[int]) -> list[Any]:
         """The phases of a kernel, and a nest that adds its chunks up where it has some."""

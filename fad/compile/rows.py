@@ -1,31 +1,35 @@
 """Rows: nests that work on rows one after another, as a softmax or a layer norm does, run on each row in turn.
 
 A row is then read from memory once, and stays in the cache until the last of the nests is done with it. What one nest
-writes, the next may read at the same row only.
+writes, the next may read at the same row only. Sums over rows, as of gradients by a scale or bias, follow behind each block of
+rows, whose results are then added up.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
-from fad.compile.body import Body
+from fad.compile.body import Access, Body
 from fad.compile.fuse import Callback, Nest, Partition
 from fad.compile.loops import Loops, accesses
 from fad.expr import Expr, Var
 
-__all__ = ["Rows", "are_local", "grouped"]
+__all__ = ["Rows", "are_local", "block_of", "grouped", "reads_own", "written_by"]
 
 SHORT = 48  # elements of a row below which vectors do better across rows
 LONG = 1 << 16  # elements of a row that do not stay in the cache
 FEW = 8  # rows that are too few to share
+LARGEST = 32  # rows whose reductions follow while they are near
 
 
 @dataclass
 class Rows:
-    """Loops whose first ``outer`` axes are the same rows."""
+    """Loops whose first ``outer`` axes are the same rows, and reductions of each block of them."""
 
     nests: list[Loops]
+    block: int = 1  # rows
+    sums: list[Loops] = field(default_factory=list)  # whose first axis is that of the blocks
 
     @property
     def outer(self) -> int:
@@ -39,13 +43,13 @@ class Rows:
 
     @property
     def pieces(self) -> int:
-        """Rows in all."""
-        return prod(self.extents)
+        """Blocks of rows in all."""
+        return prod(self.extents) // self.block
 
     @property
     def work(self) -> float:
         """Operations."""
-        return sum([n.work for n in self.nests])
+        return sum([n.work for n in (*self.nests, *self.sums)])
 
 
 def grouped(parts: Partition) -> list:
@@ -65,9 +69,11 @@ def grouped(parts: Partition) -> list:
                 break
             if j in used:
                 continue
-            if belongs(other, step, parts) and not read_by(other, parts) & skipped:
+            columns = is_columns(other, step, parts)
+            if (columns or belongs(other, step, parts)) and not read_by(other, parts) & skipped:
                 group.append(other)
                 used.add(j)
+                skipped |= {r.id for r in other.roots} if columns else set()
             else:
                 skipped |= {r.id for r in other.roots}
         found.append(group if len(group) > 1 else step)
@@ -91,6 +97,12 @@ def belongs(step: Nest, first: Nest, parts: Partition) -> bool:
     return not step.reduced and step.domain in (rows, (*rows, 1))
 
 
+def is_columns(step: Nest, first: Nest, parts: Partition) -> bool:
+    """Whether a nest reduces the rows of the first one."""
+    return (step.kernel is None and step.domain == first.domain and step.reduced == tuple(range(len(step.domain) - 1))
+            and not any(r.op.name == "scatter_add" or r.id in parts.boxed for r in step.roots))
+
+
 def read_by(step: Nest, parts: Partition) -> set[int]:
     """The stored nodes that a nest reads."""
     found: set[int] = set()
@@ -111,17 +123,32 @@ def read_by(step: Nest, parts: Partition) -> set[int]:
 
 def are_local(bodies: list[Body], rows: int) -> bool:
     """Whether what one body writes, others read and write at the same row only; the first ``rows`` axes count rows."""
-    written = {a.buffer: a for body in bodies for a in [x for x, _ in body.stores] + [x for _, x, _ in body.folds]}
-    for body in bodies:
-        for a in accesses(body):
-            w = written.get(a.buffer)
-            if w is None:
-                continue
-            inner = {*w.strides[rows:], 0}
-            if a.offset != w.offset or a.strides[:rows] != w.strides[:rows] or not set(a.strides[rows:]) <= inner:
-                return False
-            if not any(w.strides[:rows]) and prod(hi - lo for lo, hi in body.box[:rows]) > 1:
-                return False
-        if body.scatters:
-            return False
-    return True
+    written = written_by(bodies)
+    return all(not body.scatters and all(is_own(a, written, body, rows) for a in accesses(body)) for body in bodies)
+
+
+def written_by(bodies: list[Body]) -> dict[int, Access]:
+    """The buffers that bodies write, and how."""
+    return {a.buffer: a for body in bodies for a in [x for x, _ in body.stores] + [x for _, x, _ in body.folds]}
+
+
+def is_own(a: Access, written: dict[int, Access], body: Body, rows: int) -> bool:
+    """Whether an access meets what others write at the same row only."""
+    w = written.get(a.buffer)
+    if w is None:
+        return True
+    inner = {*w.strides[rows:], 0}
+    if a.offset != w.offset or a.strides[:rows] != w.strides[:rows] or not set(a.strides[rows:]) <= inner:
+        return False
+    return any(w.strides[:rows]) or prod(hi - lo for lo, hi in body.box[:rows]) <= 1
+
+
+def reads_own(body: Body, written: dict[int, Access], rows: int) -> bool:
+    """Whether a reduction of rows reads what others write at its own row only."""
+    return not body.stores and not body.scatters and all(is_own(i.access, written, body, rows)
+                                                         for i in body.instructions if i.access)
+
+
+def block_of(rows: int) -> int:
+    """How many rows to take before their reductions follow; 0 where rows cannot be cut into such blocks."""
+    return next((n for n in range(LARGEST, 7, -1) if rows % n == 0 and rows // n >= FEW), 0)
