@@ -34,6 +34,8 @@ __all__ = ["Phase", "Recipe", "conv", "conv_input_grad", "conv_weight_grad", "fi
 KINDS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 TURNED = 128  # rows from which weights that lie the wrong way are turned, not read along the depth
+DEEP = 1024  # depth of a product of a transposed matrix up to which sums stay in registers from its beginning to its end
+FEW_COLUMNS = 32  # with which they do not
 ROWS = 4  # of a product that reads each weight for few multiplications
 THIN, WIDE = 256, 1 << 21  # rows and bytes of a product of few rows with many weights, which are then read in blocks
 REUSE = 256  # rows from which a copy of the weights pays
@@ -223,7 +225,8 @@ def matmul(a_shape: tuple, a_strides: tuple, b_shape: tuple, b_strides: tuple, d
         return None
     count = prod(stack)
     out_shape = (*stack, m, n)
-    if count == 1 and a_strides[-2] == 1 and b_strides[-1] == 1 and k >= m and a_strides[-1] != 1:
+    deep = k >= m and (k > DEEP or n < FEW_COLUMNS)
+    if count == 1 and a_strides[-2] == 1 and b_strides[-1] == 1 and deep and a_strides[-1] != 1:
         made = weights([Axis(k, a_strides[-1], size=k)], [b_strides[-2]], m, 1, n, 1, 0, 0, kind, out_shape, (), choice)
         return replace(made, joins=(len(stack) + 1, 1))
     if count == 1 and b_strides[-1] == 1 and m < THIN and k * n * dtype.itemsize > (WIDE if m > ROWS else NEAR // 3):

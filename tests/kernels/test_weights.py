@@ -113,7 +113,7 @@ def test_whole_and_joined():
 
 def test_a_product_of_two_matrices_is_one_without_a_window():
     rng = np.random.default_rng(0)
-    x, g = rng.integers(-4, 5, (300, 20)).astype(np.float32), rng.integers(-4, 5, (300, 33)).astype(np.float32)
-    made = recipe.matmul((20, 300), (1, 20), (300, 33), (33, 1), DTYPES[0])
+    x, g = rng.integers(-4, 5, (1300, 20)).astype(np.float32), rng.integers(-4, 5, (1300, 33)).astype(np.float32)
+    made = recipe.matmul((20, 1300), (1, 20), (1300, 33), (33, 1), DTYPES[0])
     assert type(made.phases[0].spec) is Weights
     np.testing.assert_array_equal(recipe.run(made, [x.T, g], DTYPES[0]), x.T @ g)
