@@ -36,11 +36,13 @@ def directory() -> Path | None:
 
 @functools.cache
 def sources() -> str:
-    """What tells this state of fad's source from others: its files, their sizes and times."""
+    """What tells this state of fad's source from others: its version, and its files with their sizes and times."""
+    from fad import __version__
+
     root = Path(__file__).parents[1]
     files = sorted(root.rglob("*.py"))
     states = [(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr(states).encode()).hexdigest()
+    return hashlib.sha256(repr((__version__, states)).encode()).hexdigest()
 
 
 def find(key: str) -> bytes | None:
