@@ -63,11 +63,10 @@ class Program:
             show(4, "LLVM IR", self.text)
         threads = any(parallel(n) for s in segments for n in s.nests)
         self.launch = launcher() if threads else 0
-        names = {key: f"nest{k}" for k, key in enumerate(self.functions)}
-        key = f"{disk.sources()} {list(self.functions)}"
-        self.loaded = engine.load_parts(key, names.values(), self.parts) if names else None  # owns the code
+        key = f"{disk.sources()} {[u.key for u in self.functions.values()]}"
+        self.loaded = engine.load_parts(key, self.functions, self.parts) if self.functions else None  # owns the code
         self.origin = "loaded from disk" if self.loaded is not None and self.loaded.kept else "compiled"
-        addresses = {key: self.loaded.address(name) for key, name in names.items()} if self.loaded else {}
+        addresses = {u.key: self.loaded.address(name) for name, u in self.functions.items()} if self.loaded else {}
         scalars = {x.id for x in function.inputs if not x.shape}
         self.tables = [table_of(g, self.plan, addresses, scalars) for g in groups]
         tables = iter(self.tables)
@@ -84,8 +83,8 @@ class Program:
     def parts(self, size: int = PART) -> Iterator[str]:
         """The functions as modules of at least so many characters."""
         module = Module(engine.machine().has_fma)
-        for k, unit in enumerate(self.functions.values()):
-            write_function(module, f"nest{k}", unit.nests, unit.buffers)
+        for name, unit in self.functions.items():
+            write_function(module, name, unit.nests, unit.buffers)
             if module.length >= size:
                 yield str(module)
                 module = Module(engine.machine().has_fma)
@@ -329,13 +328,13 @@ def units(segments: list[Segment]) -> list[list[Unit]]:
     return found
 
 
-def functions_of(groups: list[list[Unit]]) -> dict[tuple, Unit]:
-    """For each key one of its units."""
-    found: dict[tuple, Unit] = {}
+def functions_of(groups: list[list[Unit]]) -> dict[str, Unit]:
+    """Names of functions, and of the units that share each the first."""
+    first: dict[tuple, Unit] = {}
     for group in groups:
         for u in group:
-            found.setdefault(u.key, u)
-    return found
+            first.setdefault(u.key, u)
+    return {f"nest{k}": u for k, u in enumerate(first.values())}
 
 
 def table_of(group: list[Unit], plan: Plan, addresses: dict[Any, int], scalars: set[int]) -> Any:

@@ -70,11 +70,11 @@ def grouped(parts: Partition) -> list:
             if j in used:
                 continue
             columns = is_columns(other, step, parts)
-            if (columns or belongs(other, step, parts)) and not read_by(other, parts) & skipped:
+            joins = (columns or belongs(other, step, parts)) and not read_by(other, parts) & skipped
+            if joins:
                 group.append(other)
                 used.add(j)
-                skipped |= {r.id for r in other.roots} if columns else set()
-            else:
+            if columns or not joins:  # what it makes is not there for rows to read
                 skipped |= {r.id for r in other.roots}
         found.append(group if len(group) > 1 else step)
     return found
@@ -82,15 +82,19 @@ def grouped(parts: Partition) -> list:
 
 def is_rows(step: object, parts: Partition) -> bool:
     """Whether a nest is over rows, and reduces nothing but these."""
-    return (isinstance(step, Nest) and step.kernel is None and len(step.domain) > 1 and SHORT <= step.domain[-1] <= LONG
-            and prod(step.domain[:-1]) >= FEW and step.reduced in ((), (len(step.domain) - 1,))
-            and not any(r.op.name == "scatter_add" or r.id in parts.boxed for r in step.roots))
+    return (isinstance(step, Nest) and is_plain(step, parts) and len(step.domain) > 1 and SHORT <= step.domain[-1] <= LONG
+            and prod(step.domain[:-1]) >= FEW and step.reduced in ((), (len(step.domain) - 1,)))
+
+
+def is_plain(step: Nest, parts: Partition) -> bool:
+    """Whether a nest is no kernel, and takes the elements of its domain in any order."""
+    return step.kernel is None and not any(r.op.name == "scatter_add" or r.id in parts.boxed for r in step.roots)
 
 
 def belongs(step: Nest, first: Nest, parts: Partition) -> bool:
     """Whether a nest is over the same rows as the first one, or over one number for each of them."""
     rows = first.domain[:-1]
-    if step.kernel is not None or any(r.op.name == "scatter_add" or r.id in parts.boxed for r in step.roots):
+    if not is_plain(step, parts):
         return False
     if step.domain[:-1] == rows and is_rows(step, parts):
         return True
@@ -99,8 +103,7 @@ def belongs(step: Nest, first: Nest, parts: Partition) -> bool:
 
 def is_columns(step: Nest, first: Nest, parts: Partition) -> bool:
     """Whether a nest reduces the rows of the first one."""
-    return (step.kernel is None and step.domain == first.domain and step.reduced == tuple(range(len(step.domain) - 1))
-            and not any(r.op.name == "scatter_add" or r.id in parts.boxed for r in step.roots))
+    return is_plain(step, parts) and step.domain == first.domain and step.reduced == tuple(range(len(step.domain) - 1))
 
 
 def read_by(step: Nest, parts: Partition) -> set[int]:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from math import gcd, prod
 from typing import Any
 
-from fad.kernels.tile import Epilogue, at, balanced, deliver, load, plus, store
+from fad.kernels.tile import Epilogue, at, balanced, deliver, load, plus, repeated, store
 from fad.native.engine import Machine
-from fad.native.ir import Block, Value, call, constant, fma, itemsize, where
+from fad.native.ir import Block, Value, call, fma, itemsize, where
 
 __all__ = ["Axis", "Depthwise", "DepthwiseWeights", "input_grad", "product", "weight_grad"]
 
@@ -310,7 +310,7 @@ class Depthwise:
     def tile(self, block: Block, spot: _Spot, x: Value, w: Value, epilogue: Epilogue) -> None:
         """One tile: its sums, and what becomes of them."""
         width = len(spot.columns)
-        zero = constant(0.0, Value(block.root, "0", x.kind, 1)).spread(spot.lanes)
+        zero = repeated(block, 0.0, x.kind, spot.lanes)
         zeros = [zero] * (len(spot.rows) * width)
         sums = self.along(block, spot, 0, opaque(block, at(x, spot.x)), opaque(block, at(w, spot.w)), zeros)
         with block.section() as after:
@@ -377,7 +377,7 @@ class DepthwiseWeights:
             sums = at(out, chunk * (taps * sweep.channels))
             with piece.loop(0, taps) as tap:
                 for inside, channel, lanes in sweep.vectors(tap, share):
-                    zero = constant(0.0, Value(block.root, "0", x.kind, 1)).spread(lanes)
+                    zero = repeated(block, 0.0, x.kind, lanes)
                     store(inside, at(sums, tap.index * sweep.channels + channel), zero, size)
             low, high = (chunk * units).quotient(self.chunks), ((chunk + 1) * units).quotient(self.chunks)
             with piece.loop(low, high) as unit:

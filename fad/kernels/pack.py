@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fad.kernels.tile import Tile, at, filled, fixed, load, one_panel, panels_of, rounded, store, transposed
-from fad.native.ir import Block, Value, constant, itemsize
+from fad.kernels.tile import Tile, at, filled, fixed, load, one_panel, panels_of, repeated, rounded, store, transposed
+from fad.native.ir import Block, Value, itemsize
 
 __all__ = ["Pack", "write_pack"]
 
@@ -92,7 +92,7 @@ class _Panel:
 
     def gathered(self, block: Block, p: Value, step: int, n: int) -> Value:
         """Elements some distance apart."""
-        x = self.zero(block, n)
+        x = repeated(block, 0.0, self.pack.kind, n)
         for k in range(n):
             one = load(block, at(p, k * step), 1, self.size)
             x = one if n == 1 else block.effect(f"insertelement {x.type} {x.name}, {x.kind} {one.name}, i64 {k}", x.kind, n)
@@ -119,10 +119,7 @@ class _Panel:
         lanes, step = self.pack.lanes, self.pack.steps[3]
         source = fixed(at(self.source, row + v * (lanes * step)))
         columns = [filled(load(block, at(source, k * step), depth, self.size), lanes) for k in range(n)]
-        turned = transposed(columns + [self.zero(block, lanes)] * (lanes - n))
+        turned = transposed(columns + [repeated(block, 0.0, self.pack.kind, lanes)] * (lanes - n))
         target = fixed(at(self.target, row * self.span + v * lanes))
         for k in range(depth):
             store(block, at(target, k * self.span), turned[k], self.size)
-
-    def zero(self, block: Block, lanes: int) -> Value:
-        return constant(0.0, Value(block.root, "0", self.pack.kind, 1)).spread(lanes)

@@ -160,12 +160,21 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
     return phases, scratch
 
 
-def channels_last(shape: tuple, strides: tuple, kind: str) -> Pack | None:
-    """A copy of images whose rows are contiguous, as those with channels first are: [N, H, W, channels in whole vectors]."""
-    lanes = engine.machine().vector_bytes // itemsize(kind)
+def is_tiled(window: tuple, strides: tuple, dilation: tuple, groups: int) -> bool:
+    """Whether a convolution is one of 3 x 3 windows that move by one."""
+    return (window, strides, dilation, groups) == ((3, 3), (1, 1), (1, 1), 1)
+
+
+def channels_last(shape: tuple, strides: tuple, kind: str) -> tuple[tuple, Pack | None] | None:
+    """The distances from one image, row and column to the next where channels are neighbours, and the copy that makes them so
+    if they are not; None for images whose rows are not contiguous then."""
+    if strides[-1] == 1:
+        return strides[:3], None
     if strides[2] != 1:
         return None
-    return Pack(shape[0], shape[1], shape[2], shape[3], strides, -(-shape[3] // lanes), lanes, kind)
+    lanes = engine.machine().vector_bytes // itemsize(kind)
+    copy = Pack(shape[0], shape[1], shape[2], shape[3], strides, -(-shape[3] // lanes), lanes, kind)
+    return copy.distances, copy
 
 
 def winograd(x_shape: tuple, x_strides: tuple, before: tuple, output: tuple, width: int, w: tuple[int, int, int], turned: bool,
@@ -175,13 +184,14 @@ def winograd(x_shape: tuple, x_strides: tuple, before: tuple, output: tuple, wid
     each = itemsize(kind)
     depth, lanes = x_shape[-1], engine.machine().vector_bytes // each
     tiling = Tiling(x_shape[0], x_shape[1:3], before, output)
-    copy = channels_last(x_shape, x_strides, kind) if x_strides[-1] != 1 else None
-    if (x_strides[-1] != 1 and copy is None) or choice >= DIRECT or not gains(tiling, depth, width, lanes):
+    images = channels_last(x_shape, x_strides, kind)
+    if images is None or choice >= DIRECT or not gains(tiling, depth, width, lanes):
         return None
+    distances, copy = images
     rows = min(tiling.count, FEW_TILES if PLACES * each * depth * width <= SHARED else 2 * FEW_TILES)
     tile = chosen_tile(each, rows, min(width, 3 * lanes), choice)  # panels of filters that leave room in the first cache
     filters = Filters(depth, width, w[0], w[1], w[2] != 1, turned, tile, kind)
-    spec = Winograd(tiling, copy.distances if copy else x_strides[:3], depth, width, tile, kind, rounded(rows, tile.rows), 1, 1)
+    spec = Winograd(tiling, distances, depth, width, tile, kind, rounded(rows, tile.rows), 1, 1)
     spec = in_pieces(spec, rows)
     phases, scratch = [], [filters.size, spec.pieces * spec.room]
     sources = [0, 1]
@@ -269,7 +279,7 @@ def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, w_strides: tuple, dty
             engine.machine(), x_shape, x_strides, window, kind, output, strides, padding, dilation)):
         return Recipe((Phase(spec, (0, 1), last=True),), (), (x_shape[0], *output, groups))
     depth, width = w_shape[-2], w_shape[-1] // groups
-    if (window, strides, dilation, groups) == ((3, 3), (1, 1), (1, 1), 1) and (made := winograd(
+    if is_tiled(window, strides, dilation, groups) and (made := winograd(
             x_shape, x_strides, tuple(low for low, _ in padding), output, width, (depth * width, width, 1), False, kind, choice)):
         return Recipe(tuple(made[0]), tuple(made[1]), (x_shape[0], *output, width))
     axes = positions(x_shape, x_strides, window, strides, padding, dilation, output)
@@ -292,7 +302,7 @@ def conv_input_grad(g_shape: tuple, g_strides: tuple, w_shape: tuple, w_strides:
             engine.machine(), g_shape, g_strides, window, kind, input_shape, strides, padding, dilation)):
         return Recipe((Phase(spec, (0, 1), last=True),), (), input_shape)
     width, depth = w_shape[-2], w_shape[-1] // groups
-    if (window, strides, dilation, groups) == ((3, 3), (1, 1), (1, 1), 1) and (made := winograd(
+    if is_tiled(window, strides, dilation, groups) and (made := winograd(
             g_shape, g_strides, tuple(2 - low for low, _ in padding), input_shape[1:-1], width, (width * depth, 1, depth), True,
             kind, choice)):
         return Recipe(tuple(made[0]), tuple(made[1]), input_shape)
@@ -375,14 +385,15 @@ def winograd_weights(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides
     each = itemsize(kind)
     depth, width, lanes = x_shape[-1], g_shape[-1], engine.machine().vector_bytes // each
     tiling = Tiling(x_shape[0], x_shape[1:3], before, g_shape[1:3])
-    copy = channels_last(x_shape, x_strides, kind) if x_strides[-1] != 1 else None
-    if (x_strides[-1] != 1 and copy is None) or choice >= DIRECT or not gains(tiling, depth, width, lanes):
+    images = channels_last(x_shape, x_strides, kind)
+    if images is None or choice >= DIRECT or not gains(tiling, depth, width, lanes):
         return None
+    distances, copy = images
     tile = chosen_tile(each, depth, width, choice)
     block = min(tiling.count, SUMMED)
     chunks = max(1, min(2, tiling.count // (2 * block)))
     shares = max(1, min(sum(n for _, _, n in panels_of(width, tile)), get_num_threads() // (2 * chunks)))
-    spec = Summed(tiling, copy.distances if copy else x_strides[:3], g_strides[:3], depth, width, tile, kind, block, chunks, shares)
+    spec = Summed(tiling, distances, g_strides[:3], depth, width, tile, kind, block, chunks, shares)
     phases = (Phase(spec, (-3 if copy else 0, 1, -1, -2)), Phase(Restored(chunks, depth, width, lanes, kind), (-1,), last=True))
     sizes = spec.size, spec.pieces * spec.room
     if copy:
@@ -398,7 +409,7 @@ def conv_weight_grad(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides
             engine.machine(), x_shape, x_strides, g_shape, g_strides, window, KINDS[dtype], strides, padding, dilation)):
         sums = spec.chunks * prod(window) * groups
         return Recipe((Phase(spec, (0, 1, -1), last=spec.chunks == 1),), (sums,), (*window, 1, groups), spec.chunks)
-    if (window, strides, dilation, groups) == ((3, 3), (1, 1), (1, 1), 1) and (made := winograd_weights(
+    if is_tiled(window, strides, dilation, groups) and (made := winograd_weights(
             x_shape, x_strides, g_shape, g_strides, tuple(low for low, _ in padding), KINDS[dtype], choice)):
         return made
     axes, steps = positions(x_shape, x_strides, window, strides, padding, dilation, g_shape[1:-1]), list(g_strides[:-1])

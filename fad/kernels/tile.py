@@ -14,8 +14,8 @@ from fad.native.engine import Machine
 from fad.native.ir import Block, Value, call, constant, fma, itemsize, resized, typed, write
 
 __all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "deliver", "each_vector", "either", "filled", "fixed",
-           "horizontal", "joined", "load", "one_panel", "panels_between", "panels_of", "plus", "ranked_tiles", "rounded",
-           "share_of", "shuffled", "store", "transposed"]
+           "horizontal", "joined", "load", "one_panel", "panels_between", "panels_of", "plus", "ranked_tiles",
+           "repeated", "rounded", "share_of", "shuffled", "store", "transposed"]
 
 WAYS = 6  # lines of one set of the first cache that rows may take; most have 8 ways
 SETS = 64  # lines of 64 bytes, a page apart in the first cache
@@ -266,6 +266,11 @@ def filled(x: Value, lanes: int) -> Value:
         return shuffled(x, zero, [min(k, x.lanes) for k in range(lanes)])
     wide = typed(x.kind, lanes)
     return write(f"insertelement {wide} {zero.spread(lanes).name}, {x.kind} {x.name}, i64 0", x.kind, lanes, x)
+
+
+def repeated(block: Block, x: float, kind: str, lanes: int) -> Value:
+    """A number in every lane."""
+    return constant(x, Value(block.root, "0", kind, 1)).spread(lanes)
 
 
 def joined(values: list[Value]) -> Value:

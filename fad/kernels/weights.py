@@ -15,9 +15,23 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from fad.kernels.tile import Epilogue, Tile, accumulate, at, balanced, deliver, fixed, load, panels_between, panels_of, plus, store
+from fad.kernels.tile import (
+    Epilogue,
+    Tile,
+    accumulate,
+    at,
+    balanced,
+    deliver,
+    fixed,
+    load,
+    panels_between,
+    panels_of,
+    plus,
+    repeated,
+    store,
+)
 from fad.kernels.window import Axis, runs, span
-from fad.native.ir import Block, Loop, Value, call, constant, itemsize, unflattened, where
+from fad.native.ir import Block, Loop, Value, call, itemsize, unflattened, where
 
 STACK = 1 << 17  # bytes of a copy on the stack
 
@@ -280,15 +294,12 @@ class _Strip:
     def clear(self, block: Block) -> None:
         """Sums at zero."""
         for _, p, lanes in self.places():
-            store(block, p, self.zero(block, lanes), self.piece.size)
+            store(block, p, repeated(block, 0.0, self.spec.kind, lanes), self.piece.size)
 
     def places(self) -> list[tuple[int, Value, int]]:
         """(row, address, lanes) of every vector of the result."""
         return [(r, at(at(self.place, self.spot(r)), v * self.spec.tile.lanes), lanes)
                 for r in range(self.rows) for v, lanes in enumerate(self.widths)]
-
-    def zero(self, block: Block, lanes: int) -> Value:
-        return constant(0.0, Value(block.root, "0", self.spec.kind, 1)).spread(lanes)
 
     def finish(self, block: Block) -> None:
         """What becomes of sums that are complete."""
@@ -322,7 +333,7 @@ class _Strip:
         """Add the products of one block of positions; y_bar's panel is at ``g``, its positions these steps apart."""
         spec = self.spec
         if spec.whole:
-            sums = [self.zero(block, lanes) for _ in range(self.rows) for lanes in self.widths]
+            sums = [repeated(block, 0.0, self.spec.kind, lanes) for _ in range(self.rows) for lanes in self.widths]
         else:
             sums = [load(block, p, lanes, self.piece.size) for _, p, lanes in self.places()]
         self.steps = steps

@@ -27,10 +27,12 @@ from fad.kernels.tile import (
     horizontal,
     joined,
     load,
+    one_panel,
     panels_of,
     plus,
+    repeated,
 )
-from fad.native.ir import Block, Loop, Value, call, constant, itemsize, unflattened
+from fad.native.ir import Block, Loop, Value, call, itemsize, unflattened
 
 LONG = 24  # runs of taps in the code of one row of tiles
 
@@ -122,17 +124,14 @@ def write_window(block: Block, window: Window, x: Value, w: Value, epilogue: Epi
     with block.loop(begin, end) as turn:
         share, number = turn.index.remainder(window.shares), turn.index.quotient(window.shares)
         row = _Row(window, turn, number.remainder(window.rows), share, x, w, epilogue)
-        panels, number, before = window.panels, number.quotient(window.rows), 0
-        for start, widths, count in panels:
-            if window.inner:
-                for inside, k in counted(turn, count):
-                    row.panel(inside, start, widths, k)
-            elif count == sum(n for _, _, n in panels):
-                row.panel(turn, start, widths, number)
-            else:
-                with turn.when((number >= before) & (number < before + count)) as inside:
-                    row.panel(inside, start, widths, number - before)
-            before += count
+        lanes = window.tile.lanes
+        if not window.inner:
+            for inside, column, widths in one_panel(turn, window.panels, number.quotient(window.rows), lanes):
+                row.panel(inside, column, widths)
+            return
+        for start, widths, count in window.panels:
+            for inside, k in counted(turn, count):
+                row.panel(inside, k * (len(widths) * lanes) + start, widths)
 
 
 def counted(block: Block, count: int) -> Any:
@@ -170,10 +169,9 @@ class _Row:
         low, high = (-base, axis.size - base) if axis.dilation > 0 else (base - (axis.size - 1), base + 1)
         return upward(low), call("smin", upward(high), block.integer(axis.taps)), True
 
-    def panel(self, block: Block, start: int, widths: list[int], k: Value) -> None:
-        """All tiles of one panel: the k-th of those that begin at a column."""
-        window, lanes = self.window, self.window.tile.lanes
-        column = k * (len(widths) * lanes) + start
+    def panel(self, block: Block, column: Value, widths: list[int]) -> None:
+        """All tiles of one panel, by its first column."""
+        window = self.window
         group = [self.group * window.w_group] if window.groups > 1 else []
         w = at(self.w, column * (window.taps * window.depth if window.packed else window.w_column), *group)
         strip = _Strip(self, w, column, widths)
@@ -254,7 +252,7 @@ class _Strip:
         if pattern is None:
             self.range = self.row.taps(block, axis, position * axis.stride + axis.offset)
         w = at(self.w, window.w_first * self.w_tap)
-        zero = [constant(0.0, Value(block.root, "0", window.kind, 1)).spread(n) for n in self.loaded]
+        zero = [repeated(block, 0.0, window.kind, n) for n in self.loaded]
         sums = self.outer(block, 0, x, w, zero * rows, pattern)
         with block.section() as after:
             if window.across:

@@ -15,9 +15,8 @@ SIAM 1980; Barabasz et al., "Error Analysis and Improving the Accuracy of Winogr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 
 from fad.kernels.tile import (
@@ -33,11 +32,12 @@ from fad.kernels.tile import (
     one_panel,
     panels_between,
     panels_of,
+    repeated,
     rounded,
     share_of,
     store,
 )
-from fad.native.ir import Block, Loop, Value, call, constant, itemsize, resized, unflattened
+from fad.native.ir import Block, Loop, Value, call, itemsize, resized, unflattened
 
 __all__ = ["PLACES", "Filters", "Tiling", "Winograd", "address", "both_ways", "gains", "of_input"]
 
@@ -96,11 +96,23 @@ class Tiling:
                for n, low, size in zip(self.output, self.before, self.size, strict=True)]
         return self.images * prod(met)
 
-    def inputs(self, number: Value) -> tuple[Value, list[Value], list[Value]]:
-        """The image of a tile, and the rows and columns of its inputs."""
-        image, *places = unflattened(number, self.grid)
-        rows, columns = ([i * 2 + (k - low) for k in range(4)] for i, low in zip(places, self.before, strict=True))
-        return image, rows, columns
+    def addresses(self, x: Value, zeros: Value, steps: tuple[int, int, int], tile: Value, taken: Sequence) -> list[list[Value]]:
+        """Where a tile's inputs lie, four in each of the rows ``taken`` (of four); zeros for those outside of x."""
+        image, *places = unflattened(tile, self.grid)
+        top, left = (i * 2 - low for i, low in zip(places, self.before, strict=True))
+        rows = [top + k for k in taken]
+        met = self.inside(rows, 0), self.inside([left + k for k in range(4)], 1)
+        bases = [at(x, image * steps[0], i * steps[1], left * steps[2]) for i in rows]
+        return [[address(at(p, b * steps[2]), zeros, (met[0][a], met[1][b])) for b in range(4)] for a, p in enumerate(bases)]
+
+    def visit(self, piece: Block, chunk: Value, chunks: int, block: int, steps: Sequence[Callable]) -> None:
+        """``step(block, first tile, count)`` for all steps in turn, on every so many tiles of a chunk."""
+        first, last = (((chunk + k) * self.count).quotient(chunks) for k in (0, 1))
+        with piece.loop(first, last, block) as turn:
+            count = call("smin", last - turn.index, piece.integer(block))
+            for step in steps:
+                with turn.section() as inside:
+                    step(inside, turn.index, count)
 
     def inside(self, line: list[Value], axis: int) -> list[Value | None]:
         """Whether the input has these rows (axis 0) or columns; None where that is certain."""
@@ -172,8 +184,8 @@ class Filters:
         """The code of pieces from begin to end; ``pointers`` are those of w and of the result."""
         w, out = pointers
         with block.loop(begin, end) as piece:
-            part, number = piece.index.remainder(self.parts), piece.index.quotient(self.parts)
-            for inside, column, widths in one_panel(piece, self.panels, number, self.tile.lanes):
+            part, panel = piece.index.remainder(self.parts), piece.index.quotient(self.parts)
+            for inside, column, widths in one_panel(piece, self.panels, panel, self.tile.lanes):
                 first, last = (((part + k) * self.depth).quotient(self.parts) for k in (0, 1))
                 with inside.loop(first, last) as loop:
                     self.channel(loop, w, at(out, column * self.depth), column, widths)
@@ -256,12 +268,7 @@ class Winograd:
             chunk, share = piece.index.remainder(self.chunks), piece.index.quotient(self.chunks)
             work = _Piece(self, piece, x, filters, at(room, piece.index * self.room), share, epilogue)
             work.clear(piece)
-            first, last = (((chunk + k) * self.tiling.count).quotient(self.chunks) for k in (0, 1))
-            with piece.loop(first, last, self.block) as turn:
-                count = call("smin", last - turn.index, piece.integer(self.block))
-                for step in (work.transform, work.multiply, work.finish):
-                    with turn.section() as inside:
-                        step(inside, turn.index, count)
+            self.tiling.visit(piece, chunk, self.chunks, self.block, (work.transform, work.multiply, work.finish))
 
 
 class _Piece:
@@ -276,7 +283,7 @@ class _Piece:
 
     def clear(self, block: Block) -> None:
         """Zeros for inputs that are outside."""
-        zero = constant(0.0, Value(block.root, "0", self.spec.kind, 1)).spread(self.lanes)
+        zero = repeated(block, 0.0, self.spec.kind, self.lanes)
         with block.loop(0, self.spec.pitch, self.lanes) as loop:
             store(loop, at(self.zeros, loop.index), zero, self.bytes)
 
@@ -284,7 +291,8 @@ class _Piece:
         """The inputs of so many tiles."""
         spec, zero, depth = self.spec, block.integer(0), block.integer(self.spec.depth)
         with block.loop(0, count) as t:
-            corners, target = self.corners(first + t.index), fixed(at(self.v, t.index * spec.pitch))
+            corners = spec.tiling.addresses(self.x, self.zeros, spec.steps, first + t.index, range(4))
+            target = fixed(at(self.v, t.index * spec.pitch))
 
             def take(inside: Block, c: Value, lanes: int) -> None:
                 d = [[load(inside, at(p, c), lanes, self.bytes) for p in row] for row in corners]
@@ -293,14 +301,6 @@ class _Piece:
                     store(inside, at(to, k * spec.inputs), value, self.bytes)
 
             each_vector(t, zero, depth, spec.depth, self.lanes, take)
-
-    def corners(self, number: Value) -> list[list[Value]]:
-        """Addresses of a tile's 4 x 4 inputs."""
-        tiling, (image_step, row_step, column_step) = self.spec.tiling, self.spec.steps
-        image, rows, columns = tiling.inputs(number)
-        base = at(self.x, image * image_step, rows[0] * row_step, columns[0] * column_step)
-        met = list(product(tiling.inside(rows, 0), tiling.inside(columns, 1)))
-        return [[address(at(base, a * row_step + b * column_step), self.zeros, met[4 * a + b]) for b in range(4)] for a in range(4)]
 
     def multiply(self, block: Block, first: Value, count: Value) -> None:
         """At each place the products of tiles and columns; behind the last tile of a chunk some that nobody reads."""
@@ -323,7 +323,7 @@ class _Piece:
         spec, rows, span = self.spec, self.spec.tile.rows, vectors * self.lanes
         a = lambda inside, c, r: load(inside, at(at(v, c), r * spec.pitch), 1, self.bytes)
         b = lambda inside, c, i: load(inside, at(at(u, c * span), i * self.lanes), self.lanes, self.bytes)
-        zero = constant(0.0, Value(block.root, "0", spec.kind, 1)).spread(self.lanes)
+        zero = repeated(block, 0.0, spec.kind, self.lanes)
         return accumulate(block, [zero] * (rows * vectors), spec.depth, a, b, (0, rows), vectors)
 
     def finish(self, block: Block, first: Value, count: Value) -> None:

@@ -9,7 +9,6 @@ places share few operations, and are work for different threads.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 from fad.kernels.tile import (
     Epilogue,
@@ -23,12 +22,13 @@ from fad.kernels.tile import (
     load,
     panels_between,
     panels_of,
+    repeated,
     rounded,
     share_of,
     store,
 )
 from fad.kernels.winograd import PLACES, Tiling, address, both_ways, of_input
-from fad.native.ir import Block, Value, call, constant, fma, itemsize, resized, unflattened, where
+from fad.native.ir import Block, Value, fma, itemsize, resized, unflattened, where
 
 __all__ = ["Restored", "Summed"]
 
@@ -104,12 +104,7 @@ class Summed:
             out = at(sums, (chunk * 4 + row) * (4 * self.depth * self.columns))
             work = _Piece(self, x, g, out, at(room, piece.index * self.room), row, share)
             work.clear(piece)
-            first, last = (((chunk + k) * self.tiling.count).quotient(self.chunks) for k in (0, 1))
-            with piece.loop(first, last, self.block) as turn:
-                count = call("smin", last - turn.index, piece.integer(self.block))
-                for step in (work.transform, work.multiply):
-                    with turn.section() as inside:
-                        step(inside, turn.index, count)
+            self.tiling.visit(piece, chunk, self.chunks, self.block, (work.transform, work.multiply))
 
 
 class _Piece:
@@ -120,10 +115,11 @@ class _Piece:
         self.bytes, self.lanes = itemsize(spec.kind), spec.tile.lanes
         self.zeros, self.v = room, at(room, max(spec.pitches))
         self.m = at(self.v, 4 * spec.block * spec.pitches[0])
-        one = Value(row.block.root, "0", spec.kind, 1)
-        self.zero = constant(0.0, one).spread(self.lanes)
-        self.sign = where(row == 1, constant(1.0, one), constant(-1.0, one))  # of the second row of two
+        self.zero = repeated(row.block, 0.0, spec.kind, self.lanes)
+        plus, minus = (repeated(row.block, x, spec.kind, 1) for x in (1.0, -1.0))
+        self.sign = where(row == 1, plus, minus)  # of the second row of two
         integer = row.block.root.integer
+        # of a tile's four rows of inputs, the two that these places take
         self.taken = where(row == 3, integer(1), row), where(row == 3, integer(3), where(row == 2, integer(1), integer(2)))
         self.bounds, self.low, self.high = share_of(spec.panels, share, spec.shares, self.lanes)
 
@@ -139,26 +135,17 @@ class _Piece:
         """The inputs and cotangents of so many tiles, at one row of places: sums of two rows of theirs."""
         spec, lanes = self.spec, self.lanes
         with block.loop(0, count) as t:
-            number = first + t.index
-            x, g = self.inputs(number), self.cotangents(number)
+            x = spec.tiling.addresses(self.x, self.zeros, spec.x_steps, first + t.index, self.taken)
+            g = self.cotangents(first + t.index)
             v, m = (fixed(at(p, t.index * pitch)) for p, pitch in zip((self.v, self.m), spec.pitches, strict=True))
             zero, depth = block.integer(0), block.integer(spec.depth)
             each_vector(t, zero, depth, spec.depth, lanes, lambda inside, i, n: self.one(inside, x, v, i, n))
             each_vector(t, self.low, self.high, spec.width, lanes, lambda inside, i, n: self.one(inside, g, m, i, n))
 
-    def inputs(self, number: Value) -> list[list[Value]]:
-        """Addresses of the inputs of a tile: four in each of the two rows that these places take."""
-        tiling, (image_step, row_step, column_step) = self.spec.tiling, self.spec.x_steps
-        image, rows, columns = tiling.inputs(number)
-        two = [rows[0] + k for k in self.taken]
-        met = list(product(tiling.inside(two, 0), tiling.inside(columns, 1)))
-        bases = [at(self.x, image * image_step, i * row_step, columns[0] * column_step) for i in two]
-        return [[address(at(p, b * column_step), self.zeros, met[4 * a + b]) for b in range(4)] for a, p in enumerate(bases)]
-
-    def cotangents(self, number: Value) -> list[list[Value]]:
+    def cotangents(self, tile: Value) -> list[list[Value]]:
         """Addresses of the cotangents of a tile: two in each of its rows, zeros for a row without part in these places."""
         tiling, (image_step, row_step, column_step) = self.spec.tiling, self.spec.g_steps
-        image, i, j = unflattened(number, tiling.grid)
+        image, i, j = unflattened(tile, tiling.grid)
         base = at(self.g, image * image_step, i * (2 * row_step), j * (2 * column_step))
         part = [self.row < 3, self.row > 0]
         ends = [[None, place * 2 + 1 < n if n % 2 else None] for place, n in zip((i, j), tiling.output, strict=True)]
@@ -182,12 +169,12 @@ class _Piece:
             out = at(self.out, k.index * (spec.depth * spec.columns))
             for panel, _, column, widths in panels_between(k, spec.panels, self.bounds, self.lanes):
                 start = 0
-                for rows, number in balanced(spec.depth, spec.tile.rows):
-                    with panel.loop(0, number) as turn:
+                for rows, times in balanced(spec.depth, spec.tile.rows):
+                    with panel.loop(0, times) as turn:
                         c, tile = turn.index * rows + start, Tile(rows, len(widths), self.lanes)
                         sums = at(out, c * spec.columns, column), spec.columns
                         add_tile(turn, tile, (at(v, c), v_pitch), (at(m, column), m_pitch), sums, count)
-                    start += rows * number
+                    start += rows * times
 
 
 def add_tile(block: Block, tile: Tile, a: tuple[Value, int], b: tuple[Value, int], sums: tuple[Value, int], count: Value) -> None:
@@ -237,7 +224,7 @@ class Restored:
             sums = fixed(at(pointers[0], piece.index * self.columns))
             with piece.loop(0, self.columns, lanes) as loop:
                 p = at(sums, loop.index)
-                zero = constant(0.0, Value(block.root, "0", self.kind, 1)).spread(lanes)
+                zero = repeated(block, 0.0, self.kind, lanes)
 
                 def add(inside: Block, chunk: Value, old: list[Value], p: Value = p) -> list[Value]:
                     one = fixed(at(p, chunk * (PLACES * place)))

@@ -40,8 +40,8 @@ def sources() -> str:
     from fad import __version__
 
     root = Path(__file__).parents[1]
-    files = sorted(root.rglob("*.py"))
-    states = [(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    found = [(str(path.relative_to(root)), path.stat()) for path in root.rglob("*.py")]
+    states = sorted((name, state.st_size, state.st_mtime_ns) for name, state in found)
     return hashlib.sha256(repr((__version__, states)).encode()).hexdigest()
 
 
