@@ -18,23 +18,18 @@ __all__ = ["push", "tangents_of"]
 
 def tangents_of(graph: Graph, inputs: list, tangents: list, outputs: list) -> list:
     """Tangents of the outputs for these tangents of the inputs; None where an output does not depend on them."""
-    plain = graph.plain
+    plain, guarded = graph.plain, graph.guarded
     dots = {var.id: t for var, t in zip(inputs, tangents, strict=True) if t is not None}
-    masked: set[int] = set()
     with np.errstate(all="ignore"):
         for node in graph.nodes:
             active = [i for i, a in enumerate(node.args) if isinstance(a, Expr) and a.id in graph.active]
             found = {i: dots[node.args[i].id] for i in active if node.args[i].id in dots}
             if not found or node.op.derivative is None:
                 continue
-            mask = any(isinstance(a, Expr) and a.id in masked for a in node.args) if masked else False
             args = tuple([primal(a, plain) for a in node.args])
-            dot = push(node.op, found, active, mask, primal(node, plain), args, node.params)
-            if dot is None:
-                continue
-            dots[node.id] = _like(dot, node)
-            if mask or node.op.selects:
-                masked.add(node.id)
+            dot = push(node.op, found, active, node.id in guarded, primal(node, plain), args, node.params)
+            if dot is not None:
+                dots[node.id] = _like(dot, node)
     return [dots.get(y.id) if isinstance(y, Expr) else None for y in outputs]
 
 
@@ -43,11 +38,11 @@ def primal(a: Any, plain: bool) -> Any:
     return a.value if plain and isinstance(a, Expr) and a.value is not None else a
 
 
-def scale(t: Any, factor: Any, masked: bool) -> Any:
-    """factor * t. Where t went through a selection, zeros are structural and stay zero against inf and NaN."""
+def scale(t: Any, factor: Any, guarded: bool) -> Any:
+    """factor * t. On a path through a selection zeros are structural, and stay zero against inf and NaN."""
     if type(factor) in (int, float) and factor == 1:
         return t
-    return strong_multiply(t, factor) if masked else t * factor
+    return strong_multiply(t, factor) if guarded else t * factor
 
 
 def _like(dot: Any, node: Expr) -> Any:
@@ -56,25 +51,25 @@ def _like(dot: Any, node: Expr) -> Any:
     return cast(dot, node.dtype)
 
 
-def push(op: Primitive, tangents: dict, active: list, masked: bool, out: Any, args: tuple, params: dict) -> Any:
+def push(op: Primitive, tangents: dict, active: list, guarded: bool, out: Any, args: tuple, params: dict) -> Any:
     """The tangent of ``out = op(*args, **params)`` for tangents by argument position; None where it is zero.
 
     ``active`` are the positions that depend on the inputs, with a tangent or not: they decide ties.
     """
-    fact, masked = op.derivative, masked or op.selects
+    fact = op.derivative
     if isinstance(fact, Jvp):
         return fact.rule(tangents, out, *args, **params)
     if isinstance(fact, Joint):
         return fact.push(tangents, *args, **params)
     if isinstance(fact, Partials):
         factors = partials(fact, tangents, active, out, args)
-        terms = [scale(t, p, masked) for t, p in zip(tangents.values(), factors, strict=True) if p is not None]
+        terms = [scale(t, p, guarded) for t, p in zip(tangents.values(), factors, strict=True) if p is not None]
     elif isinstance(fact, Linear):
         terms = [fact.push[i](t, *args, **params) if fact.push else op(*args[:i], t, *args[i + 1 :], **params)
                  for i, t in tangents.items() if i < len(fact.transpose) and fact.transpose[i]]
     else:
         weight = fact.weight(expand(out, args[0], params["axes"]), args[0], params["axes"])
-        terms = [np.sum(scale(tangents[0], weight, masked), axis=params["axes"], keepdims=params["keepdims"])]
+        terms = [np.sum(scale(tangents[0], weight, guarded), axis=params["axes"], keepdims=params["keepdims"])]
     if not terms:
         return None
     total = terms[0]

@@ -84,10 +84,14 @@ class Primitive:
     Fields: ``evaluate(*arrays, **params)`` is the NumPy meaning; ``abstract(*avals, **params)`` gives
     (shape, dtype); ``derivative`` the one fact above; ``batch(size, args, batched, **params)`` maps over axis 0
     of the batched arguments; ``flops(out, *avals, **params)`` counts operations; ``sample(rng, shape, dtype)``
-    draws ``(args, params)`` for the laws in tests/; ``selects`` marks operations whose zeros in the cotangent
-    are structural, so that 0 times anything stays 0; ``keeps`` are the positions of the arguments whose values the
+    draws ``(args, params)`` for the laws in tests/; ``keeps`` are the positions of the arguments whose values the
     derivative reads (None: all) and ``keeps_out`` whether it reads the result's: other arrays are freed early;
     ``kinks`` and ``source`` document it.
+
+    ``selects`` marks operations that take some elements in place of others, and ``drops`` those that leave elements out:
+    the zeros that they make in tangents and cotangents, or in cotangents alone, are structural, and 0 times anything
+    stays 0 on a path through them. So does a function at its limit leave out an argument that overflowed: ``overflows``
+    marks functions that grow exponentially, ``saturates`` are the arguments in which a function has a limit at infinity.
     """
 
     name: str
@@ -98,6 +102,9 @@ class Primitive:
     flops: Callable
     sample: Callable | None = None
     selects: bool = False
+    drops: bool = False
+    overflows: bool = False
+    saturates: tuple = ()
     keeps: tuple | None = None
     keeps_out: bool = True
     kinks: tuple[Kink, ...] = ()

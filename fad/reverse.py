@@ -20,24 +20,22 @@ from fad.trace import Graph, Trace
 __all__ = ["pull", "cotangents_of"]
 
 
-def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list, masked: bool = False) -> list:
+def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list) -> list:
     """Cotangents of the inputs for these cotangents of the outputs; None where nothing flows.
-
-    ``masked`` says that the cotangents went through a selection, so that their zeros are structural.
 
     Empties the graph and ``outputs``: the tree is freed while it is swept, unless the caller holds it elsewhere.
     """
-    nodes, active, plain = graph.nodes, graph.active, graph.plain
+    nodes, active, guarded, plain = graph.nodes, graph.active, graph.guarded, graph.plain
     bars = Accumulator()
     for y, ct in zip(outputs, cotangents, strict=True):
         if ct is not None and isinstance(y, Expr) and y.id in active:
-            bars.add(y, ct, masked)
+            bars.add(y, ct)
     outputs.clear()
     y = None
     with np.errstate(all="ignore"):
         while nodes:
             node = nodes.pop()
-            bar, masked = bars.take(node)
+            bar = bars.take(node)
             if bar is None or node.op.derivative is None:
                 continue
             positions = [i for i, a in enumerate(node.args) if isinstance(a, Expr) and a.id in active]
@@ -45,48 +43,43 @@ def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list, m
                 bars.add_at(node.args[0], node.params["index"], bar)
                 continue
             args = tuple([primal(a, plain) for a in node.args])
-            found = pull(node.op, bar, positions, masked, primal(node, plain), args, node.params)
-            masked = masked or node.op.selects
+            found = pull(node.op, bar, positions, node.id in guarded, primal(node, plain), args, node.params)
             for i, ct in zip(positions, found):
                 if ct is not None:
-                    bars.add(node.args[i], ct, masked)
+                    bars.add(node.args[i], ct)
             del bar, args, found
-    return [bars.take(var)[0] for var in inputs]
+    return [bars.take(var) for var in inputs]
 
 
 class Accumulator:
-    """Sums of cotangents by node, with a mark on those that went through a selection."""
+    """Sums of cotangents by node."""
 
     def __init__(self) -> None:
         self.sums: dict[int, Any] = {}
-        self.masked: set[int] = set()
         self.owned: set[int] = set()  # sums that are arrays of our own, safe to add into
 
-    def take(self, node: Expr) -> tuple[Any, bool]:
-        """The cotangent of a node, and its mark; it is forgotten here."""
-        return self.sums.pop(node.id, None), node.id in self.masked
+    def take(self, node: Expr) -> Any:
+        """The cotangent of a node; it is forgotten here."""
+        return self.sums.pop(node.id, None)
 
-    def add(self, node: Expr, ct: Any, masked: bool) -> None:
+    def add(self, node: Expr, ct: Any) -> None:
         """Add a cotangent, summed to the node's shape where the node was broadcast."""
         key = node.id
         ct = fit(ct, node)
         old = self.sums.get(key)
         self.sums[key] = ct if old is None else old + ct
         self.owned.discard(key)
-        if masked:
-            self.masked.add(key)
 
     def add_at(self, node: Expr, index: tuple, ct: Any) -> None:
         """Add the cotangent of ``node[index]`` in place, so that reading n elements costs n, not n squared."""
         key = node.id
-        self.masked.add(key)
         if isinstance(ct, Expr):
-            self.add(node, getitem.derivative.transpose[0](ct, node, index=index), True)
+            self.add(node, getitem.derivative.transpose[0](ct, node, index=index))
             return
         old = self.sums.get(key)
         if key not in self.owned:
             if isinstance(old, Expr):
-                self.add(node, getitem.derivative.transpose[0](ct, node, index=index), True)
+                self.add(node, getitem.derivative.transpose[0](ct, node, index=index))
                 return
             self.sums[key] = np.zeros(node.shape, node.dtype) if old is None else np.array(old)
             self.owned.add(key)
@@ -105,26 +98,28 @@ def fit(ct: Any, like: Any) -> Any:
     return ct if ct.dtype == like.dtype else cast(ct, like.dtype)
 
 
-def pull(op: Primitive, ct: Any, active: list, masked: bool, out: Any, args: tuple, params: dict) -> list:
+def pull(op: Primitive, ct: Any, active: list, guarded: bool, out: Any, args: tuple, params: dict) -> list:
     """The cotangents of the arguments at positions ``active``, for the cotangent of ``out = op(*args, **params)``."""
-    fact, masked = op.derivative, masked or op.selects
+    fact = op.derivative
     if isinstance(fact, Partials):
-        return [None if p is None else scale(ct, p, masked) for p in partials(fact, active, active, out, args)]
+        return [None if p is None else scale(ct, p, guarded) for p in partials(fact, active, active, out, args)]
     if isinstance(fact, Linear):
         return [rule(ct, *args, **params) if rule else None
                 for rule in (fact.transpose[i] if i < len(fact.transpose) else None for i in active)]
     if isinstance(fact, Joint):
         return fact.pull(ct, active, *args, **params)
     if isinstance(fact, Jvp):
-        return _transposed(fact, ct, active, masked, out, args, params)
+        return _transposed(fact, ct, active, guarded, out, args, params)
     axes = params["axes"]
     return [scale(np.broadcast_to(expand(ct, args[0], axes), args[0].shape),
-                  fact.weight(expand(out, args[0], axes), args[0], axes), masked)]
+                  fact.weight(expand(out, args[0], axes), args[0], axes), guarded)]
 
 
-def _transposed(fact: Jvp, ct: Any, active: list, masked: bool, out: Any, args: tuple, params: dict) -> list:
+def _transposed(fact: Jvp, ct: Any, active: list, guarded: bool, out: Any, args: tuple, params: dict) -> list:
     """Run the tangent rule on symbols, which gives a linear tree, and sweep that tree backwards."""
     trace = Trace("transpose")
     tangents = {i: trace.symbol(args[i].shape, args[i].dtype, "t") for i in active}
     outputs = [fact.rule(tangents, out, *args, **params)]
-    return cotangents_of(trace.graph(outputs), trace.inputs, outputs, [ct], masked)
+    graph = trace.graph(outputs)
+    graph.guarded = graph.active if guarded else graph.guarded
+    return cotangents_of(graph, trace.inputs, outputs, [ct])

@@ -123,19 +123,56 @@ class Trace:
 
 
 class Graph:
-    """The float nodes between a trace's inputs and outputs in creation order, the ids of these and the inputs, and
-    whether the derivative is ``plain``: then rules run on the nodes' values, as arrays. It is not where the trace
-    touches nodes of an enclosing trace, through an argument or a closure: then the derivative belongs to that trace.
+    """What lies between a trace's inputs and outputs.
+
+    ``nodes`` are the float nodes in creation order, ``active`` the ids of these and the inputs. ``plain`` says that rules
+    run on the nodes' values, as arrays; they do not where the trace touches nodes of an enclosing trace, through an
+    argument or a closure: then the derivative belongs to that trace. ``guarded`` are the ids of the nodes before or
+    behind a selection, where both modes multiply with strong zeros.
     """
 
-    __slots__ = ("nodes", "active", "plain")
+    __slots__ = ("nodes", "active", "plain", "guarded")
 
-    def __init__(self, nodes: list[Expr], active: set[int], plain: bool):
+    def __init__(self, nodes: list[Expr], active: set[int], plain: bool, guarded: set[int] | None = None):
         self.nodes, self.active, self.plain = nodes, active, plain
+        self.guarded = _guarded(nodes, active) if guarded is None else guarded
 
     def copy(self) -> Graph:
         """A graph that a sweep may consume."""
-        return Graph(list(self.nodes), self.active, self.plain)
+        return Graph(list(self.nodes), self.active, self.plain, self.guarded)
+
+
+def _guarded(nodes: list[Expr], active: set[int]) -> set[int]:
+    """The ids of the nodes before what leaves elements out, and behind what puts others in their place.
+
+    A function that has reached its limit where an exponential overflowed, as 1 / (1 + exp(1000)) has, leaves its argument out.
+    """
+    behind: set[int] = set()
+    large: set[int] = set()  # nodes that are infinite where an exponential overflows
+    drops = False
+    for node in nodes:
+        op = node.op
+        drops = drops or op.drops
+        if op.selects or (large and any(_id(node.args[i]) in large for i in op.saturates)):
+            behind.add(node.id)
+        if op.overflows or (large and any(_id(a) in large for a in node.args)):
+            large.add(node.id)
+    if not behind and not drops:
+        return behind
+    before: set[int] = set()
+    for node in reversed(nodes):
+        if node.op.drops or node.id in behind or node.id in before:
+            before.add(node.id)
+            before.update(a.id for a in node.args if isinstance(a, Expr) and a.id in active)
+    if behind:
+        for node in nodes:
+            if any(_id(a) in behind for a in node.args):
+                behind.add(node.id)
+    return before | behind
+
+
+def _id(a: Any) -> int | None:
+    return a.id if isinstance(a, Expr) else None
 
 
 def check_alive(outer: list[Expr], trace: Trace) -> None:

@@ -53,6 +53,12 @@ TIES = {
     "max": [(np.max, ([1.0, 3.0, 3.0],), ([0, 0.5, 0.5],)), (np.max, ([[2.0, 2.0], [2.0, 2.0]],), ([[0.25, 0.25], [0.25, 0.25]],))],
     "min": [(np.min, ([1.0, 3.0, 1.0],), ([0.5, 0, 0.5],)), (np.min, ([2.0, 2.0, 2.0],), ([1 / 3, 1 / 3, 1 / 3],))],
 }
+
+def slope(f):
+    """The gradient by the first argument."""
+    return fad.grad(f)
+
+
 POINTS = {
     **{(name, at): points for name in ("power", "float_power") for at, points in POWERS.items()},
     **{(name, "x = y"): EXTREMA for name in ("maximum", "minimum", "fmax", "fmin")},
@@ -73,6 +79,9 @@ POINTS = {
     ("arctan2", "x = y = 0"): [(None, (0.0, 0.0), (0, 0))],
     ("absolute", "x = 0"): [(None, (0.0,), (0,)), (None, (-0.0,), (0,))],
     ("fabs", "x = 0"): [(None, (0.0,), (0,)), (None, (-0.0,), (0,))],
+    **{(name, f"{at} = 0, second derivative"): [(slope(f), args, expected)] for name, at, f, args, expected in (
+        ("absolute", "x", np.abs, (0.0,), (NAN,)), ("fabs", "x", np.fabs, (0.0,), (NAN,)),
+        ("hypot", "x = y", np.hypot, (0.0, 0.0), (NAN, NAN)), ("norm", "x", np.linalg.norm, (np.zeros(2),), (np.full((2, 2), NAN),)))},
     ("heaviside", "x = 0"): [(None, (0.0, 0.5), (0, 1))],
     ("where", "the edge of the condition"): [(lambda x: np.where(x > 0, 2 * x, 3 * x), (0.0,), (3,)),
                                              (lambda x: np.where(x >= 0, 2 * x, 3 * x), (0.0,), (2,))],
@@ -223,8 +232,8 @@ def test_where_is_safe_from_nan(name):
 ARRAYS = {
     "x / |x|": (lambda x: np.where(NORM(x) > 0, x / NORM(x), 0), [0, 0]),
     "x / sqrt(x . x)": (lambda x: np.where(np.sum(x * x) > 0, x / np.sqrt(np.sum(x * x)), 0), [0, 0]),
-    "norm": (NORM, [0, 0]),
-    "norm of rows": (lambda x: NORM(x, axis=1), [[0, 0], [3, 4]]),
+    "norm that is left out": (lambda x: np.where(x > 1, NORM(x), 0), [0, 0]),
+    "norms of rows, one left out": (lambda x: NORM(x, axis=1)[1], [[0, 0], [3, 4]]),
     "log of a product": (lambda x: np.where(np.prod(x) > 0, np.log(np.prod(x)), 0), [0, 2, 3]),
     "log of a cumulative sum": (lambda x: np.where(x > 0, np.log(np.cumsum(x)), 0), [0, 0, 2]),
     "arctan2": (lambda x: np.where(x[0] > 0, np.arctan2(x[0], x[1]), 0), [0, 0]),

@@ -12,10 +12,10 @@ from fad.expr import short
 from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, unsupported
 from fad.numpy.products import cross, matmul, outer, tensordot
 from fad.numpy.products import linalg_vecdot as vecdot
+from fad.numpy.reduce import euclidean
 from fad.numpy.shape import linalg_diagonal as diagonal
 from fad.numpy.shape import linalg_trace as trace
 from fad.numpy.shape import matrix_transpose, ravel, reshaped
-from fad.primitives import reduce as primitives
 
 __all__ = ["norm", "vector_norm", "matrix_norm", "matrix_power", "multi_dot", "cross", "diagonal", "matmul",
            "matrix_transpose", "outer", "tensordot", "trace", "vecdot"]
@@ -28,9 +28,8 @@ def _float(x: Any) -> Any:
 
 def _vector(x: Any, p: Any, axes: tuple, keepdims: bool) -> Any:
     """(sum |x|^p)^(1/p) over axes, and its limits."""
-    real = x.dtype.kind == "f"
     if p is None or p == 2:
-        return primitives.norm(x if real else np.abs(x), axes=axes, keepdims=keepdims)
+        return euclidean(x, axes, keepdims)
     if p == np.inf:
         return np.max(np.abs(x), axis=axes, keepdims=keepdims)
     if p == -np.inf:

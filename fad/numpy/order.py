@@ -15,6 +15,7 @@ from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out, u
 from fad.numpy.index import getitem, take_along_axis
 from fad.numpy.shape import permuted, ravel, reshaped
 from fad.primitives import reduce as primitives
+from fad.primitives.elementwise import strong_multiply
 from fad.primitives.families import reduced_shape
 
 __all__ = ["sort", "argsort", "partition", "argpartition", "median", "nanmedian", "quantile", "percentile",
@@ -80,14 +81,16 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
     q = np.asarray(q, rows.dtype) if isinstance(q, int | float) else as_array(q)
     n = rows.shape[-1]
     place = q * (n - 1)
-    below = np.clip(np.floor(place), 0, n - 1)
+    below = np.clip(np.floor(place), 0, max(n - 2, 0))  # so that the last place has a slope, that to its left
     t = place - below
     below = below.astype(np.intp)
     above = np.minimum(below + 1, n - 1)
     front, back = tuple(range(q.ndim)), tuple(range(-q.ndim, 0))
     low, high = (np.moveaxis(getitem(rows, (Ellipsis, i)), back, front) for i in (below, above))
     t = reshaped(t, (*t.shape, *(1,) * (low.ndim - t.ndim)))
-    y = np.where(np.isnan(rows[..., -1]), np.nan, np.where(t == 0, low, low + (high - low) * t))
+    gap = high - low
+    y = np.where(t < 0.5, low + strong_multiply(t, gap), high - strong_multiply(1 - t, gap))  # both ends exact, infinite ones too
+    y = np.where(np.isnan(rows[..., -1]), np.nan, y)
     return reshaped(y, (*q.shape, *kept)) if keepdims else y
 
 

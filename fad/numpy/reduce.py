@@ -14,7 +14,7 @@ from fad.errors import ShapeError
 from fad.expr import UFUNCS, short
 from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out
 from fad.primitives import reduce as primitives
-from fad.primitives.elementwise import cast
+from fad.primitives.elementwise import cast, strong_multiply
 from fad.primitives.families import reduced_shape
 from fad.primitives.shape import reshape
 
@@ -164,8 +164,22 @@ def _deviation(a: Any, axis: Any, dtype: Any, where: Any, around: Any) -> Any:
     x = _typed(a, dtype)
     around = mean(x, axis, keepdims=True, where=where) if around is None else around
     x = x - around
-    x = np.abs(x) if x.dtype.kind == "c" else x
     return x if where is True else np.where(where, x, np.zeros((), x.dtype))
+
+
+def _sum_of_squares(d: Any, axis: Any, keepdims: bool) -> Any:
+    if d.dtype.kind != "c":
+        return sum(d * d, axis, keepdims=keepdims)
+    return sum(np.real(d) ** 2 + np.imag(d) ** 2, axis, keepdims=keepdims)
+
+
+def euclidean(x: Any, axes: tuple, keepdims: bool) -> Any:
+    """The root of the sum of ``|x|**2``: for complex numbers the norm of their parts, so that zeros among them are no kinks."""
+    if x.dtype.kind != "c":
+        return primitives.norm(x, axes=axes, keepdims=keepdims)
+    parts = np.stack([np.real(x), np.imag(x)], axis=-1)
+    y = primitives.norm(parts, axes=(*axes, x.ndim), keepdims=keepdims)
+    return np.squeeze(y, -1) if keepdims else y
 
 
 @implements(np.var)
@@ -175,7 +189,7 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: floa
     no_out(out)
     d = _deviation(a, axis, dtype, where, mean)
     n = _divisor(d, axis, keepdims, where) - (ddof if correction is None else correction)
-    return sum(d * d, axis, keepdims=keepdims) / n
+    return _sum_of_squares(d, axis, keepdims) / n
 
 
 @implements(np.std)
@@ -185,7 +199,7 @@ def std(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: floa
     no_out(out)
     d = _deviation(a, axis, dtype, where, mean)
     n = _divisor(d, axis, keepdims, where) - (ddof if correction is None else correction)
-    return primitives.norm(d, axes=axes_of(axis, d.ndim), keepdims=bool(keepdims)) / n**0.5
+    return euclidean(d, axes_of(axis, d.ndim), bool(keepdims)) / n**0.5
 
 
 @implements(np.average)
@@ -377,12 +391,11 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, b: Any = None) -
         return primitives.logsumexp(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdims))
     b = as_array(b)
     shape = np.broadcast_shapes(x.shape, b.shape)
-    x = np.where(b == 0, -np.inf, np.broadcast_to(x, shape))
-    top = np.floor(
-        max(x, axis, keepdims=True)
-    )  # any shift near the largest element will do; floor has no derivative
+    x = np.broadcast_to(x, shape)
+    counted = np.where(b == 0, -np.inf, x)
+    top = np.floor(max(counted, axis, keepdims=True))  # any shift near the largest will do; floor has no derivative
     top = np.where(np.isfinite(top), top, 0)
-    y = np.log(sum(b * np.exp(x - top), axis, keepdims=True)) + top
+    y = np.log(sum(strong_multiply(b, np.exp(x - top)), axis, keepdims=True)) + top
     return reshape(y, shape=reduced_shape(shape, axes_of(axis, len(shape)), keepdims))
 
 

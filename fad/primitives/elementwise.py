@@ -19,30 +19,71 @@ UNIT = (-0.9, 0.9)
 ANY = (-3.0, 3.0)
 
 
+# -- slopes of cones: what |x| and norms have at 0 -------------------------------------------------------
+# The slope itself is 0 there, the subgradient of least norm. It has no derivative, and a 0 in its place would be a wrong
+# second derivative of the many smooth functions that pass through a cone, so it is NaN. (Even powers are written without
+# the cone: fad.numpy.smooth.)
+
+
+def cone(at: str) -> tuple:
+    """The kinks of |x| and of norms."""
+    why = "the slope jumps; even powers, which are smooth, are differentiated as such"
+    return Kink(at, "0"), Kink(f"{at}, second derivative", "nan", why)
+
+
+def _sign_of_reals(x: Any) -> Any:
+    if np.dtype(dtype_of(x)).kind == "c":
+        raise TypeError("the slope of |x| is a sign for real x alone")
+    return np.sign(x)
+
+
+sign_slope = elementwise("sign_slope", _sign_of_reals, (lambda y, x: np.where(x == 0, np.nan * x, 0),),
+                         dtype=lambda dtypes: dtypes[0], source="the slope of |x|")
+direction = elementwise("direction", lambda x, r: np.where(r == 0, 0, x / np.where(r == 0, 1, r))[()],
+                        (lambda d, x, r: _inverse(r), lambda d, x, r: -d * _inverse(r)), flops=5, domains=(ANY, POSITIVE),
+                        dtype=lambda dtypes: _promoted(dtypes), source="x / r, the slope of a norm r by x")
+
+
+def _inverse(r: Any) -> Any:
+    """1 / r, and NaN at 0, to every order."""
+    return np.where(r == 0, np.nan * r, 1 / r)
+
+
 # -- arithmetic -------------------------------------------------------------------------------------
 
 add = elementwise("add", np.add, (1, 1), keeps=(), keeps_out=False, domains=(ANY, ANY))
 subtract = elementwise("subtract", np.subtract, (1, -1), keeps=(), keeps_out=False, domains=(ANY, ANY))
 multiply = elementwise("multiply", np.multiply, (lambda z, x, y: y, lambda z, x, y: x), domains=(ANY, ANY), keeps_out=False)
 divide = elementwise("divide", np.true_divide, (lambda z, x, y: np.true_divide(1, y), lambda z, x, y: -z / y), flops=4,
-                     domains=(ANY, POSITIVE))
+                     domains=(ANY, POSITIVE), saturates=(1,))
 negative = elementwise("negative", np.negative, (-1,), keeps=(), keeps_out=False)
 positive = elementwise("positive", np.positive, (1,), keeps=(), keeps_out=False)
-reciprocal = elementwise("reciprocal", np.reciprocal, (lambda y, x: -y * y,), flops=4, domains=(POSITIVE,))
+reciprocal = elementwise("reciprocal", np.reciprocal, (lambda y, x: -y * y,), flops=4, domains=(POSITIVE,), saturates=(0,))
 square = elementwise("square", np.square, (lambda y, x: 2 * x,), keeps_out=False)
 
 
 def _power_by_base(z: Any, x: Any, y: Any) -> Any:
     if isinstance(y, int | float):  # a literal exponent keeps the rule cheap and exact: x**2 gives 2 x
         return 0 if y == 0 else y if y == 1 else 2 * x if y == 2 else y * x ** (y - 1)
-    return np.where(y == 0, 0, y * x ** np.where(y == 0, 1, y - 1))
+    return power_slope(x, y)
 
 
 def _power_by_exponent(z: Any, x: Any, y: Any) -> Any:
-    return z * np.log(np.where(x == 0, 1, x)) if z.dtype.kind == "c" else np.where(
-        x > 0, z * np.log(np.where(x > 0, x, 1)), np.where(x == 0, 0, np.nan))
+    return strong_multiply(z, _log_base(x, y))
 
 
+def _log_base(x: Any, y: Any) -> Any:
+    """log x, and 0 at 0 ** 0, which is constant in both arguments by convention."""
+    return np.log(np.where((x == 0) & (y == 0), 1, x))
+
+
+# y x**(y - 1), the slope of a power by its base. By y it is x**(y - 1) (1 + y log x), in which 0 times infinity is the
+# limit 0: the rule of a product would lose it, or give the difference of two infinities.
+power_slope = elementwise(
+    "power_slope", lambda x, y: strong_multiply(y, x ** (y - 1)),
+    (lambda z, x, y: strong_multiply(y, power_slope(x, y - 1)),
+     lambda z, x, y: strong_multiply(x ** (y - 1), np.where((x == 0) & (y == 0), 0, 1 + strong_multiply(y, _log_base(x, y))))),
+    flops=20, domains=(POSITIVE, ANY), dtype=lambda dtypes: _promoted(dtypes), source="the slope of power by its base")
 _POWERS = (Kink("x ** 0 at x = 0", "0 for x", "the function is constant"),
            Kink("0 ** y, y > 0", "0 for y", "the function is constant"),
            Kink("0 ** y, 0 < y < 1", "inf for x", "the one-sided limit"))
@@ -57,20 +98,15 @@ copysign = elementwise("copysign", np.copysign, (lambda z, x, y: np.sign(x) * np
                        domains=(POSITIVE, (0.5, 1.0)), kinks=(Kink("x = 0", "0"),))
 ldexp = elementwise("ldexp", np.ldexp, (lambda z, x, n: np.exp2(n).astype(z.dtype), 0), domains=(),
                     sample=lambda rng, shape, dtype: ((rng.uniform(-2, 2, shape).astype(dtype), rng.integers(-3, 4, shape)), {}))
-hypot = elementwise("hypot", np.hypot, (lambda z, x, y: _ratio(x, z), lambda z, x, y: _ratio(y, z)), flops=8,
-                    domains=(ANY, POSITIVE), kinks=(Kink("x = y = 0", "0"),))
-
-
-def _ratio(x: Any, norm: Any) -> Any:
-    """x / norm, and 0 where the norm is 0: the subgradient of least norm."""
-    return np.where(norm == 0, 0, x / np.where(norm == 0, 1, norm))
+hypot = elementwise("hypot", np.hypot, (lambda z, x, y: direction(x, z), lambda z, x, y: direction(y, z)), flops=8,
+                    domains=(ANY, POSITIVE), kinks=cone("x = y = 0"))
 
 
 # -- exponentials and logarithms --------------------------------------------------------------------
 
-exp = elementwise("exp", np.exp, (lambda y, x: y,), flops=15, keeps=())
-exp2 = elementwise("exp2", np.exp2, (lambda y, x: 0.6931471805599453 * y,), flops=15)
-expm1 = elementwise("expm1", np.expm1, (lambda y, x: np.exp(x),), flops=18)
+exp = elementwise("exp", np.exp, (lambda y, x: y,), flops=15, keeps=(), overflows=True, saturates=(0,))
+exp2 = elementwise("exp2", np.exp2, (lambda y, x: 0.6931471805599453 * y,), flops=15, overflows=True, saturates=(0,))
+expm1 = elementwise("expm1", np.expm1, (lambda y, x: np.exp(x),), flops=18, overflows=True, saturates=(0,))
 log = elementwise("log", np.log, (lambda y, x: 1 / x,), flops=15, domains=(POSITIVE,), keeps_out=False)
 log2 = elementwise("log2", np.log2, (lambda y, x: 1.4426950408889634 / x,), flops=15, domains=(POSITIVE,))
 log10 = elementwise("log10", np.log10, (lambda y, x: 0.4342944819032518 / x,), flops=15, domains=(POSITIVE,))
@@ -102,12 +138,12 @@ arcsin = elementwise("arcsin", np.arcsin, (lambda y, x: 1 / np.sqrt((1 - x) * (1
                      kinks=(Kink("x = -1, 1", "inf", "the one-sided limit"),))
 arccos = elementwise("arccos", np.arccos, (lambda y, x: -1 / np.sqrt((1 - x) * (1 + x)),), flops=25, domains=(UNIT,),
                      kinks=(Kink("x = -1, 1", "-inf", "the one-sided limit"),))
-arctan = elementwise("arctan", np.arctan, (lambda y, x: 1 / (1 + x * x),), flops=25)
+arctan = elementwise("arctan", np.arctan, (lambda y, x: 1 / (1 + x * x),), flops=25, saturates=(0,))
 arctan2 = elementwise("arctan2", np.arctan2, (lambda z, y, x: _over_square(x, y, x), lambda z, y, x: -_over_square(y, y, x)),
                       flops=30, domains=(ANY, POSITIVE), kinks=(Kink("x = y = 0", "0", "no derivative exists"),))
-sinh = elementwise("sinh", np.sinh, (lambda y, x: np.cosh(x),), flops=20)
-cosh = elementwise("cosh", np.cosh, (lambda y, x: np.sinh(x),), flops=20)
-tanh = elementwise("tanh", np.tanh, (lambda y, x: 1 - y * y,), flops=20, keeps=())
+sinh = elementwise("sinh", np.sinh, (lambda y, x: np.cosh(x),), flops=20, overflows=True)
+cosh = elementwise("cosh", np.cosh, (lambda y, x: np.sinh(x),), flops=20, overflows=True)
+tanh = elementwise("tanh", np.tanh, (lambda y, x: 1 - y * y,), flops=20, keeps=(), saturates=(0,))
 arcsinh = elementwise("arcsinh", np.arcsinh, (lambda y, x: 1 / np.sqrt(x * x + 1),), flops=25)
 arccosh = elementwise("arccosh", np.arccosh, (lambda y, x: 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)),), flops=25,
                       domains=((1.2, 4.0),), kinks=(Kink("x = 1", "inf", "the one-sided limit"),))
@@ -138,15 +174,25 @@ def _float(dtype: Any) -> np.dtype:
 
 # -- kinks: absolute value, sign, extrema, rounding -----------------------------------------------------
 
-fabs = elementwise("fabs", np.fabs, (lambda y, x: np.sign(x),), kinks=(Kink("x = 0", "0"),))
-real_absolute = elementwise("absolute", np.absolute, Jvp(lambda t, y, x: _absolute_tangent(t[0], y, x)), flops=1,
-                            kinks=(Kink("x = 0", "0"),))
+fabs = elementwise("fabs", np.fabs, (lambda y, x: sign_slope(x),), kinks=cone("x = 0"))
+real_absolute = elementwise("absolute", np.absolute, Jvp(lambda t, y, x: _absolute_tangent(t[0], y, x)), kinks=cone("x = 0"))
+
+
+# |x|**p and x |x|**(p - 1), each the slope of the other: what is left of the kink of |x| in a power of it.
+absolute_power = elementwise(
+    "absolute_power", lambda x, p: power(fabs(x), p),
+    (lambda z, x, p: p * signed_power(x, p - 1), lambda z, x, p: strong_multiply(z, np.log(abs(x)))), flops=20,
+    domains=(POSITIVE, (2.0, 4.0)), dtype=lambda dtypes: _promoted(dtypes), source="|x|**p for real x")
+signed_power = elementwise(
+    "signed_power", lambda x, p: x * power(fabs(x), p - 1),
+    (lambda z, x, p: p * absolute_power(x, p - 1), lambda z, x, p: strong_multiply(z, np.log(abs(x)))), flops=20,
+    domains=((-3.0, -0.2), (2.0, 4.0)), dtype=lambda dtypes: _promoted(dtypes), source="x |x|**(p - 1) for real x")
 
 
 def _absolute_tangent(x_dot: Any, y: Any, x: Any) -> Any:
     if np.dtype(dtype_of(x)).kind != "c":
-        return np.sign(x) * x_dot
-    return np.real(np.conj(x) * x_dot) * np.where(y == 0, 0, 1 / np.where(y == 0, 1, y))
+        return sign_slope(x) * x_dot
+    return np.real(np.conj(direction(x, y)) * x_dot)
 
 
 def _extremum(wins: Any) -> Partials:

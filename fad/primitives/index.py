@@ -44,7 +44,7 @@ def _gather_batch(size: int, args: tuple, batched: tuple) -> Any:
 gather = structural(
     "gather", lambda x, *index: np.asarray(x)[index],
     lambda x, *index: (_index_shape(index) + x.shape[len(index) :], x.dtype),
-    Linear((lambda ct, x, *index: scatter_add(ct, *index, shape=x.shape),)), batch=_gather_batch, selects=True,
+    Linear((lambda ct, x, *index: scatter_add(ct, *index, shape=x.shape),)), batch=_gather_batch, drops=True,
     keeps=tuple(range(1, 64)),
     sample=lambda rng, shape, dtype: (_sample_index(rng, shape, dtype), {}))
 

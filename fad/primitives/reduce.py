@@ -13,6 +13,7 @@ import numpy as np
 
 from fad.expr import Expr
 from fad.primitive import Jvp, Kink, Linear
+from fad.primitives.elementwise import cone, direction
 from fad.primitives.families import reduced_shape, reduction, structural
 
 __all__ = ["sum_", "prod_", "max_", "min_", "logsumexp", "norm", "any_", "all_", "argmax", "argmin", "cumsum", "cumprod", "argsort"]
@@ -74,11 +75,7 @@ def _norm(x: Any, axis: tuple, keepdims: bool) -> Any:
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
 
 
-def _direction(out: Any, x: Any, axes: tuple) -> Any:
-    return np.where(out == 0, 0, x / np.where(out == 0, 1, out))
-
-
-norm = reduction("norm", _norm, _direction, flops=2, dtype=_float_dtype, kinks=(Kink("x = 0", "0"),))
+norm = reduction("norm", _norm, lambda out, x, axes: direction(x, out), flops=2, dtype=_float_dtype, kinks=cone("x = 0"))
 any_ = reduction("any", np.any, None, dtype=lambda d: np.dtype(bool))
 all_ = reduction("all", np.all, None, dtype=lambda d: np.dtype(bool))
 

@@ -112,7 +112,7 @@ _INDEX = (slice(1, None, 2), Ellipsis)
 
 getitem = structural(
     "getitem", lambda x, *, index: np.asarray(x)[index], lambda x, *, index: (_index_shape(x.shape, index), x.dtype),
-    Linear((lambda ct, x, *, index: embed(ct, index=index, shape=x.shape),)), selects=True, keeps=(),
+    Linear((lambda ct, x, *, index: embed(ct, index=index, shape=x.shape),)), drops=True, keeps=(),
     batch=lambda size, args, batched, *, index: getitem(args[0], index=(_ALL, *index)),
     sample=lambda rng, shape, dtype: ((_array(rng, (3, *shape), dtype),), {"index": _INDEX}))
 

@@ -15,6 +15,7 @@ import numpy as np
 from fad.errors import DtypeError
 from fad.expr import UFUNCS, short
 from fad.primitive import Kink
+from fad.primitives.elementwise import strong_multiply
 from fad.primitives.families import dtype_of, elementwise
 
 __all__ = ["digamma", "entr", "erf", "erfc", "erfinv", "expit", "gammaln", "log_expit", "logit", "ndtr",
@@ -62,24 +63,22 @@ def _special(name: str, partials: tuple, **fields: Any) -> Any:
 # -- sigmoids --------------------------------------------------------------------------------------
 
 expit = _special(
-    "expit", (lambda y, x: y * expit(-x),), flops=20, source="the logistic function 1 / (1 + exp(-x))"
-)
+    "expit", (lambda y, x: y * expit(-x),), flops=20, source="the logistic function 1 / (1 + exp(-x))", saturates=(0,))
 logit = _special("logit", (lambda y, x: 1 / (x * (1 - x)),), flops=20, domains=(PROBABILITY,),
                  source="the inverse of expit, log(x / (1 - x))")
-log_expit = _special("log_expit", (lambda y, x: expit(-x),), flops=30, source="-log(1 + exp(-x)), DLMF 4.6")
+log_expit = _special("log_expit", (lambda y, x: expit(-x),), flops=30, source="-log(1 + exp(-x)), DLMF 4.6", saturates=(0,))
 softplus = elementwise(
     "softplus",
     lambda x: np.logaddexp(x, 0),
     (lambda y, x: expit(x),),
     flops=35,
     dtype=_real_dtype,
-    source="log(1 + exp(x)), Blanchard, Higham and Higham 2021",
-)
+    source="log(1 + exp(x)), Blanchard, Higham and Higham 2021", saturates=(0,))
 
 # -- error functions and the normal distribution ---------------------------------------------------
 
-erf = _special("erf", (lambda y, x: TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.1")
-erfc = _special("erfc", (lambda y, x: -TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.2")
+erf = _special("erf", (lambda y, x: TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.1", saturates=(0,))
+erfc = _special("erfc", (lambda y, x: -TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.2", saturates=(0,))
 erfinv = _special(
     "erfinv",
     (lambda y, x: np.exp(y * y) / TWO_OVER_ROOT_PI,),
@@ -88,7 +87,7 @@ erfinv = _special(
     source="DLMF 7.17",
 )
 ndtr = _special("ndtr", (lambda y, x: np.exp(-0.5 * x * x) / ROOT_TWO_PI,), flops=30,
-                source="the normal distribution function, DLMF 7.18(iv)")
+                source="the normal distribution function, DLMF 7.18(iv)", saturates=(0,))
 ndtri = _special("ndtri", (lambda y, p: ROOT_TWO_PI * np.exp(0.5 * y * y),), flops=30, domains=(PROBABILITY,),
                  source="the inverse of ndtr")
 
@@ -125,8 +124,8 @@ polygamma = elementwise(
 
 
 def _quotient(x: Any, y: Any) -> Any:
-    """x / y, and 0 where x is 0."""
-    return np.where(x == 0, 0, x / np.where(x == 0, 1, y))
+    """x / y, and 0 at 0 / 0."""
+    return strong_multiply(x, 1 / y)
 
 
 xlogy = _special(
