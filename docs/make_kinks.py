@@ -68,10 +68,11 @@ an index, has 0. A function that has reached its limit where an exponential over
 `1 / (1 + np.exp(-x))` has slope 0 at -1000. Both modes follow this rule, eager and compiled (tests/test_strong_zeros.py).
 
 **Second derivatives at a kink.** The slope of |x| or of a norm jumps at 0 and has no derivative there: it is NaN. A 0 would be a
-silent wrong number for the smooth functions that are written through these kinks. The common ones are known and
-right to every order: even powers and products with itself of `abs`, `hypot`, norms and `std`, behind views, signs, factors and
-divisors (`np.exp(-np.linalg.norm(x - y) ** 2 / 2)` at x = y has Hessian -I), and |x| ** p for p > 2. Write others with the square:
-`np.cosh(np.linalg.norm(x))` is NaN there. Piecewise linear functions that select (`relu`, `maximum`, `clip`) have second derivative 0.
+silent wrong number for the smooth functions that are written through these kinks. The common ones are known and right to
+every order: even powers and products with itself of `abs`, `hypot`, norms and `std`, behind views, signs, factors and divisors
+(`np.exp(-np.linalg.norm(x - y) ** 2 / 2)` at x = y has Hessian -I), and |x| ** p for p > 2. Write others with the square:
+`np.cosh(np.linalg.norm(x))` is NaN there. What selects is taken as piecewise linear: `relu` and `maximum` have second
+derivative 0.
 """
 
 

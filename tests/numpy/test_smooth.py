@@ -83,9 +83,9 @@ def test_what_cannot_be_told_to_be_smooth_is_nan(name):
 @pytest.mark.parametrize("name", SMOOTH)
 def test_values_are_numpys(name):
     f, x, _ = SMOOTH[name]
-    for x in (x, x + np.arange(x.size), -1.5 * x - 0.3):
-        np.testing.assert_allclose(fad.value_and_grad(f)(x)[0], f(x), rtol=1e-14)
-        np.testing.assert_allclose(fad.jit(f)(x), f(x), rtol=1e-14)
+    for at in (x, x + np.arange(x.size), -1.5 * x - 0.3):
+        np.testing.assert_allclose(fad.value_and_grad(f)(at)[0], f(at), rtol=1e-14)
+        np.testing.assert_allclose(fad.jit(f)(at), f(at), rtol=1e-14)
 
 
 def test_cross_hessian_of_a_kernel_at_equal_points():
