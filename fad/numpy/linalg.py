@@ -38,9 +38,11 @@ def _vector(x: Any, p: Any, axes: tuple, keepdims: bool) -> Any:
         return np.sum(x != 0, axis=axes, keepdims=keepdims).astype(np.abs(x).dtype)
     if p == 1:
         return np.sum(np.abs(x), axis=axes, keepdims=keepdims)
-    total = np.sum(np.abs(x) ** p, axis=axes, keepdims=keepdims)
+    size = np.abs(x)
+    total = np.sum(size**p, axis=axes, keepdims=keepdims)
     zero = total == 0
-    return np.where(zero, 0 if p > 0 else total, np.where(zero, 1, total) ** (1 / p))
+    at_zero = np.sum(size, axis=axes, keepdims=keepdims) if p > 0 else total  # 0, with the kink that every norm has there
+    return np.where(zero, at_zero, np.where(zero, 1, total) ** (1 / p))
 
 
 def _matrix(x: Any, ord: Any, rows: int, columns: int, keepdims: bool) -> Any:

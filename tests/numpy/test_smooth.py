@@ -54,6 +54,8 @@ UNKNOWN = {
     "two norms of one vector": (lambda x: NORM(x) * NORM(x), ZERO),
     "hypot": (lambda x: np.cos(np.hypot(x[0], x[1])), ZERO),
     "a norm itself": (NORM, ZERO),
+    "a norm of order 3": (lambda x: NORM(x, 3), ZERO),
+    "a norm of order 1": (lambda x: NORM(x, 1), ZERO),
 }
 
 
