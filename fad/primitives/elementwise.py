@@ -41,7 +41,7 @@ sign_slope = elementwise("sign_slope", _sign_of_reals, (lambda y, x: np.where(x 
                          dtype=lambda dtypes: dtypes[0], source="the slope of |x|")
 direction = elementwise("direction", lambda x, r: np.where(r == 0, 0, x / np.where(r == 0, 1, r))[()],
                         (lambda d, x, r: _inverse(r), lambda d, x, r: -d * _inverse(r)), flops=5, domains=(ANY, POSITIVE),
-                        dtype=lambda dtypes: _promoted(dtypes), source="x / r, the slope of a norm r by x")
+                        dtype=lambda dtypes: _float(_promoted(dtypes)), source="x / r, the slope of a norm r by x")
 
 
 def _inverse(r: Any) -> Any:
@@ -77,13 +77,17 @@ def _log_base(x: Any, y: Any) -> Any:
     return np.log(np.where((x == 0) & (y == 0), 1, x))
 
 
+def _as_float(x: Any) -> Any:
+    return cast(x, _float(dtype_of(x)))
+
+
 # y x**(y - 1), the slope of a power by its base. By y it is x**(y - 1) (1 + y log x), in which 0 times infinity is the
 # limit 0: the rule of a product would lose it, or give the difference of two infinities.
 power_slope = elementwise(
-    "power_slope", lambda x, y: strong_multiply(y, x ** (y - 1)),
+    "power_slope", lambda x, y: strong_multiply(y, _as_float(x) ** (y - 1)),
     (lambda z, x, y: strong_multiply(y, power_slope(x, y - 1)),
      lambda z, x, y: strong_multiply(x ** (y - 1), np.where((x == 0) & (y == 0), 0, 1 + strong_multiply(y, _log_base(x, y))))),
-    flops=20, domains=(POSITIVE, ANY), dtype=lambda dtypes: _promoted(dtypes), source="the slope of power by its base")
+    flops=20, domains=(POSITIVE, ANY), dtype=lambda dtypes: _float(_promoted(dtypes)), source="the slope of power by its base")
 _POWERS = (Kink("x ** 0 at x = 0", "0 for x", "the function is constant"),
            Kink("0 ** y, y > 0", "0 for y", "the function is constant"),
            Kink("0 ** y, 0 < y < 1", "inf for x", "the one-sided limit"))
@@ -180,13 +184,13 @@ real_absolute = elementwise("absolute", np.absolute, Jvp(lambda t, y, x: _absolu
 
 # |x|**p and x |x|**(p - 1), each the slope of the other: what is left of the kink of |x| in a power of it.
 absolute_power = elementwise(
-    "absolute_power", lambda x, p: power(fabs(x), p),
+    "absolute_power", lambda x, p: power(fabs(_as_float(x)), p),
     (lambda z, x, p: p * signed_power(x, p - 1), lambda z, x, p: strong_multiply(z, np.log(abs(x)))), flops=20,
-    domains=(POSITIVE, (2.0, 4.0)), dtype=lambda dtypes: _promoted(dtypes), source="|x|**p for real x")
+    domains=(POSITIVE, (2.0, 4.0)), dtype=lambda dtypes: _float(_promoted(dtypes)), source="|x|**p for real x")
 signed_power = elementwise(
-    "signed_power", lambda x, p: x * power(fabs(x), p - 1),
+    "signed_power", lambda x, p: x * power(fabs(_as_float(x)), p - 1),
     (lambda z, x, p: p * absolute_power(x, p - 1), lambda z, x, p: strong_multiply(z, np.log(abs(x)))), flops=20,
-    domains=((-3.0, -0.2), (2.0, 4.0)), dtype=lambda dtypes: _promoted(dtypes), source="x |x|**(p - 1) for real x")
+    domains=((-3.0, -0.2), (2.0, 4.0)), dtype=lambda dtypes: _float(_promoted(dtypes)), source="x |x|**(p - 1) for real x")
 
 
 def _absolute_tangent(x_dot: Any, y: Any, x: Any) -> Any:
