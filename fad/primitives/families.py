@@ -95,7 +95,6 @@ def elementwise(name: str, function: Callable, partials: tuple | Partials | Jvp 
                           lambda out, *args, **params: flops * prod(out.shape), domains=domains, **fields)
     if isinstance(function, np.ufunc):
         UFUNCS[function] = primitive
-    UFUNCS[name] = primitive
     return primitive
 
 

@@ -1,7 +1,7 @@
 """Special functions of real arguments: sigmoids, error functions, the gamma family, entropies.
 
-Values come from SciPy, which is imported at the first evaluation so that `import fad` stays fast. The ufuncs
-of `scipy.special` called on a node find these records by name. Derivatives are written so that they keep their
+Values come from SciPy, which is imported at the first evaluation so that `import fad` stays fast. Its ufuncs
+called on a node find these records through ``BY_SCIPY``. Derivatives are written so that they keep their
 relative accuracy in the tails: sigmoid' is s(x) s(-x), never s(x) (1 - s(x)).
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from fad.errors import DtypeError
-from fad.expr import UFUNCS, short
-from fad.primitive import Kink
+from fad.expr import short
+from fad.primitive import Kink, Primitive
 from fad.primitives.families import dtype_of, elementwise
 
 __all__ = ["digamma", "entr", "erf", "erfc", "erfinv", "expit", "gammaln", "log_expit", "logit", "ndtr",
@@ -25,6 +25,8 @@ PROBABILITY = (0.05, 0.95)
 ANY = (-3.0, 3.0)
 TWO_OVER_ROOT_PI = 1.1283791670955126
 ROOT_TWO_PI = 2.5066282746310007
+
+BY_SCIPY: dict[str, Primitive] = {}  # what the ufuncs of `scipy.special` stand for, by their names in that module
 
 
 def _real_dtype(dtypes: tuple) -> np.dtype:
@@ -56,7 +58,8 @@ def _scipy(name: str) -> Any:
 
 
 def _special(name: str, partials: tuple, **fields: Any) -> Any:
-    return elementwise(name, _scipy(name), partials, dtype=_real_dtype, **fields)
+    primitive = BY_SCIPY[name] = elementwise(name, _scipy(name), partials, dtype=_real_dtype, **fields)
+    return primitive
 
 
 # -- sigmoids --------------------------------------------------------------------------------------
@@ -100,7 +103,6 @@ gammaln = _special(
 digamma = _special(
     "digamma", (lambda y, x: polygamma(1, x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2"
 )
-UFUNCS["psi"] = digamma
 
 
 def _polygamma(n: Any, x: Any) -> Any:
