@@ -42,7 +42,7 @@ def _without_output(ufunc: Any, inputs: tuple, options: dict) -> list:
     """The inputs, where nothing else is asked for than their result."""
     if options or len(inputs) != ufunc.nin:
         raise AssignmentError(f"{ufunc.__name__}: out= and other options of a ufunc that numba made",
-                              got=", ".join(map(short, inputs)), rule="on nodes its Python source runs, which takes the inputs alone",
+                              got=", ".join(map(short, inputs)), rule="on nodes its source runs, which takes the inputs alone",
                               fix=f"use the value that {ufunc.__name__}(x) returns")
     return [as_array(x) if isinstance(x, list | tuple) else x for x in inputs]
 
