@@ -13,6 +13,7 @@ import numpy as np
 from fad.expr import FUNCTIONS, UFUNCS, Expr
 from fad.primitive import Jvp, Kink, Linear, Partials, Primitive
 from fad.primitives.families import dtype_of, elementwise
+from fad.primitives.special import expit, sech
 
 POSITIVE = (0.2, 3.0)
 UNIT = (-0.9, 0.9)
@@ -49,16 +50,18 @@ _POWERS = (Kink("x ** 0 at x = 0", "0 for x", "the function is constant"),
 power = elementwise("power", np.power, (_power_by_base, _power_by_exponent), flops=20, domains=(POSITIVE, ANY), kinks=_POWERS)
 float_power = elementwise("float_power", np.float_power, (_power_by_base, _power_by_exponent), flops=20,
                           domains=(POSITIVE, ANY), kinks=_POWERS)
-fmod = elementwise("fmod", np.fmod, (1, lambda z, x, y: -np.trunc(x / y)), flops=10, domains=(ANY, (1.1, 1.3)),
+# the whole quotient, of which x / y may be on the other side once it is rounded: fmod(1.0, 0.1) is 1.0 - 9 * 0.1
+fmod = elementwise("fmod", np.fmod, (1, lambda z, x, y: -np.rint((x - z) / y)), flops=10, domains=(ANY, (1.1, 1.3)),
                    kinks=(Kink("x / y integer", "1 for x, -(x / y) for y", "a jump"),))
-remainder = elementwise("remainder", np.remainder, (1, lambda z, x, y: -np.floor(x / y)), flops=10,
+remainder = elementwise("remainder", np.remainder, (1, lambda z, x, y: -np.floor_divide(x, y)), flops=10,
                         domains=(ANY, (1.1, 1.3)), kinks=(Kink("x / y integer", "1 for x, -(x / y) for y", "a jump"),))
 copysign = elementwise("copysign", np.copysign, (lambda z, x, y: np.sign(x) * np.copysign(1.0, y).astype(z.dtype), 0),
                        domains=(POSITIVE, (0.5, 1.0)), kinks=(Kink("x = 0", "0"),))
 ldexp = elementwise("ldexp", np.ldexp, (lambda z, x, n: np.exp2(n).astype(z.dtype), 0), domains=(),
                     sample=lambda rng, shape, dtype: ((rng.uniform(-2, 2, shape).astype(dtype), rng.integers(-3, 4, shape)), {}))
-hypot = elementwise("hypot", np.hypot, (lambda z, x, y: _ratio(x, z), lambda z, x, y: _ratio(y, z)), flops=8,
-                    domains=(ANY, POSITIVE), kinks=(Kink("x = y = 0", "0"),))
+hypot = elementwise("hypot", np.hypot, (lambda z, x, y: _part(x, x, y, z), lambda z, x, y: _part(y, x, y, z)), flops=8,
+                    domains=(ANY, POSITIVE),
+                    kinks=(Kink("x = y = 0", "0"), Kink("x = y = inf", "1/sqrt(2) each", "the diagonal, as in arctan2")))
 
 
 def _ratio(x: Any, norm: Any) -> Any:
@@ -66,26 +69,38 @@ def _ratio(x: Any, norm: Any) -> Any:
     return np.where(norm == 0, 0, x / np.where(norm == 0, 1, norm))
 
 
+def _part(n: Any, x: Any, y: Any, norm: Any) -> Any:
+    """n / norm for n one of x and y; the limit where the norm is infinite."""
+    far = norm == np.inf
+    if not isinstance(far, Expr) and not far.any():
+        return _ratio(n, norm)
+    n, x, y = (np.where(far, np.sign(v) * np.isinf(v), v) for v in (n, x, y))
+    return _ratio(n, np.where(far, np.hypot(x, y), norm))
+
+
 # -- exponentials and logarithms --------------------------------------------------------------------
 
+_LOG2 = 0.6931471805599453
+_INFINITE = (Kink("x = y = -inf", "0", "the function is constant to first order"),
+             Kink("x = y = inf", "1/2 each", "both are largest"))
+
 exp = elementwise("exp", np.exp, (lambda y, x: y,), flops=15, keeps=())
-exp2 = elementwise("exp2", np.exp2, (lambda y, x: 0.6931471805599453 * y,), flops=15)
+exp2 = elementwise("exp2", np.exp2, (lambda y, x: _LOG2 * y,), flops=15)
 expm1 = elementwise("expm1", np.expm1, (lambda y, x: np.exp(x),), flops=18)
 log = elementwise("log", np.log, (lambda y, x: 1 / x,), flops=15, domains=(POSITIVE,), keeps_out=False)
 log2 = elementwise("log2", np.log2, (lambda y, x: 1.4426950408889634 / x,), flops=15, domains=(POSITIVE,))
 log10 = elementwise("log10", np.log10, (lambda y, x: 0.4342944819032518 / x,), flops=15, domains=(POSITIVE,))
 log1p = elementwise("log1p", np.log1p, (lambda y, x: 1 / (1 + x),), flops=18, domains=((-0.7, 3.0),))
-logaddexp = elementwise("logaddexp", np.logaddexp, (lambda z, x, y: _share(x, z, np.exp), lambda z, x, y: _share(y, z, np.exp)),
-                        flops=35, domains=(ANY, ANY), source="Blanchard, Higham and Higham 2021",
-                        kinks=(Kink("x = y = -inf", "0", "the function is constant to first order"),))
-logaddexp2 = elementwise("logaddexp2", np.logaddexp2,
-                         (lambda z, x, y: _share(x, z, np.exp2), lambda z, x, y: _share(y, z, np.exp2)), flops=35,
-                         domains=(ANY, ANY))
+logaddexp = elementwise("logaddexp", np.logaddexp, (lambda z, x, y: _share(x, y), lambda z, x, y: _share(y, x)),
+                        flops=35, domains=(ANY, ANY), source="Blanchard, Higham and Higham 2021", keeps_out=False, kinks=_INFINITE)
+logaddexp2 = elementwise("logaddexp2", np.logaddexp2, (lambda z, x, y: _share(x, y, _LOG2), lambda z, x, y: _share(y, x, _LOG2)),
+                         flops=35, domains=(ANY, ANY), keeps_out=False, kinks=_INFINITE)
 
 
-def _share(x: Any, total: Any, exponential: Any) -> Any:
-    """exp(x - total), and 0 where both are -inf."""
-    return np.where(x == -np.inf, 0, exponential(np.where(x == -np.inf, 0, x - total)))
+def _share(x: Any, y: Any, unit: float = 1.0) -> Any:
+    """exp(x) / (exp(x) + exp(y)), which the difference keeps exact in both tails."""
+    gap = np.where((x == np.inf) & (y == np.inf), 0, np.where(x == -np.inf, -np.inf, x - y))
+    return expit(gap * unit)
 
 
 sqrt = elementwise("sqrt", np.sqrt, (lambda y, x: 0.5 / y,), flops=5, domains=(POSITIVE,), keeps=(),
@@ -98,20 +113,20 @@ cbrt = elementwise("cbrt", np.cbrt, (lambda y, x: 1 / (3 * y * y),), flops=20, d
 sin = elementwise("sin", np.sin, (lambda y, x: np.cos(x),), flops=18, keeps_out=False)
 cos = elementwise("cos", np.cos, (lambda y, x: -np.sin(x),), flops=18, keeps_out=False)
 tan = elementwise("tan", np.tan, (lambda y, x: 1 + y * y,), flops=25, domains=((-1.2, 1.2),))
-arcsin = elementwise("arcsin", np.arcsin, (lambda y, x: 1 / np.sqrt((1 - x) * (1 + x)),), flops=25, domains=(UNIT,),
+arcsin = elementwise("arcsin", np.arcsin, (lambda y, x: 1 / np.sqrt(_coversquare(x)),), flops=25, domains=(UNIT,),
                      kinks=(Kink("x = -1, 1", "inf", "the one-sided limit"),))
-arccos = elementwise("arccos", np.arccos, (lambda y, x: -1 / np.sqrt((1 - x) * (1 + x)),), flops=25, domains=(UNIT,),
+arccos = elementwise("arccos", np.arccos, (lambda y, x: -1 / np.sqrt(_coversquare(x)),), flops=25, domains=(UNIT,),
                      kinks=(Kink("x = -1, 1", "-inf", "the one-sided limit"),))
-arctan = elementwise("arctan", np.arctan, (lambda y, x: 1 / (1 + x * x),), flops=25)
+arctan = elementwise("arctan", np.arctan, (lambda y, x: np.square(1 / _secant(x)),), flops=25)
 arctan2 = elementwise("arctan2", np.arctan2, (lambda z, y, x: _over_square(x, y, x), lambda z, y, x: -_over_square(y, y, x)),
-                      flops=30, domains=(ANY, POSITIVE), kinks=(Kink("x = y = 0", "0", "no derivative exists"),))
+                      flops=30, keeps_out=False, domains=(ANY, POSITIVE), kinks=(Kink("x = y = 0", "0", "no derivative exists"),))
 sinh = elementwise("sinh", np.sinh, (lambda y, x: np.cosh(x),), flops=20)
 cosh = elementwise("cosh", np.cosh, (lambda y, x: np.sinh(x),), flops=20)
-tanh = elementwise("tanh", np.tanh, (lambda y, x: 1 - y * y,), flops=20, keeps=())
-arcsinh = elementwise("arcsinh", np.arcsinh, (lambda y, x: 1 / np.sqrt(x * x + 1),), flops=25)
+tanh = elementwise("tanh", np.tanh, (lambda y, x: np.square(sech(x)),), flops=20, keeps_out=False)
+arcsinh = elementwise("arcsinh", np.arcsinh, (lambda y, x: 1 / _secant(x),), flops=25)
 arccosh = elementwise("arccosh", np.arccosh, (lambda y, x: 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)),), flops=25,
                       domains=((1.2, 4.0),), kinks=(Kink("x = 1", "inf", "the one-sided limit"),))
-arctanh = elementwise("arctanh", np.arctanh, (lambda y, x: 1 / ((1 - x) * (1 + x)),), flops=25, domains=(UNIT,))
+arctanh = elementwise("arctanh", np.arctanh, (lambda y, x: 1 / _coversquare(x),), flops=25, domains=(UNIT,))
 deg2rad = elementwise("deg2rad", np.deg2rad, (0.017453292519943295,))
 rad2deg = elementwise("rad2deg", np.rad2deg, (57.29577951308232,))
 UFUNCS[np.radians], UFUNCS[np.degrees] = deg2rad, rad2deg
@@ -119,17 +134,31 @@ sinc = elementwise("sinc", np.sinc, (lambda y, x: _sinc_slope(y, x),), flops=25,
 
 
 def _over_square(n: Any, y: Any, x: Any) -> Any:
-    r = x * x + y * y
-    return np.where(r == 0, 0, n / np.where(r == 0, 1, r))
+    """n / (x^2 + y^2) for n one of x and y, whose squares may be out of range."""
+    r = np.hypot(x, y)
+    return _ratio(_part(n, x, y, r), r)
+
+
+def _secant(x: Any) -> Any:
+    """sqrt(1 + x^2), whose square may be out of range."""
+    return np.sqrt(1 + x * x) if np.dtype(dtype_of(x)).kind == "c" else np.hypot(1, x)
+
+
+def _coversquare(x: Any) -> Any:
+    """1 - x^2, by a form that is exact to every order near 0, and by one that is so near 1 and -1."""
+    return np.where(abs(x) < 0.5, 1 - x * x, (1 - x) * (1 + x))
 
 
 def _sinc_slope(y: Any, x: Any) -> Any:
-    """(cos(pi x) - sinc x) / x; below 0.01 its Taylor series, where the difference would cancel."""
-    small = abs(x) < 1e-2
+    """(cos(pi x) - sinc x) / x; below 1/4 its Taylor series, since the difference cancels the more the higher the derivative."""
+    small = abs(x) < 0.25
     safe = np.where(small, 1, x)
     t = (np.pi * x) ** 2
-    series = -np.pi**2 * x / 3 * (1 - t / 10 * (1 - t / 28 * (1 - t / 54)))
-    return np.where(small, series, (np.cos(np.pi * safe) - np.sinc(safe)) / safe)
+    series: Any = 1.0
+    for n in range(18, 0, -2):
+        series = 1 - t * series / (n * (n + 3))
+    angle = np.pi * (safe - 2 * np.rint(np.real(safe) / 2))  # exact before it is multiplied
+    return np.where(small, -np.pi**2 / 3 * x * series, (np.cos(angle) - np.sinc(safe)) / safe)
 
 
 def _float(dtype: Any) -> np.dtype:
@@ -146,7 +175,8 @@ real_absolute = elementwise("absolute", np.absolute, Jvp(lambda t, y, x: _absolu
 def _absolute_tangent(x_dot: Any, y: Any, x: Any) -> Any:
     if np.dtype(dtype_of(x)).kind != "c":
         return np.sign(x) * x_dot
-    return np.real(np.conj(x) * x_dot) * np.where(y == 0, 0, 1 / np.where(y == 0, 1, y))
+    re, im = np.real(x), np.imag(x)
+    return _part(re, re, im, y) * np.real(x_dot) + _part(im, re, im, y) * np.imag(x_dot)
 
 
 def _extremum(wins: Any) -> Partials:
@@ -176,6 +206,17 @@ heaviside = elementwise("heaviside", np.heaviside, (0, lambda z, x, y: (x == 0).
                         kinks=(Kink("x = 0", "0 for x", "a jump"),))
 
 sign = elementwise("sign", np.sign, None, kinks=(Kink("x = 0", "0", "a jump"),))
+
+
+def _direction(z: Any) -> Any:
+    """The sign of a real number; z / |z| of a complex one, which is no constant."""
+    if np.dtype(dtype_of(z)).kind != "c":
+        return sign(z)
+    re, im, norm = np.real(z), np.imag(z), np.absolute(z)
+    return _part(re, re, im, norm) + 1j * _part(im, re, im, norm)
+
+
+UFUNCS[np.sign] = _direction
 for _ufunc in (np.floor, np.ceil, np.trunc, np.rint):
     elementwise(_ufunc.__name__, _ufunc, None, kinks=(Kink("integers", "0", "a jump"),))
 floor_divide = elementwise("floor_divide", np.floor_divide, None, domains=(ANY, POSITIVE),

@@ -12,7 +12,7 @@ import numpy as np
 from fad.expr import UFUNCS, Expr, Var
 from fad.primitive import Jvp, Linear, Partials, Primitive, Weights
 
-__all__ = ["elementwise", "reduction", "structural", "shape_of", "dtype_of", "axes_tuple", "batch_by_loop", "front"]
+__all__ = ["elementwise", "reduction", "structural", "shape_of", "dtype_of", "ufunc_dtype", "axes_tuple", "batch_by_loop", "front"]
 
 REAL = (-3.0, 3.0)
 
@@ -38,7 +38,7 @@ def axes_tuple(axis: Any, ndim: int) -> tuple:
 
 
 @lru_cache(maxsize=4096)
-def _ufunc_dtype(ufunc: np.ufunc, dtypes: tuple) -> np.dtype:
+def ufunc_dtype(ufunc: np.ufunc, dtypes: tuple) -> np.dtype:
     if all(isinstance(d, type) for d in dtypes):  # Python scalars only
         return ufunc(*(d(1) for d in dtypes)).dtype
     dtypes = tuple(np.dtype(bool) if d is bool else d for d in dtypes)
@@ -80,7 +80,7 @@ def elementwise(name: str, function: Callable, partials: tuple | Partials | Jvp 
     ``dtype(dtypes)`` gives the result dtype where ``function`` is not a NumPy ufunc.
     """
     derivative = Partials(partials) if isinstance(partials, tuple) else partials
-    result_dtype = dtype or (lambda dtypes: _ufunc_dtype(function, dtypes))
+    result_dtype = dtype or (lambda dtypes: ufunc_dtype(function, dtypes))
 
     def batch(size: int, args: tuple, batched: tuple, **params: Any) -> Any:
         return primitive(*align(size, args, batched), **params)

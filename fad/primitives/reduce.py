@@ -48,7 +48,7 @@ def _logsumexp(x: Any, axis: tuple, keepdims: bool) -> Any:
     x = x if isinstance(x, Expr) else np.asarray(x)
     if _size(x.shape) == 0:
         return np.log(np.sum(np.exp(x), axis=axis, keepdims=keepdims))
-    top = np.max(x, axis=axis, keepdims=True)
+    top = np.max(np.real(x), axis=axis, keepdims=True)  # of the real parts: the logarithm's imaginary part is the principal one
     top = np.where(np.isfinite(top), top, 0)
     out = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
     dtype = _float_dtype(x.dtype)

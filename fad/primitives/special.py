@@ -2,7 +2,7 @@
 
 Values come from SciPy, which is imported at the first evaluation so that `import fad` stays fast. Its ufuncs
 called on a node find these records through ``BY_SCIPY``. Derivatives are written so that they keep their
-relative accuracy in the tails: sigmoid' is s(x) s(-x), never s(x) (1 - s(x)).
+relative accuracy in the tails: tanh' is sech^2 and sigmoid' sech(x / 2)^2 / 4, never 1 - tanh^2 or s (1 - s).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from fad.errors import DtypeError
 from fad.expr import short
 from fad.primitive import Kink, Primitive
-from fad.primitives.families import dtype_of, elementwise
+from fad.primitives.families import dtype_of, elementwise, ufunc_dtype
 
 __all__ = ["digamma", "entr", "erf", "erfc", "erfinv", "expit", "gammaln", "log_expit", "logit", "ndtr",
            "ndtri", "polygamma", "softplus", "xlog1py", "xlogy"]
@@ -64,9 +64,11 @@ def _special(name: str, partials: tuple, **fields: Any) -> Any:
 
 # -- sigmoids --------------------------------------------------------------------------------------
 
-expit = _special(
-    "expit", (lambda y, x: y * expit(-x),), flops=20, source="the logistic function 1 / (1 + exp(-x))"
-)
+sech = elementwise("sech", lambda x: 1 / np.cosh(x), (lambda y, x: -y * np.tanh(x),), flops=25,
+                   dtype=lambda dtypes: ufunc_dtype(np.cosh, dtypes),
+                   source="DLMF 4.28.6; the derivative of tanh is its square, in tails where 1 - tanh(x)^2 has no digits left")
+expit = _special("expit", (lambda y, x: np.square(sech(0.5 * x)) / 4,), flops=20, keeps_out=False,
+                 source="the logistic function 1 / (1 + exp(-x))")
 logit = _special("logit", (lambda y, x: 1 / (x * (1 - x)),), flops=20, domains=(PROBABILITY,),
                  source="the inverse of expit, log(x / (1 - x))")
 log_expit = _special("log_expit", (lambda y, x: expit(-x),), flops=30, source="-log(1 + exp(-x)), DLMF 4.6")
