@@ -79,6 +79,7 @@ POINTS = {
     ("where", "the edge of the condition"): [(lambda x: np.where(x > 0, 2 * x, 3 * x), (0.0,), (3,)),
                                              (lambda x: np.where(x >= 0, 2 * x, 3 * x), (0.0,), (2,))],
     ("logsumexp", "all elements -inf"): [(nn.logsumexp, ([-INF, -INF],), ([0, 0],)), (nn.logsumexp, ([-INF, 0.0],), ([0, 1],))],
+    ("logsumexp", "elements inf"): [(nn.logsumexp, ([INF, 0.0, -INF],), ([1, 0, 0],)), (nn.logsumexp, ([INF, INF],), ([1, 1],))],
     ("norm", "x = 0"): [(np.linalg.norm, ([0.0, 0.0],), ([0, 0],))],
     ("max_pool", "ties in a window"): [(lambda x: nn.max_pool(x[None, :, None], 2).sum(), ([1.0, 1.0],), ([1, 0],))],
     ("xlogy", "x = y = 0"): [(None, (0.0, 0.0), (-INF, 0))],

@@ -60,12 +60,18 @@ def _float_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def _softmax_weight(out: Any, x: Any, axes: tuple) -> Any:
-    return np.exp(x - np.where(out == -np.inf, 0, out))
+    shift = np.where(out == -np.inf, 0, out)
+    far = out == np.inf
+    if x.dtype.kind == "c" or not isinstance(far, Expr) and not far.any():
+        return np.exp(x - shift)
+    largest = np.finfo(x.dtype).max  # stands for inf, so that inf - inf is 0
+    return np.exp(np.where(x > largest, largest, x) - np.where(far, largest, shift))
 
 
 logsumexp = reduction("logsumexp", _logsumexp, _softmax_weight, flops=20, dtype=_float_dtype,
                       source="Blanchard, Higham and Higham 2021",
-                      kinks=(Kink("all elements -inf", "0", "the function is constant to first order"),))
+                      kinks=(Kink("all elements -inf", "0", "the function is constant to first order"),
+                             Kink("elements inf", "1 for these", "each alone makes it infinite")))
 
 
 def _norm(x: Any, axis: tuple, keepdims: bool) -> Any:
