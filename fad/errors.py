@@ -24,6 +24,7 @@ __all__ = [
     "OutOfRangeError",
     "KeyMissingError",
     "NonFiniteError",
+    "FrozenWarning",
     "user_line",
 ]
 
@@ -93,6 +94,10 @@ class OutOfRangeError(FadError, IndexError):
 
 class KeyMissingError(FadError, TypeError):
     """A random function called without a key."""
+
+
+class FrozenWarning(FadError, UserWarning):
+    """Something that changes became a constant of a compiled program."""
 
 
 class NonFiniteError(FadError, FloatingPointError):

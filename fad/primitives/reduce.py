@@ -62,7 +62,7 @@ def _float_dtype(dtype: np.dtype) -> np.dtype:
 def _softmax_weight(out: Any, x: Any, axes: tuple) -> Any:
     shift = np.where(out == -np.inf, 0, out)
     far = out == np.inf
-    if x.dtype.kind == "c" or not isinstance(far, Expr) and not far.any():
+    if x.dtype.kind == "c" or (not isinstance(far, Expr) and not far.any()):
         return np.exp(x - shift)
     largest = np.finfo(x.dtype).max  # stands for inf, so that inf - inf is 0
     return np.exp(np.where(x > largest, largest, x) - np.where(far, largest, shift))
