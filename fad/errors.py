@@ -24,6 +24,7 @@ __all__ = [
     "OutOfRangeError",
     "KeyMissingError",
     "NonFiniteError",
+    "FrozenWarning",
     "user_line",
 ]
 
@@ -32,7 +33,7 @@ _NOT_USERS = (*(os.path.dirname(os.path.abspath(path)) + os.sep for path in (__f
 
 
 def user_line(traceback: TracebackType | None = None) -> str:
-    """The innermost line outside fad and NumPy, as ``file:line in function``: of the stack, or of a traceback."""
+    """The innermost line outside fad, NumPy, SciPy and numba, as ``file:line in function``: of the stack, or of a traceback."""
     frame, line = sys._getframe(1), None
     while traceback is not None:
         if _is_users(traceback.tb_frame):
@@ -48,8 +49,8 @@ def user_line(traceback: TracebackType | None = None) -> str:
 
 
 def _is_users(frame: FrameType) -> bool:
-    path = frame.f_code.co_filename
-    return not path.startswith(_NOT_USERS)
+    package = frame.f_globals.get("__name__", "").partition(".")[0]
+    return package not in ("numba", "scipy") and not frame.f_code.co_filename.startswith(_NOT_USERS)
 
 
 class FadError(Exception):
@@ -93,6 +94,10 @@ class OutOfRangeError(FadError, IndexError):
 
 class KeyMissingError(FadError, TypeError):
     """A random function called without a key."""
+
+
+class FrozenWarning(FadError, UserWarning):
+    """Something that changes became a constant of a compiled program."""
 
 
 class NonFiniteError(FadError, FloatingPointError):

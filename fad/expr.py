@@ -64,15 +64,11 @@ class Expr:
     # -- NumPy's protocols ------------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        key = ufunc if method == "__call__" else (ufunc, method)
-        rule = UFUNCS.get(key)
+        rule = UFUNCS.get(ufunc if method == "__call__" else (ufunc, method))
         if rule is None:
-            rule = UFUNCS.get(ufunc.__name__) if method == "__call__" else None  # scipy.special, by name
-        if rule is None:
-            dot = "" if method == "__call__" else f".{method}"
-            raise TraceError(f"np.{ufunc.__name__}{dot} has no rule in fad", got=", ".join(map(short, inputs)),
-                             rule="only functions with a derivative rule can be traced",
-                             fix="use another function, or add a Primitive record for it")
+            from fad.foreign import apply
+
+            return apply(ufunc, method, inputs, kwargs)
         if kwargs:
             return _ufunc_with_options(ufunc, rule, method, inputs, kwargs)
         return rule(*inputs)
@@ -100,8 +96,8 @@ class Expr:
         if self.dtype.kind in "iub":  # indices and masks have no derivative to lose
             return np.array(concrete(self, "an ndarray"), dtype)
         raise TraceError("a node was turned into an ndarray", got=short(self), rule="that would cut its derivative",
-                         fix="use np.stack([...]) or fad.at(y)[i].set(v) to build arrays from nodes, "
-                             "a NumPy function that dispatches, or fad.value(x) to read the numbers on purpose")
+                         fix="use np.stack([...]) or fad.at(y)[i].set(v) to build arrays from nodes, fad.vmap(f) for "
+                             "np.vectorize(f), or fad.value(x) to read the numbers on purpose")
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise AssignmentError("assignment into a node", got=short(self), rule="nodes are immutable",

@@ -9,8 +9,9 @@ import numpy as np
 
 from fad.expr import Expr
 from fad.primitive import Joint, Jvp, Linear, Partials, Primitive
-from fad.primitives.elementwise import cast, strong_multiply
+from fad.primitives.elementwise import cast
 from fad.primitives.reduce import expand
+from fad.primitives.select import strong_multiply
 from fad.trace import Graph
 
 __all__ = ["push", "tangents_of"]

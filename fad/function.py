@@ -289,10 +289,11 @@ def freeze(x: Any) -> Any:
     if isinstance(x, dict):
         return tuple((k, freeze(v)) for k, v in sorted(x.items()))
     if isinstance(x, tuple | list):
-        return tuple(freeze(v) for v in x)
+        items = tuple(freeze(v) for v in x)
+        return items if type(x) in (tuple, list) else (type(x), items)
     if isinstance(x, float | complex | np.generic):
-        return type(x).__name__, np.asarray(x).tobytes()
-    return type(x).__name__, x
+        return type(x), np.asarray(x).tobytes()
+    return type(x), x
 
 
 def _rebuild(name: str, inputs: list, constants: list, steps: list, outs: tuple, in_tree: Any, out_tree: Any) -> Function:

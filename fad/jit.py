@@ -6,13 +6,14 @@ import functools
 import inspect
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import optree
 
-from fad import tree
+from fad import drawn, tree
 from fad.errors import DtypeError, TraceError, TreeError
 from fad.expr import Expr, Var, aval_text, reachable, short
 from fad.function import Function, freeze
@@ -104,9 +105,12 @@ class Jit:
                             fix="pass a tuple in place of a list, or do not mark it as static") from None
         if compiled is None:
             rest = tree.unflatten(treedef, leaves)
+            before = drawn.states(self.f)
             function, seconds = _timed(_traced, self.f, static, rest)
             if function is None:
                 return None, leaves
+            if (frozen := drawn.warning(self.f, before)) is not None:
+                warnings.warn(frozen, stacklevel=3)
             compiled = self.compiled[key] = Compiled(self, function, seconds, rest, static, key)
         return compiled, leaves
 

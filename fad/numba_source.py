@@ -22,7 +22,7 @@ from fad import tree
 from fad.errors import TraceError
 from fad.expr import Expr, short
 
-__all__ = ["traceable"]
+__all__ = ["traceable", "vectorized"]
 
 _LIBRARIES = ("fad", "numba", "numpy", "scipy")  # their functions take nodes as they are, or never will
 _modules = sys.modules
@@ -43,20 +43,23 @@ def traceable(f: Callable) -> Callable:
         return f
     if not _met:
         _meet_numba()
-    return _source(f) if hasattr(f, "py_func") and _is_numba(f) else f
+    return _source(f, f.py_func) if hasattr(f, "py_func") and _is_numba(f) else f
 
 
 def _meet_numba() -> None:
     """Let numba functions that other code calls with nodes run their sources.
 
     numba asks ``_compile_for_args`` what to run for arguments of types that are new to it, which nodes always are, and
-    ``_explain_matching_error`` to raise where signatures are fixed. Calls without nodes go on as before."""
+    ``_explain_matching_error`` to raise where signatures are fixed; what `numba.guvectorize` made asks ``_get_function_type``
+    what to compile. Calls without nodes go on as before."""
     global _met
     from numba import types
     from numba.core.dispatcher import Dispatcher
     from numba.extending import typeof_impl
+    from numba.np.ufunc.gufunc import GUFunc
 
     compile_for, explain = Dispatcher._compile_for_args, Dispatcher._explain_matching_error
+    function_type = GUFunc._get_function_type
 
     def _compile_for_args(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not _holds_node(args):
@@ -72,8 +75,12 @@ def _meet_numba() -> None:
                          got=", ".join(map(short, args)), rule="with signatures given, numba runs nothing else",
                          fix=f"leave out the signatures of @njit, or call fad.jit({name})")
 
+    def _get_function_type(self: Any, *args: Any) -> Any:
+        return self.ufunc(*args) if _holds_node(args) else function_type(self, *args)  # raises: no rule
+
     typeof_impl.register(Expr)(lambda node, context: types.pyobject)
     Dispatcher._compile_for_args, Dispatcher._explain_matching_error = _compile_for_args, _explain_matching_error
+    GUFunc._get_function_type = _get_function_type
     _met = True
 
 
@@ -90,14 +97,27 @@ def _is_numba(f: Any) -> bool:
     return isinstance(f, Dispatcher)
 
 
-def _source(f: Any) -> Callable:
+def vectorized(ufunc: Any) -> tuple[Callable, Callable | None] | None:
+    """Of a ufunc that `numba.vectorize` made: the source of its scalar function, and where signatures are fixed what gives the
+    dtypes of operands and result for those of the arguments. None for every other ufunc."""
+    if "numba" not in _modules:
+        return None
+    from numba.np.ufunc.dufunc import DUFunc
+
+    if not isinstance(ufunc, DUFunc):
+        return None
+    loop = ufunc.ufunc.resolve_dtypes
+    return _source(ufunc, ufunc._dispatcher.py_func), (lambda *dtypes: loop((*dtypes, None))) if ufunc._frozen else None
+
+
+def _source(f: Any, source: Callable) -> Callable:
     """The source of a numba function where an argument holds a node; numba's code elsewhere."""
 
-    @functools.wraps(f.py_func)
+    @functools.wraps(source)
     def call(*args: Any, **kwargs: Any) -> Any:
         if not _holds_node((*args, *kwargs.values())):
             return f(*args, **kwargs)
-        run = getattr(f, "on_nodes", None) or _copy(f.py_func, {})
+        run = getattr(f, "on_nodes", None) or _copy(source, {})
         try:
             return run(*args, **kwargs)
         except (NotImplementedError, ctypes.ArgumentError) as error:
@@ -112,7 +132,7 @@ def _folded(f: Any) -> Callable:
     """The source for arguments as numba's dispatcher hands them over: all by position, defaults wrapped, *args in a tuple."""
     from numba.core.dispatcher import OmittedArg
 
-    source, starred = _source(f), bool(f.py_func.__code__.co_flags & 4)
+    source, starred = _source(f, f.py_func), bool(f.py_func.__code__.co_flags & 4)
 
     def call(*args: Any) -> Any:
         args = tuple(a.value if isinstance(a, OmittedArg) else a for a in args)
@@ -145,7 +165,7 @@ def _for_nodes(x: Any, copies: dict) -> Any:
         if (x.__module__ or "").split(".")[0] in _LIBRARIES:
             return x
         return copies.get(id(x)) or _copy(x, copies)
-    return _source(x) if hasattr(x, "py_func") and _is_numba(x) else x
+    return _source(x, x.py_func) if hasattr(x, "py_func") and _is_numba(x) else x
 
 
 def _copy(f: FunctionType, copies: dict) -> FunctionType:

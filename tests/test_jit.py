@@ -288,7 +288,7 @@ def test_derivatives_of_any_order_of_a_scalar():
     f, g = lambda x: np.tanh(x) * np.exp(x), fad.jit(lambda x: np.tanh(x) * np.exp(x))
     for _ in range(4):
         f, g = fad.grad(f), fad.jit(fad.grad(g))
-        assert_close(g(0.3), f(0.3), ulp=64)
+        assert_close(g(0.7), f(0.7), ulp=64)  # far from the zeros of each derivative
 
 
 def test_jit_of_jit_is_jit():

@@ -72,6 +72,12 @@ def _floor_divide(x: Value, y: Value) -> Value:
     return where(y == 0, x / y, whole)
 
 
+def _sech(x: Value) -> Value:
+    """2 e / (1 + e^2), e = exp(-|x|): an exponential and a division."""
+    e = vecmath.exp(-abs(x))
+    return (e + e) / (1.0 + e * e)
+
+
 def _strong_multiply(z: Value, x: Value) -> Value:
     z, x = same(z, x)  # a mask costs more to spread than a number
     y = z * x
@@ -116,7 +122,7 @@ FLOAT: dict[str, Callable] = {
     "floor_divide": _floor_divide, "deg2rad": lambda x: x * (np.pi / 180), "rad2deg": lambda x: x * (180 / np.pi),
     "strong_multiply": _strong_multiply, "real": lambda x: x, "conjugate": lambda x: x, "stop_gradient": lambda x: x,
     "isnan": lambda x: x.isnan(), "isfinite": _isfinite, "isinf": _isinf, "signbit": _signbit, "logaddexp2": _exp2_of_log2e,
-    "sinc": _sinc,
+    "sinc": _sinc, "sech": _sech,
 }
 FLOAT |= {name: getattr(vecmath, short) for name, short in {
     "exp": "exp", "exp2": "exp2", "expm1": "expm1", "log": "log", "log2": "log2", "log10": "log10", "log1p": "log1p",

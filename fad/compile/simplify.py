@@ -23,7 +23,8 @@ __all__ = ["simplify"]
 FOLD = 1 << 12  # elements up to which constants are folded
 
 # Primitives that are written with others: their evaluation, run on nodes, is their definition.
-COMPOSITE = {"logsumexp", "norm", "direction", "sign_slope", "power_slope", "absolute_power", "signed_power"}
+COMPOSITE = {"logsumexp", "norm", "direction", "sign_slope", "power_slope", "absolute_power", "signed_power",
+             "strong_divide"}
 
 
 def simplify(function: Function) -> Function:

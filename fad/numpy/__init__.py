@@ -58,7 +58,7 @@ from fad.numpy.shape import (
     flip, fliplr, flipud, matrix_transpose, moveaxis, ndim, permute_dims, ravel, reshape, rollaxis, rot90,
     shape, size, squeeze, swapaxes, trace, transpose, tril, triu,
 )
-from fad.primitives import special as _special  # scipy.special's ufuncs find it by name
+from fad.primitives import special as _special  # its records belong to the registry
 
 # sin, add, maximum, ...: every ufunc with a rule
 globals().update({_name: getattr(_elementwise, _name) for _name in _elementwise.UFUNC_NAMES})

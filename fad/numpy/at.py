@@ -167,8 +167,7 @@ def _turns(positions: np.ndarray) -> list[np.ndarray]:
 
 def _refuse_at(ufunc: np.ufunc) -> None:
     def rule(y: Any, *args: Any) -> None:
-        methods = {"add": "add", "multiply": "multiply", "minimum": "min", "maximum": "max"}
-        method = methods.get(ufunc.__name__, "set")
+        method = {np.add: "add", np.multiply: "multiply", np.minimum: "min", np.maximum: "max"}.get(ufunc, "set")
         raise AssignmentError(
             f"np.{ufunc.__name__}.at writes into its argument",
             got=short(y),

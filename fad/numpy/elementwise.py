@@ -9,6 +9,7 @@ import numpy as np
 from fad.expr import FUNCTIONS, UFUNCS, Expr, concrete
 from fad.numpy.dispatch import as_array, implements, no_out, of_ufunc, ufunc_rule
 from fad.primitives import elementwise as primitives
+from fad.primitives import select as selection
 
 __all__ = ["where", "select", "piecewise", "clip", "nan_to_num", "real", "imag", "angle", "round", "around",
            "fix", "sinc", "isclose", "allclose", "array_equal", "array_equiv", "isposinf", "isneginf",
@@ -44,7 +45,7 @@ def where(condition: Any, x: Any = _MISSING, y: Any = _MISSING) -> Any:
     """
     if x is _MISSING:
         return np.nonzero(concrete(condition, "np.where with one argument"))
-    return primitives.select(condition, x, y)
+    return selection.select(condition, x, y)
 
 
 @implements(np.select)

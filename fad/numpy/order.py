@@ -15,8 +15,8 @@ from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out, u
 from fad.numpy.index import getitem, take_along_axis
 from fad.numpy.shape import permuted, ravel, reshaped
 from fad.primitives import reduce as primitives
-from fad.primitives.elementwise import strong_multiply
 from fad.primitives.families import reduced_shape
+from fad.primitives.select import strong_multiply
 
 __all__ = ["sort", "argsort", "partition", "argpartition", "median", "nanmedian", "quantile", "percentile",
            "searchsorted", "digitize", "bincount"]

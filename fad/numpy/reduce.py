@@ -14,8 +14,9 @@ from fad.errors import ShapeError
 from fad.expr import UFUNCS, short
 from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out
 from fad.primitives import reduce as primitives
-from fad.primitives.elementwise import cast, strong_multiply
+from fad.primitives.elementwise import cast
 from fad.primitives.families import reduced_shape
+from fad.primitives.select import strong_multiply
 from fad.primitives.shape import reshape
 
 __all__ = ["sum", "prod", "max", "min", "amax", "amin", "mean", "var", "std", "ptp", "average", "any", "all",

@@ -1,5 +1,5 @@
 """One record per operation; importing this package fills the registry."""
 
-from fad.primitives import conv, dense, elementwise, index, linalg, random, reduce, shape, special
+from fad.primitives import cones, conv, dense, elementwise, index, linalg, random, reduce, select, shape, special
 
-__all__ = ["conv", "dense", "elementwise", "index", "linalg", "random", "reduce", "shape", "special"]
+__all__ = ["cones", "conv", "dense", "elementwise", "index", "linalg", "random", "reduce", "select", "shape", "special"]

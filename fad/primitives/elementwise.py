@@ -12,41 +12,14 @@ import numpy as np
 
 from fad.expr import FUNCTIONS, UFUNCS, Expr
 from fad.primitive import Jvp, Kink, Linear, Partials, Primitive
-from fad.primitives.families import dtype_of, elementwise
+from fad.primitives.cones import cone, direction, sign_slope
+from fad.primitives.families import as_float, dtype_of, elementwise, promoted
+from fad.primitives.select import strong_multiply
+from fad.primitives.special import expit, sech
 
 POSITIVE = (0.2, 3.0)
 UNIT = (-0.9, 0.9)
 ANY = (-3.0, 3.0)
-
-
-# -- slopes of cones: what |x| and norms have at 0 -------------------------------------------------------
-# The slope itself is 0 there, the subgradient of least norm. It has no derivative, and a 0 in its place would be a wrong
-# second derivative of the many smooth functions that pass through a cone, so it is NaN. (Even powers are written without
-# the cone: fad.numpy.smooth.)
-
-
-def cone(at: str) -> tuple:
-    """The kinks of |x| and of norms."""
-    why = "the slope jumps; even powers, which are smooth, are differentiated as such"
-    return Kink(at, "0"), Kink(f"{at}, second derivative", "nan", why)
-
-
-def _sign_of_reals(x: Any) -> Any:
-    if np.dtype(dtype_of(x)).kind == "c":
-        raise TypeError("the slope of |x| is a sign for real x alone")
-    return np.sign(x)
-
-
-sign_slope = elementwise("sign_slope", _sign_of_reals, (lambda y, x: np.where(x == 0, np.nan * x, 0),),
-                         dtype=lambda dtypes: dtypes[0], source="the slope of |x|")
-direction = elementwise("direction", lambda x, r: np.where(r == 0, 0, x / np.where(r == 0, 1, r))[()],
-                        (lambda d, x, r: _inverse(r), lambda d, x, r: -d * _inverse(r)), flops=5, domains=(ANY, POSITIVE),
-                        dtype=lambda dtypes: _float(_promoted(dtypes)), source="x / r, the slope of a norm r by x")
-
-
-def _inverse(r: Any) -> Any:
-    """1 / r, and NaN at 0, to every order."""
-    return np.where(r == 0, np.nan * r, 1 / r)
 
 
 # -- arithmetic -------------------------------------------------------------------------------------
@@ -77,55 +50,60 @@ def _log_base(x: Any, y: Any) -> Any:
     return np.log(np.where((x == 0) & (y == 0), 1, x))
 
 
-def _as_float(x: Any) -> Any:
-    return cast(x, _float(dtype_of(x)))
+def _floats(x: Any) -> Any:
+    return cast(x, as_float(dtype_of(x)))
 
 
 # y x**(y - 1), the slope of a power by its base. By y it is x**(y - 1) (1 + y log x), in which 0 times infinity is the
 # limit 0: the rule of a product would lose it, or give the difference of two infinities.
 power_slope = elementwise(
-    "power_slope", lambda x, y: strong_multiply(y, _as_float(x) ** (y - 1)),
+    "power_slope", lambda x, y: strong_multiply(y, _floats(x) ** (y - 1)),
     (lambda z, x, y: strong_multiply(y, power_slope(x, y - 1)),
      lambda z, x, y: strong_multiply(x ** (y - 1), np.where((x == 0) & (y == 0), 0, 1 + strong_multiply(y, _log_base(x, y))))),
-    flops=20, domains=(POSITIVE, ANY), dtype=lambda dtypes: _float(_promoted(dtypes)), source="the slope of power by its base")
+    flops=20, domains=(POSITIVE, ANY), dtype=lambda dtypes: as_float(promoted(dtypes)), source="the slope of power by its base")
 _POWERS = (Kink("x ** 0 at x = 0", "0 for x", "the function is constant"),
            Kink("0 ** y, y > 0", "0 for y", "the function is constant"),
            Kink("0 ** y, 0 < y < 1", "inf for x", "the one-sided limit"))
 power = elementwise("power", np.power, (_power_by_base, _power_by_exponent), flops=20, domains=(POSITIVE, ANY), kinks=_POWERS)
 float_power = elementwise("float_power", np.float_power, (_power_by_base, _power_by_exponent), flops=20,
                           domains=(POSITIVE, ANY), kinks=_POWERS)
-fmod = elementwise("fmod", np.fmod, (1, lambda z, x, y: -np.trunc(x / y)), flops=10, domains=(ANY, (1.1, 1.3)),
+# the whole quotient, of which x / y may be on the other side once it is rounded: fmod(1.0, 0.1) is 1.0 - 9 * 0.1
+fmod = elementwise("fmod", np.fmod, (1, lambda z, x, y: -np.rint((x - z) / y)), flops=10, domains=(ANY, (1.1, 1.3)),
                    kinks=(Kink("x / y integer", "1 for x, -(x / y) for y", "a jump"),))
-remainder = elementwise("remainder", np.remainder, (1, lambda z, x, y: -np.floor(x / y)), flops=10,
+remainder = elementwise("remainder", np.remainder, (1, lambda z, x, y: -np.floor_divide(x, y)), flops=10,
                         domains=(ANY, (1.1, 1.3)), kinks=(Kink("x / y integer", "1 for x, -(x / y) for y", "a jump"),))
 copysign = elementwise("copysign", np.copysign, (lambda z, x, y: np.sign(x) * np.copysign(1.0, y).astype(z.dtype), 0),
                        domains=(POSITIVE, (0.5, 1.0)), kinks=(Kink("x = 0", "0"),))
 ldexp = elementwise("ldexp", np.ldexp, (lambda z, x, n: np.exp2(n).astype(z.dtype), 0), domains=(),
                     sample=lambda rng, shape, dtype: ((rng.uniform(-2, 2, shape).astype(dtype), rng.integers(-3, 4, shape)), {}))
-hypot = elementwise("hypot", np.hypot, (lambda z, x, y: direction(x, z), lambda z, x, y: direction(y, z)), flops=8,
-                    domains=(ANY, POSITIVE), kinks=cone("x = y = 0"))
+hypot = elementwise("hypot", np.hypot, (lambda z, x, y: direction(x, z, y), lambda z, x, y: direction(y, z, x)), flops=8,
+                    domains=(ANY, POSITIVE),
+                    kinks=(*cone("x = y = 0"), Kink("x = y = inf", "1/sqrt(2) each", "the diagonal, as in arctan2")))
 
 
 # -- exponentials and logarithms --------------------------------------------------------------------
 
+_LOG2 = 0.6931471805599453
+_INFINITE = (Kink("x = y = -inf", "0", "the function is constant to first order"),
+             Kink("x = y = inf", "1/2 each", "both are largest"))
+
 exp = elementwise("exp", np.exp, (lambda y, x: y,), flops=15, keeps=(), overflows=True, saturates=(0,))
-exp2 = elementwise("exp2", np.exp2, (lambda y, x: 0.6931471805599453 * y,), flops=15, overflows=True, saturates=(0,))
+exp2 = elementwise("exp2", np.exp2, (lambda y, x: _LOG2 * y,), flops=15, overflows=True, saturates=(0,))
 expm1 = elementwise("expm1", np.expm1, (lambda y, x: np.exp(x),), flops=18, overflows=True, saturates=(0,))
 log = elementwise("log", np.log, (lambda y, x: 1 / x,), flops=15, domains=(POSITIVE,), keeps_out=False)
 log2 = elementwise("log2", np.log2, (lambda y, x: 1.4426950408889634 / x,), flops=15, domains=(POSITIVE,))
 log10 = elementwise("log10", np.log10, (lambda y, x: 0.4342944819032518 / x,), flops=15, domains=(POSITIVE,))
 log1p = elementwise("log1p", np.log1p, (lambda y, x: 1 / (1 + x),), flops=18, domains=((-0.7, 3.0),))
-logaddexp = elementwise("logaddexp", np.logaddexp, (lambda z, x, y: _share(x, z, np.exp), lambda z, x, y: _share(y, z, np.exp)),
-                        flops=35, domains=(ANY, ANY), source="Blanchard, Higham and Higham 2021",
-                        kinks=(Kink("x = y = -inf", "0", "the function is constant to first order"),))
-logaddexp2 = elementwise("logaddexp2", np.logaddexp2,
-                         (lambda z, x, y: _share(x, z, np.exp2), lambda z, x, y: _share(y, z, np.exp2)), flops=35,
-                         domains=(ANY, ANY))
+logaddexp = elementwise("logaddexp", np.logaddexp, (lambda z, x, y: _share(x, y), lambda z, x, y: _share(y, x)),
+                        flops=35, domains=(ANY, ANY), source="Blanchard, Higham and Higham 2021", keeps_out=False, kinks=_INFINITE)
+logaddexp2 = elementwise("logaddexp2", np.logaddexp2, (lambda z, x, y: _share(x, y, _LOG2), lambda z, x, y: _share(y, x, _LOG2)),
+                         flops=35, domains=(ANY, ANY), keeps_out=False, kinks=_INFINITE)
 
 
-def _share(x: Any, total: Any, exponential: Any) -> Any:
-    """exp(x - total), and 0 where both are -inf."""
-    return np.where(x == -np.inf, 0, exponential(np.where(x == -np.inf, 0, x - total)))
+def _share(x: Any, y: Any, unit: float = 1.0) -> Any:
+    """exp(x) / (exp(x) + exp(y)), which the difference keeps exact in both tails."""
+    gap = np.where((x == np.inf) & (y == np.inf), 0, np.where(x == -np.inf, -np.inf, x - y))
+    return expit(gap * unit)
 
 
 sqrt = elementwise("sqrt", np.sqrt, (lambda y, x: 0.5 / y,), flops=5, domains=(POSITIVE,), keeps=(),
@@ -138,42 +116,52 @@ cbrt = elementwise("cbrt", np.cbrt, (lambda y, x: 1 / (3 * y * y),), flops=20, d
 sin = elementwise("sin", np.sin, (lambda y, x: np.cos(x),), flops=18, keeps_out=False)
 cos = elementwise("cos", np.cos, (lambda y, x: -np.sin(x),), flops=18, keeps_out=False)
 tan = elementwise("tan", np.tan, (lambda y, x: 1 + y * y,), flops=25, domains=((-1.2, 1.2),))
-arcsin = elementwise("arcsin", np.arcsin, (lambda y, x: 1 / np.sqrt((1 - x) * (1 + x)),), flops=25, domains=(UNIT,),
+arcsin = elementwise("arcsin", np.arcsin, (lambda y, x: 1 / np.sqrt(_coversquare(x)),), flops=25, domains=(UNIT,),
                      kinks=(Kink("x = -1, 1", "inf", "the one-sided limit"),))
-arccos = elementwise("arccos", np.arccos, (lambda y, x: -1 / np.sqrt((1 - x) * (1 + x)),), flops=25, domains=(UNIT,),
+arccos = elementwise("arccos", np.arccos, (lambda y, x: -1 / np.sqrt(_coversquare(x)),), flops=25, domains=(UNIT,),
                      kinks=(Kink("x = -1, 1", "-inf", "the one-sided limit"),))
-arctan = elementwise("arctan", np.arctan, (lambda y, x: 1 / (1 + x * x),), flops=25, saturates=(0,))
-arctan2 = elementwise("arctan2", np.arctan2, (lambda z, y, x: _over_square(x, y, x), lambda z, y, x: -_over_square(y, y, x)),
-                      flops=30, domains=(ANY, POSITIVE), kinks=(Kink("x = y = 0", "0", "no derivative exists"),))
+arctan = elementwise("arctan", np.arctan, (lambda y, x: square(1 / _secant(x)),), flops=25, saturates=(0,))
+arctan2 = elementwise("arctan2", np.arctan2, (lambda z, y, x: _over_square(x, y), lambda z, y, x: -_over_square(y, x)),
+                      flops=30, keeps_out=False, domains=(ANY, POSITIVE), kinks=(Kink("x = y = 0", "0", "no derivative exists"),))
 sinh = elementwise("sinh", np.sinh, (lambda y, x: np.cosh(x),), flops=20, overflows=True)
 cosh = elementwise("cosh", np.cosh, (lambda y, x: np.sinh(x),), flops=20, overflows=True)
-tanh = elementwise("tanh", np.tanh, (lambda y, x: 1 - y * y,), flops=20, keeps=(), saturates=(0,))
-arcsinh = elementwise("arcsinh", np.arcsinh, (lambda y, x: 1 / np.sqrt(x * x + 1),), flops=25)
+tanh = elementwise("tanh", np.tanh, (lambda y, x: np.square(sech(x)),), flops=20, keeps_out=False, saturates=(0,))
+arcsinh = elementwise("arcsinh", np.arcsinh, (lambda y, x: 1 / _secant(x),), flops=25)
 arccosh = elementwise("arccosh", np.arccosh, (lambda y, x: 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)),), flops=25,
                       domains=((1.2, 4.0),), kinks=(Kink("x = 1", "inf", "the one-sided limit"),))
-arctanh = elementwise("arctanh", np.arctanh, (lambda y, x: 1 / ((1 - x) * (1 + x)),), flops=25, domains=(UNIT,))
+arctanh = elementwise("arctanh", np.arctanh, (lambda y, x: 1 / _coversquare(x),), flops=25, domains=(UNIT,))
 deg2rad = elementwise("deg2rad", np.deg2rad, (0.017453292519943295,))
 rad2deg = elementwise("rad2deg", np.rad2deg, (57.29577951308232,))
 UFUNCS[np.radians], UFUNCS[np.degrees] = deg2rad, rad2deg
-sinc = elementwise("sinc", np.sinc, (lambda y, x: _sinc_slope(y, x),), flops=25, dtype=lambda dtypes: _float(dtypes[0]))
+sinc = elementwise("sinc", np.sinc, (lambda y, x: _sinc_slope(y, x),), flops=25, dtype=lambda dtypes: as_float(dtypes[0]))
 
 
-def _over_square(n: Any, y: Any, x: Any) -> Any:
-    r = x * x + y * y
-    return np.where(r == 0, 0, n / np.where(r == 0, 1, r))
+def _over_square(n: Any, other: Any) -> Any:
+    """n / (n^2 + other^2), whose squares may be out of range; 0 at 0."""
+    r = np.hypot(n, other)
+    return direction(direction(n, r, other), r, 0.0)
+
+
+def _secant(x: Any) -> Any:
+    """sqrt(1 + x^2), whose square may be out of range."""
+    return np.sqrt(1 + x * x) if np.dtype(dtype_of(x)).kind == "c" else np.hypot(1, x)
+
+
+def _coversquare(x: Any) -> Any:
+    """1 - x^2, by a form that is exact to every order near 0, and by one that is so near 1 and -1."""
+    return np.where(abs(x) < 0.5, 1 - x * x, (1 - x) * (1 + x))
 
 
 def _sinc_slope(y: Any, x: Any) -> Any:
-    """(cos(pi x) - sinc x) / x; below 0.01 its Taylor series, where the difference would cancel."""
-    small = abs(x) < 1e-2
+    """(cos(pi x) - sinc x) / x; below 1/4 its Taylor series, since the difference cancels the more the higher the derivative."""
+    small = abs(x) < 0.25
     safe = np.where(small, 1, x)
     t = (np.pi * x) ** 2
-    series = -np.pi**2 * x / 3 * (1 - t / 10 * (1 - t / 28 * (1 - t / 54)))
-    return np.where(small, series, (np.cos(np.pi * safe) - np.sinc(safe)) / safe)
-
-
-def _float(dtype: Any) -> np.dtype:
-    return np.dtype(dtype) if np.dtype(dtype).kind in "fc" else np.dtype(np.float64)
+    series: Any = 1.0
+    for n in range(18, 0, -2):
+        series = 1 - t * series / (n * (n + 3))
+    angle = np.pi * (safe - 2 * np.rint(np.real(safe) / 2))  # exact before it is multiplied
+    return np.where(small, -np.pi**2 / 3 * x * series, (np.cos(angle) - np.sinc(safe)) / safe)
 
 
 # -- kinks: absolute value, sign, extrema, rounding -----------------------------------------------------
@@ -184,19 +172,20 @@ real_absolute = elementwise("absolute", np.absolute, Jvp(lambda t, y, x: _absolu
 
 # |x|**p and x |x|**(p - 1), each the slope of the other: what is left of the kink of |x| in a power of it.
 absolute_power = elementwise(
-    "absolute_power", lambda x, p: power(fabs(_as_float(x)), p),
+    "absolute_power", lambda x, p: power(fabs(_floats(x)), p),
     (lambda z, x, p: p * signed_power(x, p - 1), lambda z, x, p: strong_multiply(z, np.log(abs(x)))), flops=20,
-    domains=(POSITIVE, (2.0, 4.0)), dtype=lambda dtypes: _float(_promoted(dtypes)), source="|x|**p for real x")
+    domains=(POSITIVE, (2.0, 4.0)), dtype=lambda dtypes: as_float(promoted(dtypes)), source="|x|**p for real x")
 signed_power = elementwise(
-    "signed_power", lambda x, p: x * power(fabs(_as_float(x)), p - 1),
+    "signed_power", lambda x, p: x * power(fabs(_floats(x)), p - 1),
     (lambda z, x, p: p * absolute_power(x, p - 1), lambda z, x, p: strong_multiply(z, np.log(abs(x)))), flops=20,
-    domains=((-3.0, -0.2), (2.0, 4.0)), dtype=lambda dtypes: _float(_promoted(dtypes)), source="x |x|**(p - 1) for real x")
+    domains=((-3.0, -0.2), (2.0, 4.0)), dtype=lambda dtypes: as_float(promoted(dtypes)), source="x |x|**(p - 1) for real x")
 
 
 def _absolute_tangent(x_dot: Any, y: Any, x: Any) -> Any:
     if np.dtype(dtype_of(x)).kind != "c":
         return sign_slope(x) * x_dot
-    return np.real(np.conj(direction(x, y)) * x_dot)
+    re, im = np.real(x), np.imag(x)
+    return direction(re, y, im) * np.real(x_dot) + direction(im, y, re) * np.imag(x_dot)
 
 
 def _extremum(wins: Any) -> Partials:
@@ -226,6 +215,17 @@ heaviside = elementwise("heaviside", np.heaviside, (0, lambda z, x, y: (x == 0).
                         kinks=(Kink("x = 0", "0 for x", "a jump"),))
 
 sign = elementwise("sign", np.sign, None, kinks=(Kink("x = 0", "0", "a jump"),))
+
+
+def _sign_or_direction(z: Any) -> Any:
+    """The sign of a real number; z / |z| of a complex one, which is no constant."""
+    if np.dtype(dtype_of(z)).kind != "c":
+        return sign(z)
+    re, im, norm = np.real(z), np.imag(z), np.absolute(z)
+    return direction(re, norm, im) + 1j * direction(im, norm, re)
+
+
+UFUNCS[np.sign] = _sign_or_direction
 for _ufunc in (np.floor, np.ceil, np.trunc, np.rint):
     elementwise(_ufunc.__name__, _ufunc, None, kinks=(Kink("integers", "0", "a jump"),))
 floor_divide = elementwise("floor_divide", np.floor_divide, None, domains=(ANY, POSITIVE),
@@ -253,48 +253,6 @@ for _ufunc in (np.gcd, np.lcm):
     elementwise(_ufunc.__name__, _ufunc, None, domains=(), sample=_integers)
 invert = elementwise("invert", np.invert, None, domains=(),
                      sample=lambda rng, shape, dtype: ((rng.integers(0, 7, shape),), {}))
-
-# -- selection ------------------------------------------------------------------------------------------
-
-
-def _select(condition: Any, x: Any, y: Any) -> Any:
-    return np.where(condition, x, y)
-
-
-_TAKE_FIRST = lambda t, c, x, y: where(c, t, np.zeros((), t.dtype))
-_TAKE_SECOND = lambda t, c, x, y: where(c, np.zeros((), t.dtype), t)
-
-select = elementwise(
-    "where", _select,
-    Linear((None, _TAKE_FIRST, _TAKE_SECOND), push=(None, _TAKE_FIRST, _TAKE_SECOND)),
-    domains=(), selects=True, keeps=(0,), dtype=lambda dtypes: _promoted(dtypes[1:]), kinks=(
-        Kink("the edge of the condition", "that of the side taken", "NaN-safe: the other side contributes nothing"),),
-    sample=lambda rng, shape, dtype: ((rng.random(shape) < 0.5, rng.normal(size=shape).astype(dtype),
-                                       rng.normal(size=shape[1:]).astype(dtype)), {}))
-
-
-def where(condition: Any, x: Any, y: Any) -> Any:
-    """``np.where`` with three arguments."""
-    return select(condition, x, y)
-
-
-def _promoted(dtypes: tuple) -> np.dtype:
-    return np.result_type(*(d(0) if isinstance(d, type) else d for d in dtypes))
-
-
-def _strong(z: Any, x: Any) -> Any:
-    y = np.multiply(z, x)
-    lost = np.isnan(y)
-    if not lost.any():  # 0 times a number is 0 anyway
-        return y
-    return np.where(lost & (np.equal(z, 0) | np.equal(x, 0)), np.zeros((), y.dtype), y)[()]
-
-
-strong_multiply = elementwise(
-    "strong_multiply", _strong,
-    Linear((lambda ct, z, x: strong_multiply(ct, x), lambda ct, z, x: strong_multiply(z, ct))),
-    domains=(ANY, ANY), selects=True, dtype=lambda dtypes: _promoted(dtypes),
-    source="strong zero: 0 times anything, NaN and infinity too, is 0")
 
 # -- dtypes and the parts of complex numbers ----------------------------------------------------------------
 

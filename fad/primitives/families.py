@@ -12,7 +12,7 @@ import numpy as np
 from fad.expr import UFUNCS, Expr, Var
 from fad.primitive import Jvp, Linear, Partials, Primitive, Weights
 
-__all__ = ["elementwise", "reduction", "structural", "shape_of", "dtype_of", "axes_tuple", "batch_by_loop", "front"]
+__all__ = ["elementwise", "reduction", "structural", "shape_of", "dtype_of", "ufunc_dtype", "axes_tuple", "batch_by_loop", "front"]
 
 REAL = (-3.0, 3.0)
 
@@ -30,6 +30,16 @@ def dtype_of(x: Any) -> Any:
     return type(x) if dtype is None else dtype
 
 
+def promoted(dtypes: tuple) -> np.dtype:
+    """The dtype NumPy promotes these to; Python types are weak."""
+    return np.result_type(*(d(0) if isinstance(d, type) else d for d in dtypes))
+
+
+def as_float(dtype: Any) -> np.dtype:
+    """The dtype itself if it is of floats or complex numbers, float64 for others."""
+    return np.dtype(dtype) if np.dtype(dtype).kind in "fc" else np.dtype(np.float64)
+
+
 def axes_tuple(axis: Any, ndim: int) -> tuple:
     """A NumPy ``axis`` argument as sorted non-negative axes."""
     if axis is None:
@@ -38,7 +48,7 @@ def axes_tuple(axis: Any, ndim: int) -> tuple:
 
 
 @lru_cache(maxsize=4096)
-def _ufunc_dtype(ufunc: np.ufunc, dtypes: tuple) -> np.dtype:
+def ufunc_dtype(ufunc: np.ufunc, dtypes: tuple) -> np.dtype:
     if all(isinstance(d, type) for d in dtypes):  # Python scalars only
         return ufunc(*(d(1) for d in dtypes)).dtype
     dtypes = tuple(np.dtype(bool) if d is bool else d for d in dtypes)
@@ -80,7 +90,7 @@ def elementwise(name: str, function: Callable, partials: tuple | Partials | Jvp 
     ``dtype(dtypes)`` gives the result dtype where ``function`` is not a NumPy ufunc.
     """
     derivative = Partials(partials) if isinstance(partials, tuple) else partials
-    result_dtype = dtype or (lambda dtypes: _ufunc_dtype(function, dtypes))
+    result_dtype = dtype or (lambda dtypes: ufunc_dtype(function, dtypes))
 
     def batch(size: int, args: tuple, batched: tuple, **params: Any) -> Any:
         return primitive(*align(size, args, batched), **params)
@@ -95,7 +105,6 @@ def elementwise(name: str, function: Callable, partials: tuple | Partials | Jvp 
                           lambda out, *args, **params: flops * prod(out.shape), domains=domains, **fields)
     if isinstance(function, np.ufunc):
         UFUNCS[function] = primitive
-    UFUNCS[name] = primitive
     return primitive
 
 

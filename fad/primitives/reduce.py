@@ -13,7 +13,7 @@ import numpy as np
 
 from fad.expr import Expr
 from fad.primitive import Jvp, Kink, Linear
-from fad.primitives.elementwise import cone, direction
+from fad.primitives.cones import cone, direction
 from fad.primitives.families import reduced_shape, reduction, structural
 
 __all__ = ["sum_", "prod_", "max_", "min_", "logsumexp", "norm", "any_", "all_", "argmax", "argmin", "cumsum", "cumprod", "argsort"]
@@ -49,7 +49,7 @@ def _logsumexp(x: Any, axis: tuple, keepdims: bool) -> Any:
     x = x if isinstance(x, Expr) else np.asarray(x)
     if _size(x.shape) == 0:
         return np.log(np.sum(np.exp(x), axis=axis, keepdims=keepdims))
-    top = np.max(x, axis=axis, keepdims=True)
+    top = np.max(np.real(x), axis=axis, keepdims=True)  # of the real parts: the logarithm's imaginary part is the principal one
     top = np.where(np.isfinite(top), top, 0)
     out = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
     dtype = _float_dtype(x.dtype)
@@ -61,12 +61,18 @@ def _float_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def _softmax_weight(out: Any, x: Any, axes: tuple) -> Any:
-    return np.exp(x - np.where(out == -np.inf, 0, out))
+    shift = np.where(out == -np.inf, 0, out)
+    far = out == np.inf
+    if x.dtype.kind == "c" or (not isinstance(far, Expr) and not far.any()):
+        return np.exp(x - shift)
+    largest = np.finfo(x.dtype).max  # stands for inf, so that inf - inf is 0
+    return np.exp(np.where(x > largest, largest, x) - np.where(far, largest, shift))
 
 
 logsumexp = reduction("logsumexp", _logsumexp, _softmax_weight, flops=20, dtype=_float_dtype,
                       source="Blanchard, Higham and Higham 2021",
-                      kinks=(Kink("all elements -inf", "0", "the function is constant to first order"),))
+                      kinks=(Kink("all elements -inf", "0", "the function is constant to first order"),
+                             Kink("elements inf", "1 for these", "each alone makes it infinite")))
 
 
 def _norm(x: Any, axis: tuple, keepdims: bool) -> Any:
@@ -75,7 +81,7 @@ def _norm(x: Any, axis: tuple, keepdims: bool) -> Any:
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
 
 
-norm = reduction("norm", _norm, lambda out, x, axes: direction(x, out), flops=2, dtype=_float_dtype, kinks=cone("x = 0"))
+norm = reduction("norm", _norm, lambda out, x, axes: direction(x, out, 0.0), flops=2, dtype=_float_dtype, kinks=cone("x = 0"))
 any_ = reduction("any", np.any, None, dtype=lambda d: np.dtype(bool))
 all_ = reduction("all", np.all, None, dtype=lambda d: np.dtype(bool))
 

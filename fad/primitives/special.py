@@ -1,8 +1,8 @@
 """Special functions of real arguments: sigmoids, error functions, the gamma family, entropies.
 
-Values come from SciPy, which is imported at the first evaluation so that `import fad` stays fast. The ufuncs
-of `scipy.special` called on a node find these records by name. Derivatives are written so that they keep their
-relative accuracy in the tails: sigmoid' is s(x) s(-x), never s(x) (1 - s(x)).
+Values come from SciPy, which is imported at the first evaluation so that `import fad` stays fast. Its ufuncs
+called on a node find these records through ``BY_SCIPY``. Derivatives are written so that they keep their
+relative accuracy in the tails: tanh' is sech^2 and sigmoid' sech(x / 2)^2 / 4, never 1 - tanh^2 or s (1 - s).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from fad.errors import DtypeError
-from fad.expr import UFUNCS, short
-from fad.primitive import Kink
-from fad.primitives.elementwise import strong_multiply
-from fad.primitives.families import dtype_of, elementwise
+from fad.expr import short
+from fad.primitive import Kink, Primitive
+from fad.primitives.families import as_float, dtype_of, elementwise, promoted, ufunc_dtype
+from fad.primitives.select import strong_divide
 
 __all__ = ["digamma", "entr", "erf", "erfc", "erfinv", "expit", "gammaln", "log_expit", "logit", "ndtr",
            "ndtri", "polygamma", "softplus", "xlog1py", "xlogy"]
@@ -27,13 +27,15 @@ ANY = (-3.0, 3.0)
 TWO_OVER_ROOT_PI = 1.1283791670955126
 ROOT_TWO_PI = 2.5066282746310007
 
+BY_SCIPY: dict[str, Primitive] = {}  # what the ufuncs of `scipy.special` stand for, by their names in that module
+
 
 def _real_dtype(dtypes: tuple) -> np.dtype:
     """The promoted dtype, float64 for integers; Python scalars are weak."""
-    dtype = np.result_type(*(d(0) if isinstance(d, type) else d for d in dtypes))
+    dtype = promoted(dtypes)
     if dtype.kind == "c":
         raise TypeError("special functions are defined here for real arguments, not complex ones")
-    return dtype if dtype.kind == "f" else np.dtype(np.float64)
+    return as_float(dtype)
 
 
 def _scipy(name: str) -> Any:
@@ -57,13 +59,17 @@ def _scipy(name: str) -> Any:
 
 
 def _special(name: str, partials: tuple, **fields: Any) -> Any:
-    return elementwise(name, _scipy(name), partials, dtype=_real_dtype, **fields)
+    primitive = BY_SCIPY[name] = elementwise(name, _scipy(name), partials, dtype=_real_dtype, **fields)
+    return primitive
 
 
 # -- sigmoids --------------------------------------------------------------------------------------
 
-expit = _special(
-    "expit", (lambda y, x: y * expit(-x),), flops=20, source="the logistic function 1 / (1 + exp(-x))", saturates=(0,))
+sech = elementwise("sech", lambda x: 1 / np.cosh(x), (lambda y, x: -y * np.tanh(x),), flops=25,
+                   dtype=lambda dtypes: ufunc_dtype(np.cosh, dtypes),
+                   source="DLMF 4.28.6; the derivative of tanh is its square, in tails where 1 - tanh(x)^2 has no digits left")
+expit = _special("expit", (lambda y, x: np.square(sech(0.5 * x)) / 4,), flops=20, keeps_out=False, saturates=(0,),
+                 source="the logistic function 1 / (1 + exp(-x))")
 logit = _special("logit", (lambda y, x: 1 / (x * (1 - x)),), flops=20, domains=(PROBABILITY,),
                  source="the inverse of expit, log(x / (1 - x))")
 log_expit = _special("log_expit", (lambda y, x: expit(-x),), flops=30, source="-log(1 + exp(-x)), DLMF 4.6", saturates=(0,))
@@ -99,7 +105,6 @@ gammaln = _special(
 digamma = _special(
     "digamma", (lambda y, x: polygamma(1, x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2"
 )
-UFUNCS["psi"] = digamma
 
 
 def _polygamma(n: Any, x: Any) -> Any:
@@ -123,19 +128,14 @@ polygamma = elementwise(
 # -- x log y, with 0 log 0 = 0 ---------------------------------------------------------------------
 
 
-def _quotient(x: Any, y: Any) -> Any:
-    """x / y, and 0 at 0 / 0."""
-    return strong_multiply(x, 1 / y)
-
-
 xlogy = _special(
     "xlogy",
-    (lambda z, x, y: np.log(y), lambda z, x, y: _quotient(x, y)),
+    (lambda z, x, y: np.log(y), lambda z, x, y: strong_divide(x, y)),
     flops=20,
     domains=(ANY, POSITIVE),
     kinks=(Kink("x = y = 0", "-inf for x, 0 for y", "the limit for x; constant in y"),),
 )
-xlog1py = _special("xlog1py", (lambda z, x, y: np.log1p(y), lambda z, x, y: _quotient(x, 1 + y)), flops=20,
+xlog1py = _special("xlog1py", (lambda z, x, y: np.log1p(y), lambda z, x, y: strong_divide(x, 1 + y)), flops=20,
                    domains=(ANY, (-0.7, 3.0)),
                    kinks=(Kink("x = 0, y = -1", "-inf for x, 0 for y", "the limit for x; constant in y"),))
 entr = _special("entr", (lambda y, x: -np.log(x) - 1,), flops=20, domains=(POSITIVE,), source="-x log x",

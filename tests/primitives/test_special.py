@@ -1,4 +1,4 @@
-"""Special functions: values against mpmath, derivatives against mpmath's in the tails, dtypes, dispatch by name."""
+"""Special functions: values against mpmath, derivatives against mpmath's in the tails, dtypes, dispatch."""
 
 import mpmath
 import numpy as np
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 import fad
 from fad.errors import DtypeError
-from fad.expr import UFUNCS
 from fad.primitives import special
 from tests.numpy.oracle import check, concrete, symbolic
 
@@ -75,9 +74,8 @@ def test_digamma_to_any_order():
 
 @pytest.mark.parametrize("name", ["expit", "logit", "log_expit", "erf", "erfc", "erfinv", "gammaln", "psi", "xlogy", "xlog1py", "entr",
                                   "ndtr", "ndtri"])
-def test_scipy_finds_them_by_name(name):
+def test_scipys_ufuncs_find_them(name):
     ufunc = getattr(sc, name)
-    assert name in UFUNCS
     x = np.array([0.2, 0.5, 0.7])
     for dtype in (np.float64, np.float32):
         check(lambda *xs: ufunc(*xs), *(x.astype(dtype),) * ufunc.nin)
