@@ -11,81 +11,14 @@ from typing import Any
 import numpy as np
 
 from fad import tree
-from fad.expr import Const, Expr, reachable
-from fad.forward import tangents_of
-from fad.primitives.families import is_node
-from fad.reverse import cotangents_of
-from fad.trace import Graph, Trace
-from fad.transforms import jacfwd, jacrev, open_positions
+from fad.cost import Cost, costs
+from fad.expr import Const, Expr
+from fad.jacobians import jacfwd, jacrev
+from fad.trace import Trace
+from fad.transformed import name_of
+from fad.transforms import open_arguments, split_aux
 
-__all__ = ["compare_modes", "ModeReport", "Cost", "cheaper"]
-
-# The model of the interpreter: seconds = nodes * DISPATCH + passes * (flops / FLOPS + bytes / BANDWIDTH).
-# All passes of one mode run as one batch, so dispatch is paid once.
-DISPATCH = 12e-6  # seconds for one primitive: traced, differentiated and run
-FLOPS = 1e9  # per second
-BANDWIDTH = 3e9  # bytes per second
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one mode needs for a whole Jacobian: ``flops`` and ``traffic`` (bytes) are for one pass."""
-
-    passes: int
-    nodes: int
-    flops: int
-    traffic: int
-    residuals: int
-
-    def seconds(self, passes: int | None = None) -> float:
-        """Predicted seconds, for this many passes."""
-        passes = self.passes if passes is None else passes
-        return self.nodes * DISPATCH + passes * (self.flops / FLOPS + self.traffic / BANDWIDTH)
-
-
-def _weigh(swept: Trace, results: list, passes: int, residuals: int) -> Cost:
-    """Cost of a linear tree."""
-    nodes = [n for n in reachable([y for y in results if is_node(y)], swept.start)[0] if n.op is not None]
-    return Cost(passes, len(nodes), sum(n.op.flops(n, *n.args, **n.params) for n in nodes), sum(n.nbytes for n in nodes),
-                residuals)
-
-
-def costs(graph: Graph, inputs: list, outputs: list) -> tuple[Cost, Cost]:
-    """(forward, reverse) cost of the Jacobian of a traced function."""
-    n_in, n_out = sum(x.size for x in inputs), sum(y.size for y in outputs)
-    pushed = Trace("forward")
-    dots = tangents_of(graph, inputs, [pushed.symbol(x.shape, x.dtype, "t") for x in inputs], outputs)
-    pulled = Trace("reverse")
-    bars = cotangents_of(graph.copy(), inputs, list(outputs), [pulled.symbol(y.shape, y.dtype, "ct") for y in outputs])
-    forward = _weigh(pushed, dots, n_in, _peak_live(graph.nodes, outputs)) if inputs else Cost(0, 0, 0, 0, 0)
-    reverse = _weigh(pulled, bars, n_out, sum(n.nbytes for n in graph.nodes)) if outputs else Cost(0, 0, 0, 0, 0)
-    return forward, reverse
-
-
-def _peak_live(nodes: list[Expr], outputs: list) -> int:
-    """Bytes alive at once where every node is dropped after its last use, as a forward sweep may."""
-    last = {a.id: n.id for n in nodes for a in n.args if isinstance(a, Expr)}
-    kept = {y.id for y in outputs}
-    live = peak = 0
-    sizes: dict[int, int] = {}
-    for node in nodes:
-        sizes[node.id] = node.nbytes
-        live += node.nbytes
-        peak = max(peak, live)
-        for a in node.args:
-            if isinstance(a, Expr) and last.get(a.id) == node.id and a.id not in kept:
-                live -= sizes.pop(a.id, 0)
-    return peak
-
-
-def cheaper(graph: Graph, inputs: list, outputs: list) -> str:
-    """The mode whose predicted time for the whole Jacobian is the smaller."""
-    n_in, n_out = sum(x.size for x in inputs), sum(y.size for y in outputs)
-    if min(n_in, n_out) * 8 < max(n_in, n_out):  # clear without building both linear trees
-        return "forward" if n_in < n_out else "reverse"
-    forward, reverse = costs(graph, inputs, outputs)
-    return "forward" if forward.seconds() <= reverse.seconds() else "reverse"
-
+__all__ = ["compare_modes", "ModeReport"]
 
 @dataclass(frozen=True)
 class ModeReport:
@@ -180,11 +113,11 @@ class ModeReport:
         return left, right
 
 
-def compare_modes(f: Callable, *args: Any, repeats: int = 5) -> ModeReport:
+def compare_modes(f: Callable, *args: Any, repeats: int = 5, has_aux: bool = False, **kwargs: Any) -> ModeReport:
     """Differentiate f at args in both modes and report agreement, passes, flops, memory and time of each.
 
     Args:
-        f: function of float arrays or pytrees of them with float results.
+        f: function of float arrays or pytrees of them with float results; with ``has_aux`` it returns (y, aux).
         repeats: timings taken of each mode; the median counts.
 
     >>> report = compare_modes(lambda x: np.sin(x).sum(), np.ones(50))
@@ -193,12 +126,15 @@ def compare_modes(f: Callable, *args: Any, repeats: int = 5) -> ModeReport:
     """
     everything = tuple(range(len(args)))
     opened = Trace("compare_modes", f)
-    inner, _ = open_positions(opened, args, everything)
-    outputs = [y if isinstance(y, Expr) else Const(y) for y in tree.leaves(opened.call(*inner))]
+    inner, _ = open_arguments(opened, args, everything)
+    y, _ = split_aux(opened.call(*inner, **kwargs), has_aux)
+    outputs = [y if isinstance(y, Expr) else Const(y) for y in tree.leaves(y)]
     forward, reverse = costs(opened.graph(outputs), opened.inputs, outputs)
     n_in, n_out = sum(x.size for x in opened.inputs), sum(y.size for y in outputs)
-    a, forward_seconds = _timed(jacfwd(f, everything), args, repeats)
-    b, reverse_seconds = _timed(jacrev(f, everything), args, repeats)
+    a, forward_seconds = _timed(jacfwd(f, everything, has_aux), args, kwargs, repeats)
+    b, reverse_seconds = _timed(jacrev(f, everything, has_aux), args, kwargs, repeats)
+    if has_aux:
+        a, b = a[0], b[0]
     difference = relative = ulp = tolerance = 0.0
     for u, v in zip(tree.leaves(a), tree.leaves(b), strict=True):
         if np.size(u):
@@ -208,14 +144,14 @@ def compare_modes(f: Callable, *args: Any, repeats: int = 5) -> ModeReport:
             difference = float(np.fmax(difference, gap.max())) if not np.isnan(gap).any() else float("nan")
             relative = max(relative, float(np.max(gap / np.where(size == 0, 1, size))))
             ulp = max(ulp, float(np.max(gap / np.spacing(np.where(size == 0, 1, size)))))
-    return ModeReport(getattr(f, "__name__", "f"), n_in, n_out, forward, reverse, forward_seconds, reverse_seconds,
+    return ModeReport(name_of(f), n_in, n_out, forward, reverse, forward_seconds, reverse_seconds,
                       difference, relative, ulp, tolerance)
 
 
-def _timed(f: Callable, args: tuple, repeats: int) -> tuple[Any, float]:
+def _timed(f: Callable, args: tuple, kwargs: dict, repeats: int) -> tuple[Any, float]:
     times = []
     for _ in range(max(repeats, 1)):
         start = time.perf_counter()
-        result = f(*args)
+        result = f(*args, **kwargs)
         times.append(time.perf_counter() - start)
     return result, float(np.median(times))
