@@ -65,8 +65,9 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
 
     def over_batch(*args: Any, **kwargs: Any) -> Any:
         leaves, in_tree = tree.flatten((args, kwargs))
-        axes = _spread(in_axes, args, "in_axes") + [0] * (len(leaves) - len(tree.leaves(args)))
-        size = _batch_size(leaves, axes)
+        by_position = _spread(in_axes, args, "in_axes")
+        axes = by_position + [0] * (len(leaves) - len(by_position))
+        size = _batch_size(leaves, axes, len(by_position))
         opened = Trace("vmap", f)
         columns, inner = {}, []
         for x, axis in zip(leaves, axes, strict=True):
@@ -123,9 +124,10 @@ def _spread(axes: Any, trees: Any, what: str) -> list:
         spread = optree.broadcast_prefix(axes, trees, none_is_leaf=True, namespace="fad")
         data = optree.tree_leaves(trees, none_is_leaf=True, namespace="fad")
         return [_axis(axis) for axis, x in zip(spread, data, strict=True) if x is not None]
-    except ValueError as error:
-        raise ShapeError(f"vmap: {what} does not fit", got=repr(axes), rule=str(error).splitlines()[0],
-                         fix="give an int, or one entry for each argument") from None
+    except ValueError:
+        raise ShapeError(f"vmap: {what} does not fit", got=f"{axes!r} for {tree.structure(trees)}",
+                         rule="it is an axis, or a tree that the other begins with", fix="give an int, or one entry for each "
+                         + ("argument" if what == "in_axes" else "result")) from None
     except TypeError:
         raise DtypeError(f"vmap: {what} is no axis", got=repr(axes), rule="an axis is an int, or None for what is not batched",
                          fix=f"{what}=0") from None
@@ -137,17 +139,17 @@ def _axis(axis: Any) -> int | None:
     return None if axis is None else operator.index(axis)
 
 
-def _batch_size(leaves: list, axes: list) -> int:
+def _batch_size(leaves: list, axes: list, by_position: int) -> int:
     sizes: dict = {}
-    for x, axis in zip(leaves, axes, strict=True):
+    for k, (x, axis) in enumerate(zip(leaves, axes, strict=True)):
         if axis is None:
             continue
         shape = np.shape(x)
         if not -len(shape) <= axis < len(shape):
             raise ShapeError("vmap: no such axis", got=f"{short(x)} with axis {axis}",
                              rule=f"an array with {len(shape)} axes has none numbered {axis}",
-                             fix="change in_axes; keyword arguments are mapped over axis 0: pass what is not batched by "
-                                 "position, or close over it")
+                             fix="change in_axes" if k < by_position else "keyword arguments are mapped over axis 0: pass "
+                                 "what is not batched by position, or close over it")
         sizes.setdefault(shape[axis], x)
     if len(sizes) != 1:
         raise ShapeError("vmap: batch sizes differ" if sizes else "vmap: nothing to map over",

@@ -13,16 +13,19 @@ from fad.trace import Graph, Trace
 
 __all__ = ["Cost", "costs", "cheaper", "seeds"]
 
-# The model of the interpreter: seconds = nodes * DISPATCH + passes * (flops / FLOPS + bytes / BANDWIDTH).
-# All passes of one mode run as one batch, so dispatch is paid once.
-DISPATCH = 12e-6  # seconds for one primitive: traced, differentiated and run
-FLOPS = 1e9  # per second
-BANDWIDTH = 3e9  # bytes per second
+# The model of the interpreter: seconds = CALL + nodes * DISPATCH + passes * (flops / FLOPS + bytes / BANDWIDTH), as measured
+# on one machine. All passes of one mode run as one batch, so dispatch is paid once. Only their proportions decide: `compare_modes`
+# measures how fast another machine is, and the choice of a mode does not depend on it.
+CALL = 60e-6  # seconds for opening and closing it all
+DISPATCH = 7.5e-6  # seconds for one primitive: traced, or differentiated and run
+FLOPS = 1e10  # per second
+BANDWIDTH = 1.6e9  # bytes of results per second
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one mode needs for a whole Jacobian: ``flops`` and ``traffic`` (bytes) are for one pass."""
+    """What one mode needs for a whole Jacobian: ``nodes`` are the operations of the function and of its linear tree,
+    ``flops`` and ``traffic`` (bytes) are for one pass."""
 
     passes: int
     nodes: int
@@ -30,10 +33,24 @@ class Cost:
     traffic: int
     residuals: int
 
+    @property
+    def dispatch(self) -> float:
+        """Seconds that the interpreter takes for its operations, whatever their size."""
+        return CALL + self.nodes * DISPATCH
+
+    @property
+    def arithmetic(self) -> float:
+        """Seconds that the flops of a pass take."""
+        return self.flops / FLOPS
+
+    @property
+    def movement(self) -> float:
+        """Seconds that the bytes of a pass take."""
+        return self.traffic / BANDWIDTH
+
     def seconds(self, passes: int | None = None) -> float:
         """Predicted seconds, for this many passes."""
-        passes = self.passes if passes is None else passes
-        return self.nodes * DISPATCH + passes * (self.flops / FLOPS + self.traffic / BANDWIDTH)
+        return self.dispatch + (self.passes if passes is None else passes) * (self.arithmetic + self.movement)
 
 
 def seeds(x: Any, others: list) -> int:
@@ -46,13 +63,6 @@ def passes(inputs: list, outputs: list) -> tuple[int, int]:
     return sum(x.size * seeds(x, outputs) for x in inputs), sum(y.size * seeds(y, inputs) for y in outputs)
 
 
-def _weigh(swept: Trace, results: list, passes: int, residuals: int) -> Cost:
-    """Cost of a linear tree."""
-    nodes = [n for n in reachable([y for y in results if is_node(y)], swept.start)[0] if n.op is not None]
-    return Cost(passes, len(nodes), sum(n.op.flops(n, *n.args, **n.params) for n in nodes), sum(n.nbytes for n in nodes),
-                residuals)
-
-
 def costs(graph: Graph, inputs: list, outputs: list) -> tuple[Cost, Cost]:
     """(forward, reverse) cost of the Jacobian of a traced function."""
     n_in, n_out = passes(inputs, outputs)
@@ -60,9 +70,16 @@ def costs(graph: Graph, inputs: list, outputs: list) -> tuple[Cost, Cost]:
     dots = tangents_of(graph, inputs, [pushed.symbol(x.shape, x.dtype, "t") for x in inputs], outputs)
     pulled = Trace("reverse")
     bars = cotangents_of(graph.copy(), inputs, list(outputs), [pulled.symbol(y.shape, y.dtype, "ct") for y in outputs])
-    forward = _weigh(pushed, dots, n_in, _peak_live(graph.nodes, outputs)) if inputs else Cost(0, 0, 0, 0, 0)
-    reverse = _weigh(pulled, bars, n_out, sum(n.nbytes for n in graph.nodes)) if outputs else Cost(0, 0, 0, 0, 0)
-    return forward, reverse
+    return (_weigh(pushed, dots, n_in, len(graph.nodes), _peak_live(graph.nodes, outputs)),
+            _weigh(pulled, bars, n_out, len(graph.nodes), sum(n.nbytes for n in graph.nodes)))
+
+
+def _weigh(swept: Trace, results: list, passes: int, primal_nodes: int, residuals: int) -> Cost:
+    """Cost of a linear tree beside that of its function."""
+    found = reachable([y for y in results if is_node(y)], swept.start)[0] if swept.start is not None else []
+    nodes = [n for n in found if n.op is not None]
+    return Cost(passes, primal_nodes + len(nodes), sum(n.op.flops(n, *n.args, **n.params) for n in nodes),
+                sum(n.nbytes for n in nodes), residuals)
 
 
 def _peak_live(nodes: list[Expr], outputs: list) -> int:

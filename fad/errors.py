@@ -13,6 +13,7 @@ import sys
 from types import FrameType, TracebackType
 
 import numpy as np
+import optree
 
 __all__ = [
     "FadError",
@@ -27,12 +28,12 @@ __all__ = [
     "user_line",
 ]
 
-_NOT_USERS = (*(os.path.dirname(os.path.abspath(path)) + os.sep for path in (__file__, np.__file__)),
+_NOT_USERS = (*(os.path.dirname(os.path.abspath(path)) + os.sep for path in (__file__, np.__file__, optree.__file__)),
               "<frozen", "<__array_function__")
 
 
 def user_line(traceback: TracebackType | None = None) -> str:
-    """The innermost line outside fad and NumPy, as ``file:line in function``: of the stack, or of a traceback."""
+    """The innermost line outside fad, NumPy and optree, as ``file:line in function``: of the stack, or of a traceback."""
     frame, line = sys._getframe(1), None
     while traceback is not None:
         if _is_users(traceback.tb_frame):

@@ -63,7 +63,10 @@ class Function:
     def __setattr__(self, name: str, value: Any) -> None:
         raise TraceError("a Function cannot be changed", got=name, rule="it is immutable", fix="trace a new one")
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            raise TreeError(f"{self.name}: a Function has no keyword arguments", got=", ".join(kwargs),
+                            rule="those of the call that was traced are part of it", fix="pass by position, or trace anew")
         leaves, in_tree = tree.flatten(args)
         if in_tree != self.in_tree:
             raise TreeError(f"{self.name}: arguments of another structure", got=in_tree, rule=f"it takes {self.in_tree}",

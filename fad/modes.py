@@ -1,7 +1,8 @@
-"""Forward against reverse: what each mode costs for a function, whether they agree, and which one to take."""
+"""Forward against reverse, measured: how long each mode takes for a function, whether they agree, and why one is faster."""
 
 from __future__ import annotations
 
+import functools
 import html
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ class ModeReport:
     reverse: Cost
     forward_seconds: float
     reverse_seconds: float
+    pace: float
     difference: float
     relative: float
     ulp: float
@@ -46,6 +48,10 @@ class ModeReport:
         """The mode `fad.jacobian` takes: the faster one by the cost model."""
         return "forward" if self.forward.seconds() <= self.reverse.seconds() else "reverse"
 
+    def predicted_seconds(self, mode: str, passes: int | None = None) -> float:
+        """The model's time for a mode on this machine, for this many passes."""
+        return self.pace * getattr(self, mode).seconds(passes)
+
     @property
     def agree(self) -> bool:
         """Whether the two Jacobians are equal up to rounding."""
@@ -53,22 +59,25 @@ class ModeReport:
 
     @property
     def why(self) -> str:
-        """One sentence on the winner."""
-        f, r = self.forward, self.reverse
-        won, lost = (f, r) if self.winner == "forward" else (r, f)
-        ratio = max(self.forward_seconds, self.reverse_seconds) / max(min(self.forward_seconds, self.reverse_seconds), 1e-12)
-        reason = (f"{won.passes} pass{'es' * (won.passes != 1)} against {lost.passes}" if won.passes < lost.passes
-                  else f"{won.flops:,} flop a pass against {lost.flops:,}" if won.flops < lost.flops
-                  else "fewer operations to dispatch" if won.nodes < lost.nodes else "less memory to move")
-        return f"{self.winner} wins by {ratio:.1f}x: {reason}"
+        """One sentence on the winner, from the rows of the table."""
+        fast, slow = sorted((self.forward_seconds, self.reverse_seconds))
+        won = f"{self.winner} wins by {slow / max(fast, 1e-12):.1f}x"
+        cheap, dear = sorted((self.forward, self.reverse), key=Cost.seconds)
+        if dear.seconds() < 1.05 * cheap.seconds():
+            return f"{won} as measured; the counts hardly differ"
+        reason = _reason(cheap, dear)
+        return f"{won}: {reason}" if self.winner == self.predicted else f"{won} as measured; {self.predicted} takes {reason}"
 
     def rows(self) -> list[tuple[str, str, str]]:
         """The table: what, forward, reverse."""
         f, r = self.forward, self.reverse
-        return [("passes", f"{f.passes:,}", f"{r.passes:,}"), ("flop per pass", f"{f.flops:,}", f"{r.flops:,}"),
+        predicted = self.predicted_seconds("forward"), self.predicted_seconds("reverse")
+        return [("passes", f"{f.passes:,}", f"{r.passes:,}"), ("operations", f"{f.nodes:,}", f"{r.nodes:,}"),
+                ("flop per pass", f"{f.flops:,}", f"{r.flops:,}"),
                 ("flop in all", f"{f.passes * f.flops:,}", f"{r.passes * r.flops:,}"),
+                ("bytes in all", f"{f.passes * f.traffic:,}", f"{r.passes * r.traffic:,}"),
                 ("peak residuals (bytes)", f"{f.residuals:,}", f"{r.residuals:,}"),
-                ("predicted (ms)", f"{f.seconds() * 1e3:.3g}", f"{r.seconds() * 1e3:.3g}"),
+                ("predicted (ms)", f"{predicted[0] * 1e3:.3g}", f"{predicted[1] * 1e3:.3g}"),
                 ("measured (ms)", f"{self.forward_seconds * 1e3:.3g}", f"{self.reverse_seconds * 1e3:.3g}")]
 
     def __str__(self) -> str:
@@ -95,8 +104,8 @@ class ModeReport:
         left, right = axes if axes is not None else plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")[1]
         top = max(10 * max(self.inputs, self.outputs), 100)
         sizes = np.unique(np.geomspace(1, top, 60).astype(int))
-        ours = np.array([self.forward.seconds(int(n)) for n in sizes])
-        theirs = np.array([self.reverse.seconds(int(n)) for n in sizes])
+        ours = np.array([self.predicted_seconds("forward", int(n)) for n in sizes])
+        theirs = np.array([self.predicted_seconds("reverse", int(n)) for n in sizes])
         left.loglog(sizes, ours * 1e3, color="C0", label="forward, n inputs")
         left.loglog(sizes, theirs * 1e3, color="C1", label="reverse, n outputs")
         left.plot(max(self.inputs, 1), self.forward_seconds * 1e3, "o", color="C0", label="measured here")
@@ -111,6 +120,34 @@ class ModeReport:
         right.legend(loc="upper left")
         right.figure.colorbar(mesh, ax=right, label="log2(forward / reverse)")
         return left, right
+
+
+def _reason(cheap: Cost, dear: Cost) -> str:
+    """The row of the table that saves the cheaper mode most."""
+    rows = [(dear.dispatch - cheap.dispatch, "operations", cheap.nodes, dear.nodes),
+            (dear.passes * dear.arithmetic - cheap.passes * cheap.arithmetic, "flop in all",
+             cheap.passes * cheap.flops, dear.passes * dear.flops),
+            (dear.passes * dear.movement - cheap.passes * cheap.movement, "bytes in all",
+             cheap.passes * cheap.traffic, dear.passes * dear.traffic)]
+    _, what, few, many = max(rows)
+    return f"{few:,} {what} against {many:,}"
+
+
+@functools.cache
+def pace() -> float:
+    """How long this machine takes for what the model counts as a second: measured once, in a few milliseconds."""
+
+    def reference(x: Any) -> Any:
+        for _ in range(6):
+            x = np.sin(x) * x
+        return x
+
+    x = np.linspace(0.1, 1, 20)
+    opened = Trace("pace", reference)
+    inner, _ = open_arguments(opened, (x,), (0,))
+    outputs = [opened.call(*inner)]
+    counted = sum(cost.seconds() for cost in costs(opened.graph(outputs), opened.inputs, outputs))
+    return sum(min(_times(jacobian(reference), (x,), {}, 7)[1]) for jacobian in (jacfwd, jacrev)) / counted
 
 
 def compare_modes(f: Callable, *args: Any, repeats: int = 5, has_aux: bool = False, **kwargs: Any) -> ModeReport:
@@ -131,8 +168,8 @@ def compare_modes(f: Callable, *args: Any, repeats: int = 5, has_aux: bool = Fal
     outputs = [y if isinstance(y, Expr) else Const(y) for y in tree.leaves(y)]
     forward, reverse = costs(opened.graph(outputs), opened.inputs, outputs)
     n_in, n_out = sum(x.size for x in opened.inputs), sum(y.size for y in outputs)
-    a, forward_seconds = _timed(jacfwd(f, everything, has_aux), args, kwargs, repeats)
-    b, reverse_seconds = _timed(jacrev(f, everything, has_aux), args, kwargs, repeats)
+    a, forward_times = _times(jacfwd(f, everything, has_aux), args, kwargs, repeats)
+    b, reverse_times = _times(jacrev(f, everything, has_aux), args, kwargs, repeats)
     if has_aux:
         a, b = a[0], b[0]
     difference = relative = ulp = tolerance = 0.0
@@ -144,14 +181,15 @@ def compare_modes(f: Callable, *args: Any, repeats: int = 5, has_aux: bool = Fal
             difference = float(np.fmax(difference, gap.max())) if not np.isnan(gap).any() else float("nan")
             relative = max(relative, float(np.max(gap / np.where(size == 0, 1, size))))
             ulp = max(ulp, float(np.max(gap / np.spacing(np.where(size == 0, 1, size)))))
-    return ModeReport(name_of(f), n_in, n_out, forward, reverse, forward_seconds, reverse_seconds,
-                      difference, relative, ulp, tolerance)
+    return ModeReport(name_of(f), n_in, n_out, forward, reverse, float(np.median(forward_times)),
+                      float(np.median(reverse_times)), pace(), difference, relative, ulp, tolerance)
 
 
-def _timed(f: Callable, args: tuple, kwargs: dict, repeats: int) -> tuple[Any, float]:
+def _times(f: Callable, args: tuple, kwargs: dict, repeats: int) -> tuple[Any, list[float]]:
+    """The result, and the seconds of each call."""
     times = []
     for _ in range(max(repeats, 1)):
         start = time.perf_counter()
         result = f(*args, **kwargs)
         times.append(time.perf_counter() - start)
-    return result, float(np.median(times))
+    return result, times

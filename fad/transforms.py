@@ -201,8 +201,8 @@ def _tuple(x: Any, what: str) -> tuple:
 
 def _tangents(opened: Trace, primals: tuple, tangents: tuple) -> list:
     """The tangents of the Vars, checked against their primals."""
-    given = tuple([None if t is None else x for x, t in zip(primals, tangents)]) + primals[len(tangents) :]
-    a, a_def = optree.tree_flatten(given, none_is_leaf=True, namespace="fad")
+    moved = tuple([None if t is None else x for x, t in zip(primals, tangents)]) + primals[len(tangents) :]
+    a, a_def = optree.tree_flatten(moved, none_is_leaf=True, namespace="fad")
     b, b_def = optree.tree_flatten(tangents, none_is_leaf=True, namespace="fad")
     if a_def != b_def:
         raise TreeError("jvp: primals and tangents differ in structure", got=f"{a_def} and {b_def}",
@@ -212,16 +212,25 @@ def _tangents(opened: Trace, primals: tuple, tangents: tuple) -> list:
         if passive(x) and t is not None and (isinstance(t, Expr) or np.any(np.not_equal(t, 0))):
             raise DtypeError("jvp: a tangent of integers", got=f"{short(t)} for {short(x)}",
                              rule="integers do not move: their tangent is None or 0", fix="pass the primal as floats, or None")
-    dots = []
-    for x, t in zip(opened.inputs, [t for x, t in pairs if not passive(x)], strict=True):
-        if t is not None:
-            t = t if isinstance(t, Expr) else np.asarray(t)
-            if t.shape != x.shape:
-                raise ShapeError("jvp: a tangent has another shape than its primal", got=f"{short(t)} for {short(x)}",
-                                 rule="tangents have the shapes of the primals", fix="np.broadcast_to(v, x.shape)")
-            t = t.astype(x.dtype) if t.dtype != x.dtype else t
-        dots.append(t)
-    return dots
+    given = [t for x, t in pairs if not passive(x)]
+    return [None if t is None else _matching(t, x, "jvp: a tangent", "primal") for x, t in zip(opened.inputs, given, strict=True)]
+
+
+def _matching(t: Any, like: Any, what: str, other: str) -> Any:
+    """A tangent or cotangent as an array of the shape and dtype of what it belongs to."""
+    try:
+        t = t if isinstance(t, Expr) else np.asarray(t)
+    except ValueError:
+        t = np.empty(0, object)
+    shape, dtype = shape_of(like), np.dtype(getattr(like, "dtype", type(like)))
+    if t.dtype.kind not in "fiubc" or (t.dtype.kind == "c" and dtype.kind == "f"):
+        raise DtypeError(f"{what} of another kind than its {other}", got=f"{short(t)} for {short(like)}",
+                         rule=f"it is a number, and real where the {other} is",
+                         fix=f"pass its real part, or make the {other} complex")
+    if t.shape != shape:
+        raise ShapeError(f"{what} has another shape than its {other}", got=f"{short(t)} for {short(like)}",
+                         rule=f"it has the shape of the {other}", fix="np.broadcast_to(v, x.shape)")
+    return t.astype(dtype) if dtype.kind in "fc" and t.dtype != dtype else t
 
 
 def vjp(f: Callable, *primals: Any, has_aux: bool = False, **kwargs: Any) -> tuple:
@@ -261,15 +270,7 @@ def _cotangents(ct: Any, outputs: list, out_tree: Any) -> list:
     if ct_tree != out_tree:
         raise TreeError("pullback: the cotangent has another structure than the result", got=ct_tree,
                         rule=f"the result is {out_tree}", fix="pass one cotangent for each result")
-    checked = []
-    for t, y in zip(cts, outputs, strict=True):
-        t = t if isinstance(t, Expr) else np.asarray(t)
-        if t.shape != shape_of(y):
-            raise ShapeError("pullback: a cotangent has another shape than its result", got=f"{short(t)} for {short(y)}",
-                             rule="cotangents have the shapes of the results", fix="np.broadcast_to(w, y.shape)")
-        dtype = getattr(y, "dtype", None)
-        checked.append(t.astype(dtype) if dtype is not None and dtype.kind in "fc" and t.dtype != dtype else t)
-    return checked
+    return [_matching(t, y, "pullback: a cotangent", "result") for t, y in zip(cts, outputs, strict=True)]
 
 
 def linearize(f: Callable, *primals: Any, has_aux: bool = False, **kwargs: Any) -> tuple:

@@ -83,7 +83,7 @@ def _register_dataclass(cls: type) -> None:
         held = {f.name: getattr(obj, f.name) for f in fields if (f.init or not constructor) and hasattr(obj, f.name)}
         static = {n: v for n, v in held.items() if n in marked or _is_static(v)}
         children = tuple(n for n in held if n not in static)
-        return tuple(held[n] for n in children), Held(children, static, freeze(static), constructor), children
+        return tuple(held[n] for n in children), Held(children, static, _key(cls, static), constructor), children
 
     def unflatten(held: Held, children: Iterable) -> Any:
         values = dict(zip(held.children, children, strict=True)) | held.static
@@ -101,6 +101,17 @@ def _register_dataclass(cls: type) -> None:
 
 def _is_registered(cls: type) -> bool:
     return optree.register_pytree_node.get(cls, namespace=_NAMESPACE) is not None
+
+
+def _key(cls: type, static: dict) -> tuple:
+    key = freeze(static)
+    try:
+        hash(key)
+    except TypeError:
+        raise TreeError(f"{cls.__name__}: a field without numbers is not hashable", got=static,
+                        rule="such fields are part of the structure, which is compared, and under which jit keeps code",
+                        fix="hold a tuple or a frozen object in it, or say how to take it apart with fad.tree.register") from None
+    return key
 
 
 def _is_static(value: Any) -> bool:
@@ -147,6 +158,8 @@ def freeze(x: Any) -> Any:
         return tuple((k, freeze(v)) for k, v in sorted(x.items()))
     if isinstance(x, tuple | list):
         return tuple(freeze(v) for v in x)
+    if isinstance(x, set | frozenset):
+        return frozenset(freeze(v) for v in x)
     if isinstance(x, float | complex | np.generic):
         return type(x).__name__, np.asarray(x).tobytes()
     return type(x).__name__, x
