@@ -105,7 +105,7 @@ def _jacobian(f: Callable, argnums: int | tuple, has_aux: bool, blocks: Callable
                                  fix="x.astype(float), or leave it out of the result")
         graph = opened.graph(outputs)
         rows = blocks(graph, opened.inputs, outputs)
-        aux = release(opened, aux, graph.plain)
+        aux = release(opened, aux, graph.plain) if has_aux else None
         opened.live = not graph.plain
         found = [close(finish(row, graph.plain)) for row in rows]
         jacobians = tree.unflatten(out_tree, [row if several else row[0] for row in found])

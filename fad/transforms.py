@@ -183,7 +183,7 @@ def jvp(f: Callable, primals: tuple, tangents: tuple, has_aux: bool = False, **k
     outputs, out_tree = tree.flatten(y)
     graph = opened.graph(outputs)
     y_dots = tangents_of(graph, opened.inputs, dots, outputs)
-    aux = release(opened, aux, graph.plain)
+    aux = release(opened, aux, graph.plain) if has_aux else None
     opened.live = not graph.plain
     y_dots = [t if t is not None else zeros(y) if is_float(y) else None for t, y in zip(y_dots, outputs, strict=True)]
     results = finish(returned(outputs) + [t for t in y_dots if t is not None], graph.plain, tree.leaves((primals, tangents)))

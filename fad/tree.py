@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import threading
 import warnings
 from collections.abc import Callable, Iterable
@@ -76,14 +77,20 @@ _registering = threading.Lock()
 
 def _register_dataclass(cls: type) -> None:
     fields = dataclasses.fields(cls)
+    names, given = tuple(f.name for f in fields), tuple(f.name for f in fields if f.init)
     marked = {f.name for f in fields if f.metadata.get("static")}
+    no_static = Held(names, {}, (), False)
 
     def flatten(obj: Any) -> tuple:
-        constructor = _computes(obj, fields)
-        held = {f.name: getattr(obj, f.name) for f in fields if (f.init or not constructor) and hasattr(obj, f.name)}
-        static = {n: v for n, v in held.items() if n in marked or _is_static(v)}
-        children = tuple(n for n in held if n not in static)
-        return tuple(held[n] for n in children), Held(children, static, _key(cls, static), constructor), children
+        constructor = hasattr(cls, "__post_init__") and _computes(obj, names, given)
+        values, static = {}, {}
+        for name in given if constructor else names:
+            if hasattr(obj, name):
+                value = getattr(obj, name)
+                (static if name in marked or _is_static(value) else values)[name] = value
+        children = tuple(values)
+        held = no_static if children == names and not constructor else Held(children, static, _key(cls, static), constructor)
+        return tuple(values.values()), held, children
 
     def unflatten(held: Held, children: Iterable) -> Any:
         values = dict(zip(held.children, children, strict=True)) | held.static
@@ -116,25 +123,21 @@ def _key(cls: type, static: dict) -> tuple:
 
 def _is_static(value: Any) -> bool:
     """Whether a field's value holds neither numbers nor arrays, nor a place for some."""
-    if _is_data(value):
+    if _is_data(type(value)):
         return False
     found = leaves(value)
-    return bool(found) and not any(_is_data(x) for x in found)
+    return bool(found) and not any(_is_data(type(x)) for x in found)
 
 
-def _is_data(x: Any) -> bool:
-    return hasattr(type(x), "__array__") or (isinstance(x, int | float | complex) and not isinstance(x, enum.Enum))
+@functools.cache
+def _is_data(cls: type) -> bool:
+    return hasattr(cls, "__array__") or (issubclass(cls, int | float | complex) and not issubclass(cls, enum.Enum))
 
 
-def _computes(obj: Any, fields: tuple) -> bool:
+def _computes(obj: Any, names: tuple, given: tuple) -> bool:
     """Whether ``__post_init__`` set more than the arguments of the constructor. What a cached property keeps is none of that:
     it has a name in the class."""
-    if not hasattr(obj, "__post_init__"):
-        return False
-    if not all(f.init for f in fields):
-        return True
-    names = {f.name for f in fields}
-    return any(n not in names and not hasattr(type(obj), n) for n in getattr(obj, "__dict__", ()))
+    return names != given or any(n not in names and not hasattr(type(obj), n) for n in getattr(obj, "__dict__", ()))
 
 
 def _constructed(cls: type, values: dict) -> Any:
