@@ -63,7 +63,7 @@ def jacobian(f: Callable, argnums: int | tuple = 0, mode: str = "auto", has_aux:
         argnums: position of the argument to differentiate by, or a tuple of positions.
         mode: "auto", "forward" or "reverse".
     Returns: a function giving the Jacobian in the structure of the result, with the structure of the argument at each leaf;
-        with ``has_aux`` (Jacobian, aux).
+        with ``has_aux`` (Jacobian, aux). It has the argument's precision, as gradients have.
     Raises: DtypeError for results without a derivative, and from complex to complex numbers for a function that is not
         holomorphic. From complex to real ones the Jacobian is d/dx - i d/dy, as in `grad`.
 

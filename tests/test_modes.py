@@ -60,7 +60,7 @@ def report(forward, reverse, seconds=(1e-3, 1e-4)):
 
 def test_the_sentence_follows_from_the_table():
     few, many = Cost(1, 10, 31, 248, 0), Cost(5, 10, 17, 400, 0)
-    assert report(many, few).why.startswith("reverse wins by 10.0x: 248 bytes in all against 2,000") or "hardly" in report(many, few).why
+    assert report(many, few).why == "reverse wins by 10.0x as measured; the counts hardly differ"  # not: 17 flop a pass against 31
     busy, large = Cost(1, 500, 10, 80, 0), Cost(300, 20, 5000, 40_000, 0)
     assert report(large, Cost(1, 20, 5000, 40_000, 0)).why == "reverse wins by 10.0x: 40,000 bytes in all against 12,000,000"
     assert report(busy, Cost(1, 100, 10, 80, 0)).why == "reverse wins by 10.0x: 100 operations against 500"
