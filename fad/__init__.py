@@ -9,17 +9,14 @@ from fad import tree
 from fad.batch import vmap
 from fad.expr import Const, Expr, Var
 from fad.function import Function
+from fad.jacobians import hessian, jacfwd, jacobian, jacrev
 from fad.jit import jit
 from fad.modes import ModeReport, compare_modes
 from fad.numpy.at import at
 from fad.trace import value
 from fad.transforms import (
     grad,
-    hessian,
     hvp,
-    jacfwd,
-    jacobian,
-    jacrev,
     jvp,
     linearize,
     stop_gradient,

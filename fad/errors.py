@@ -13,6 +13,7 @@ import sys
 from types import FrameType, TracebackType
 
 import numpy as np
+import optree
 
 __all__ = [
     "FadError",
@@ -28,7 +29,7 @@ __all__ = [
     "user_line",
 ]
 
-_NOT_USERS = (*(os.path.dirname(os.path.abspath(path)) + os.sep for path in (__file__, np.__file__)),
+_NOT_USERS = (*(os.path.dirname(os.path.abspath(path)) + os.sep for path in (__file__, np.__file__, optree.__file__)),
               "<frozen", "<__array_function__")
 
 

@@ -314,20 +314,20 @@ class Var(Expr):
     keeps nested derivatives apart. ``weak`` is the Python type of a number it stands for: such a Var promotes
     as the number would, and does not widen a float32 array."""
 
-    __slots__ = ("name", "trace", "weak")
+    __slots__ = ("name", "origin", "weak")
     name: str
-    trace: Any
+    origin: Any  # the Trace that made it; None for one made by hand
     weak: type | None
 
     def __init__(self, name: str, shape: tuple, dtype: Any, value: Any = None, op: Any = None, of: tuple = (),
-                 trace: Any = None, weak: type | None = None):
+                 origin: Any = None, weak: type | None = None):
         super().__init__(op, of, _NO_PARAMS, shape, dtype, value)
         _set_name(self, name)
-        _set_trace(self, trace)
+        _set_origin(self, origin)
         _set_weak(self, weak)
 
 
-_set_name, _set_trace, _set_weak = (vars(Var)[name].__set__ for name in Var.__slots__)
+_set_name, _set_origin, _set_weak = (vars(Var)[name].__set__ for name in Var.__slots__)
 
 
 class Const(Expr):

@@ -12,7 +12,8 @@ import numpy as np
 from fad import tree
 from fad.errors import DtypeError, ShapeError, TraceError, TreeError
 from fad.expr import Const, Expr, Var, aval_text, reachable, short
-from fad.primitive import registry
+from fad.primitive import named
+from fad.tree import freeze
 
 __all__ = ["Function", "own"]
 
@@ -50,8 +51,8 @@ class Function:
         for node in reachable(list(outputs), stop=ids)[0]:
             if isinstance(node, Var) and node.id not in ids and not node.args and node.value is None:
                 raise TraceError(f"{name}: an output depends on a variable that is not an input", got=short(node),
-                                 rule="a Function is a closed tree" + (f"; this one belongs to {node.trace!r}"
-                                                                       if node.trace else ""),
+                                 rule="a Function is a closed tree" + (f"; this one belongs to {node.origin!r}"
+                                                                       if node.origin else ""),
                                  fix="pass it as an argument")
         for field, content in (("name", name), ("inputs", inputs), ("outputs", outputs), ("_plan", None), ("_key", None),
                                ("in_tree", tree.structure(inputs) if in_tree is None else in_tree),
@@ -62,7 +63,10 @@ class Function:
     def __setattr__(self, name: str, value: Any) -> None:
         raise TraceError("a Function cannot be changed", got=name, rule="it is immutable", fix="trace a new one")
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            raise TreeError(f"{self.name}: a Function has no keyword arguments", got=", ".join(kwargs),
+                            rule="those of the call that was traced are part of it", fix="pass by position, or trace anew")
         leaves, in_tree = tree.flatten(args)
         if in_tree != self.in_tree:
             raise TreeError(f"{self.name}: arguments of another structure", got=in_tree, rule=f"it takes {self.in_tree}",
@@ -163,7 +167,8 @@ class Function:
         inputs = [(x.name, x.shape, x.dtype, x.weak) for x in self.inputs]
         avals = _slot_avals(self)
         flat = [(op.name, tuple(refs), params, slot, *avals[slot]) for op, refs, params, slot, _ in steps]
-        return _rebuild, (self.name, inputs, template[len(inputs) :], flat, outs, self.in_tree, self.out_tree)
+        structures = tree.state(self.in_tree), tree.state(self.out_tree)
+        return _rebuild, (self.name, inputs, template[len(inputs) :], flat, outs, *structures)
 
     # -- pictures -------------------------------------------------------------------------------------
 
@@ -280,26 +285,10 @@ def _with_deaths(steps: list, needed: set[int]) -> list:
     return marked[::-1]
 
 
-def freeze(x: Any) -> Any:
-    """A hashable stand-in for a parameter or constant, equal exactly when the original is."""
-    if isinstance(x, np.ndarray):
-        return x.shape, x.dtype.str, x.tobytes()
-    if isinstance(x, slice):
-        return "slice", x.start, x.stop, x.step
-    if isinstance(x, dict):
-        return tuple((k, freeze(v)) for k, v in sorted(x.items()))
-    if isinstance(x, tuple | list):
-        items = tuple(freeze(v) for v in x)
-        return items if type(x) in (tuple, list) else (type(x), items)
-    if isinstance(x, float | complex | np.generic):
-        return type(x), np.asarray(x).tobytes()
-    return type(x), x
-
-
 def _rebuild(name: str, inputs: list, constants: list, steps: list, outs: tuple, in_tree: Any, out_tree: Any) -> Function:
     """The Function that was pickled."""
     variables = [Var(n, shape, dtype, weak=weak) for n, shape, dtype, weak in inputs]
     env: list = [*variables, *constants]
     for op, refs, params, slot, shape, dtype in steps:
-        env[slot] = Expr(registry[op], tuple(env[r] for r in refs), params, shape, dtype, None)
-    return Function(variables, [env[s] for s in outs], in_tree, out_tree, name)
+        env[slot] = Expr(named(op), tuple(env[r] for r in refs), params, shape, dtype, None)
+    return Function(variables, [env[s] for s in outs], tree.restored(in_tree), tree.restored(out_tree), name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -16,9 +15,10 @@ import optree
 from fad import drawn, tree
 from fad.errors import DtypeError, TraceError, TreeError
 from fad.expr import Expr, Var, aval_text, reachable, short
-from fad.function import Function, freeze
+from fad.function import Function
 from fad.numba_source import traceable
-from fad.transforms import argument_names, recorded
+from fad.transformed import argument_names, by_name, name_of, parameters, recorded
+from fad.tree import freeze
 
 __all__ = ["jit", "Jit", "Lowered"]
 
@@ -56,7 +56,7 @@ class Jit:
     """A jitted function: what `jit` returns."""
 
     __name__: str
-    __qualname__: str
+    __wrapped__: Callable
 
     def __init__(self, f: Callable, static_argnums: tuple = (), static_argnames: tuple = (), donate: tuple = ()):
         self.f, self.donate = traceable(f), donate
@@ -64,6 +64,7 @@ class Jit:
         self.compiled: dict[tuple, Compiled] = {}
         self.recent: Callable | None = None  # the short way into the program called last
         functools.update_wrapper(self, f, updated=())
+        self.__name__ = getattr(f, "__name__", None) or name_of(f)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         recent = self.recent
@@ -183,21 +184,10 @@ class Jit:
         return f"<jit of {self.__name__}, {len(self.compiled)} signatures>"
 
     def __reduce__(self) -> Any:
-        module, name = sys.modules.get(self.__module__), self.__qualname__
-        found: Any = module
-        for part in name.split("."):
-            found = getattr(found, part, None)
-        if found is self:  # as a function is pickled
-            return name
-        return _rejit, (self.f, self.static_argnums, self.static_argnames, self.donate)
+        return by_name(self) or (Jit, (self.__wrapped__, self.static_argnums, self.static_argnames, self.donate))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
-
-
-def _rejit(f: Callable, static_argnums: tuple, static_argnames: tuple, donate: tuple) -> Jit:
-    """The Jit that was pickled."""
-    return Jit(f, static_argnums, static_argnames, donate)
 
 
 def _both(f: Callable, numbers: tuple, names: tuple) -> tuple[tuple, tuple]:
@@ -216,8 +206,7 @@ def _both(f: Callable, numbers: tuple, names: tuple) -> tuple[tuple, tuple]:
 def _paths(f: Callable, rest: tuple, static: tuple) -> list[str]:
     """What to call every leaf of the arguments: the parameter, and the way from there."""
     args, kwargs = rest
-    code = getattr(getattr(f, "py_func", f), "__code__", None)
-    names = code.co_varnames[: code.co_argcount] if code else ()
+    names = parameters(getattr(f, "py_func", f))
     fixed = {n for n, _ in static if isinstance(n, int)}
     places = [n for n in range(len(args) + len(fixed)) if n not in fixed]
     named = [(names[n] if n < len(names) else f"args[{n}]", arg) for n, arg in zip(places, args, strict=True)]
@@ -248,7 +237,7 @@ def _traced(f: Callable, static: tuple, rest: tuple) -> Function | None:
         places = [by_place[n] if n in by_place else next(given) for n in range(len(args) + len(by_place))]
         return f(*places, **kwargs, **by_name)
 
-    call.__name__ = getattr(f, "__name__", "f")
+    call.__name__ = name_of(f)
     before = Var("before", (), np.float64).id
     inputs, outputs, *more = recorded(call, rest, argument_names(call, rest))
     own = {x.id for x in inputs}

@@ -1,7 +1,8 @@
-"""Forward against reverse: what each mode costs for a function, whether they agree, and which one to take."""
+"""Forward against reverse, measured: how long each mode takes for a function, whether they agree, and why one is faster."""
 
 from __future__ import annotations
 
+import functools
 import html
 import time
 from collections.abc import Callable
@@ -11,81 +12,14 @@ from typing import Any
 import numpy as np
 
 from fad import tree
-from fad.expr import Const, Expr, reachable
-from fad.forward import tangents_of
-from fad.primitives.families import is_node
-from fad.reverse import cotangents_of
-from fad.trace import Graph, Trace
-from fad.transforms import jacfwd, jacrev, open_positions
+from fad.cost import Cost, costs
+from fad.expr import Const, Expr
+from fad.jacobians import jacfwd, jacrev
+from fad.trace import Trace
+from fad.transformed import name_of
+from fad.transforms import open_arguments, split_aux
 
-__all__ = ["compare_modes", "ModeReport", "Cost", "cheaper"]
-
-# The model of the interpreter: seconds = nodes * DISPATCH + passes * (flops / FLOPS + bytes / BANDWIDTH).
-# All passes of one mode run as one batch, so dispatch is paid once.
-DISPATCH = 12e-6  # seconds for one primitive: traced, differentiated and run
-FLOPS = 1e9  # per second
-BANDWIDTH = 3e9  # bytes per second
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one mode needs for a whole Jacobian: ``flops`` and ``traffic`` (bytes) are for one pass."""
-
-    passes: int
-    nodes: int
-    flops: int
-    traffic: int
-    residuals: int
-
-    def seconds(self, passes: int | None = None) -> float:
-        """Predicted seconds, for this many passes."""
-        passes = self.passes if passes is None else passes
-        return self.nodes * DISPATCH + passes * (self.flops / FLOPS + self.traffic / BANDWIDTH)
-
-
-def _weigh(swept: Trace, results: list, passes: int, residuals: int) -> Cost:
-    """Cost of a linear tree."""
-    nodes = [n for n in reachable([y for y in results if is_node(y)], swept.start)[0] if n.op is not None]
-    return Cost(passes, len(nodes), sum(n.op.flops(n, *n.args, **n.params) for n in nodes), sum(n.nbytes for n in nodes),
-                residuals)
-
-
-def costs(graph: Graph, inputs: list, outputs: list) -> tuple[Cost, Cost]:
-    """(forward, reverse) cost of the Jacobian of a traced function."""
-    n_in, n_out = sum(x.size for x in inputs), sum(y.size for y in outputs)
-    pushed = Trace("forward")
-    dots = tangents_of(graph, inputs, [pushed.symbol(x.shape, x.dtype, "t") for x in inputs], outputs)
-    pulled = Trace("reverse")
-    bars = cotangents_of(graph.copy(), inputs, list(outputs), [pulled.symbol(y.shape, y.dtype, "ct") for y in outputs])
-    forward = _weigh(pushed, dots, n_in, _peak_live(graph.nodes, outputs)) if inputs else Cost(0, 0, 0, 0, 0)
-    reverse = _weigh(pulled, bars, n_out, sum(n.nbytes for n in graph.nodes)) if outputs else Cost(0, 0, 0, 0, 0)
-    return forward, reverse
-
-
-def _peak_live(nodes: list[Expr], outputs: list) -> int:
-    """Bytes alive at once where every node is dropped after its last use, as a forward sweep may."""
-    last = {a.id: n.id for n in nodes for a in n.args if isinstance(a, Expr)}
-    kept = {y.id for y in outputs}
-    live = peak = 0
-    sizes: dict[int, int] = {}
-    for node in nodes:
-        sizes[node.id] = node.nbytes
-        live += node.nbytes
-        peak = max(peak, live)
-        for a in node.args:
-            if isinstance(a, Expr) and last.get(a.id) == node.id and a.id not in kept:
-                live -= sizes.pop(a.id, 0)
-    return peak
-
-
-def cheaper(graph: Graph, inputs: list, outputs: list) -> str:
-    """The mode whose predicted time for the whole Jacobian is the smaller."""
-    n_in, n_out = sum(x.size for x in inputs), sum(y.size for y in outputs)
-    if min(n_in, n_out) * 8 < max(n_in, n_out):  # clear without building both linear trees
-        return "forward" if n_in < n_out else "reverse"
-    forward, reverse = costs(graph, inputs, outputs)
-    return "forward" if forward.seconds() <= reverse.seconds() else "reverse"
-
+__all__ = ["compare_modes", "ModeReport"]
 
 @dataclass(frozen=True)
 class ModeReport:
@@ -98,6 +32,7 @@ class ModeReport:
     reverse: Cost
     forward_seconds: float
     reverse_seconds: float
+    pace: float
     difference: float
     relative: float
     ulp: float
@@ -113,6 +48,10 @@ class ModeReport:
         """The mode `fad.jacobian` takes: the faster one by the cost model."""
         return "forward" if self.forward.seconds() <= self.reverse.seconds() else "reverse"
 
+    def predicted_seconds(self, mode: str, passes: int | None = None) -> float:
+        """The model's time for a mode on this machine, for this many passes."""
+        return self.pace * getattr(self, mode).seconds(passes)
+
     @property
     def agree(self) -> bool:
         """Whether the two Jacobians are equal up to rounding."""
@@ -120,22 +59,25 @@ class ModeReport:
 
     @property
     def why(self) -> str:
-        """One sentence on the winner."""
-        f, r = self.forward, self.reverse
-        won, lost = (f, r) if self.winner == "forward" else (r, f)
-        ratio = max(self.forward_seconds, self.reverse_seconds) / max(min(self.forward_seconds, self.reverse_seconds), 1e-12)
-        reason = (f"{won.passes} pass{'es' * (won.passes != 1)} against {lost.passes}" if won.passes < lost.passes
-                  else f"{won.flops:,} flop a pass against {lost.flops:,}" if won.flops < lost.flops
-                  else "fewer operations to dispatch" if won.nodes < lost.nodes else "less memory to move")
-        return f"{self.winner} wins by {ratio:.1f}x: {reason}"
+        """One sentence on the winner, from the rows of the table."""
+        fast, slow = sorted((self.forward_seconds, self.reverse_seconds))
+        won = f"{self.winner} wins by {slow / max(fast, 1e-12):.1f}x"
+        cheap, dear = sorted((self.forward, self.reverse), key=Cost.seconds)
+        if dear.seconds() < 1.05 * cheap.seconds():
+            return f"{won} as measured; the counts hardly differ"
+        reason = _reason(cheap, dear)
+        return f"{won}: {reason}" if self.winner == self.predicted else f"{won} as measured; {self.predicted} takes {reason}"
 
     def rows(self) -> list[tuple[str, str, str]]:
         """The table: what, forward, reverse."""
         f, r = self.forward, self.reverse
-        return [("passes", f"{f.passes:,}", f"{r.passes:,}"), ("flop per pass", f"{f.flops:,}", f"{r.flops:,}"),
+        predicted = self.predicted_seconds("forward"), self.predicted_seconds("reverse")
+        return [("passes", f"{f.passes:,}", f"{r.passes:,}"), ("operations", f"{f.nodes:,}", f"{r.nodes:,}"),
+                ("flop per pass", f"{f.flops:,}", f"{r.flops:,}"),
                 ("flop in all", f"{f.passes * f.flops:,}", f"{r.passes * r.flops:,}"),
+                ("bytes in all", f"{f.passes * f.traffic:,}", f"{r.passes * r.traffic:,}"),
                 ("peak residuals (bytes)", f"{f.residuals:,}", f"{r.residuals:,}"),
-                ("predicted (ms)", f"{f.seconds() * 1e3:.3g}", f"{r.seconds() * 1e3:.3g}"),
+                ("predicted (ms)", f"{predicted[0] * 1e3:.3g}", f"{predicted[1] * 1e3:.3g}"),
                 ("measured (ms)", f"{self.forward_seconds * 1e3:.3g}", f"{self.reverse_seconds * 1e3:.3g}")]
 
     def __str__(self) -> str:
@@ -162,8 +104,8 @@ class ModeReport:
         left, right = axes if axes is not None else plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")[1]
         top = max(10 * max(self.inputs, self.outputs), 100)
         sizes = np.unique(np.geomspace(1, top, 60).astype(int))
-        ours = np.array([self.forward.seconds(int(n)) for n in sizes])
-        theirs = np.array([self.reverse.seconds(int(n)) for n in sizes])
+        ours = np.array([self.predicted_seconds("forward", int(n)) for n in sizes])
+        theirs = np.array([self.predicted_seconds("reverse", int(n)) for n in sizes])
         left.loglog(sizes, ours * 1e3, color="C0", label="forward, n inputs")
         left.loglog(sizes, theirs * 1e3, color="C1", label="reverse, n outputs")
         left.plot(max(self.inputs, 1), self.forward_seconds * 1e3, "o", color="C0", label="measured here")
@@ -180,11 +122,39 @@ class ModeReport:
         return left, right
 
 
-def compare_modes(f: Callable, *args: Any, repeats: int = 5) -> ModeReport:
+def _reason(cheap: Cost, dear: Cost) -> str:
+    """The row of the table that saves the cheaper mode most."""
+    rows = [(dear.dispatch - cheap.dispatch, "operations", cheap.nodes, dear.nodes),
+            (dear.passes * dear.arithmetic - cheap.passes * cheap.arithmetic, "flop in all",
+             cheap.passes * cheap.flops, dear.passes * dear.flops),
+            (dear.passes * dear.movement - cheap.passes * cheap.movement, "bytes in all",
+             cheap.passes * cheap.traffic, dear.passes * dear.traffic)]
+    _, what, few, many = max(rows)
+    return f"{few:,} {what} against {many:,}"
+
+
+@functools.cache
+def pace() -> float:
+    """How long this machine takes for what the model counts as a second: measured once, in a few milliseconds."""
+
+    def reference(x: Any) -> Any:
+        for _ in range(6):
+            x = np.sin(x) * x
+        return x
+
+    x = np.linspace(0.1, 1, 20)
+    opened = Trace("pace", reference)
+    inner, _ = open_arguments(opened, (x,), (0,))
+    outputs = [opened.call(*inner)]
+    counted = sum(cost.seconds() for cost in costs(opened.graph(outputs), opened.inputs, outputs))
+    return sum(min(_times(jacobian(reference), (x,), {}, 7)[1]) for jacobian in (jacfwd, jacrev)) / counted
+
+
+def compare_modes(f: Callable, *args: Any, repeats: int = 5, has_aux: bool = False, **kwargs: Any) -> ModeReport:
     """Differentiate f at args in both modes and report agreement, passes, flops, memory and time of each.
 
     Args:
-        f: function of float arrays or pytrees of them with float results.
+        f: function of float arrays or pytrees of them with float results; with ``has_aux`` it returns (y, aux).
         repeats: timings taken of each mode; the median counts.
 
     >>> report = compare_modes(lambda x: np.sin(x).sum(), np.ones(50))
@@ -193,12 +163,15 @@ def compare_modes(f: Callable, *args: Any, repeats: int = 5) -> ModeReport:
     """
     everything = tuple(range(len(args)))
     opened = Trace("compare_modes", f)
-    inner, _ = open_positions(opened, args, everything)
-    outputs = [y if isinstance(y, Expr) else Const(y) for y in tree.leaves(opened.call(*inner))]
+    inner, _ = open_arguments(opened, args, everything)
+    y, _ = split_aux(opened.call(*inner, **kwargs), has_aux)
+    outputs = [y if isinstance(y, Expr) else Const(y) for y in tree.leaves(y)]
     forward, reverse = costs(opened.graph(outputs), opened.inputs, outputs)
     n_in, n_out = sum(x.size for x in opened.inputs), sum(y.size for y in outputs)
-    a, forward_seconds = _timed(jacfwd(f, everything), args, repeats)
-    b, reverse_seconds = _timed(jacrev(f, everything), args, repeats)
+    a, forward_times = _times(jacfwd(f, everything, has_aux), args, kwargs, repeats)
+    b, reverse_times = _times(jacrev(f, everything, has_aux), args, kwargs, repeats)
+    if has_aux:
+        a, b = a[0], b[0]
     difference = relative = ulp = tolerance = 0.0
     for u, v in zip(tree.leaves(a), tree.leaves(b), strict=True):
         if np.size(u):
@@ -208,14 +181,15 @@ def compare_modes(f: Callable, *args: Any, repeats: int = 5) -> ModeReport:
             difference = float(np.fmax(difference, gap.max())) if not np.isnan(gap).any() else float("nan")
             relative = max(relative, float(np.max(gap / np.where(size == 0, 1, size))))
             ulp = max(ulp, float(np.max(gap / np.spacing(np.where(size == 0, 1, size)))))
-    return ModeReport(getattr(f, "__name__", "f"), n_in, n_out, forward, reverse, forward_seconds, reverse_seconds,
-                      difference, relative, ulp, tolerance)
+    return ModeReport(name_of(f), n_in, n_out, forward, reverse, float(np.median(forward_times)),
+                      float(np.median(reverse_times)), pace(), difference, relative, ulp, tolerance)
 
 
-def _timed(f: Callable, args: tuple, repeats: int) -> tuple[Any, float]:
+def _times(f: Callable, args: tuple, kwargs: dict, repeats: int) -> tuple[Any, list[float]]:
+    """The result, and the seconds of each call."""
     times = []
     for _ in range(max(repeats, 1)):
         start = time.perf_counter()
-        result = f(*args)
+        result = f(*args, **kwargs)
         times.append(time.perf_counter() - start)
-    return result, float(np.median(times))
+    return result, times

@@ -14,13 +14,16 @@ Rules are written in plain NumPy, so they run on arrays and on nodes alike.
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fad.errors import TraceError
 from fad.expr import Expr, bind
 
-__all__ = ["Primitive", "Partials", "Weights", "Linear", "Joint", "Jvp", "Kink", "registry"]
+__all__ = ["Primitive", "Partials", "Weights", "Linear", "Joint", "Jvp", "Kink", "named", "registry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,21 @@ class Primitive:
         return f"<primitive {self.name}>"
 
     def __reduce__(self) -> tuple:
-        return registry.__getitem__, (self.name,)
+        return named, (self.name,)
 
 
 registry: dict[str, Primitive] = {}
+
+
+def named(name: str) -> Primitive:
+    """The primitive of this name. Those that load at first use are loaded if it is none of the others: a pickled
+    Function may hold them where nothing else has asked for them yet."""
+    if name not in registry:
+        import fad.primitives
+
+        for module in pkgutil.iter_modules(fad.primitives.__path__):
+            importlib.import_module(f"fad.primitives.{module.name}")
+    if name not in registry:
+        raise TraceError("no such primitive", got=repr(name), rule="a pickled Function holds its primitives by name",
+                         fix="import the module that makes this primitive before loading the pickle")
+    return registry[name]

@@ -6,6 +6,7 @@ There is no global state: a Var made for a node is an alias of it, so trees nest
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from typing import Any
@@ -67,7 +68,7 @@ class Trace:
         self.live, self.inputs, self.start = True, [], None
 
     def __repr__(self) -> str:
-        code = getattr(self.function, "__code__", None)
+        code = getattr(inspect.unwrap(self.function), "__code__", None) if self.function else None
         at = f" of {code.co_name} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code else ""
         return self.kind + at
 
@@ -76,12 +77,12 @@ class Trace:
         if isinstance(leaf, Expr):
             var = Var(name, leaf.shape, leaf.dtype, leaf.value, alias, (leaf,), self)
         else:
-            var = Var(name, leaf.shape, leaf.dtype, leaf, trace=self)
+            var = Var(name, leaf.shape, leaf.dtype, leaf, origin=self)
         return self._keep(var)
 
     def symbol(self, shape: tuple, dtype: Any, name: str = "x", weak: type | None = None) -> Var:
         """A fresh Var without a value; ``weak`` is the Python type where it stands for a number."""
-        return self._keep(Var(name, tuple(shape), np.dtype(dtype), trace=self, weak=weak))
+        return self._keep(Var(name, tuple(shape), np.dtype(dtype), origin=self, weak=weak))
 
     def _keep(self, var: Var) -> Var:
         if self.start is None:
@@ -178,9 +179,9 @@ def _id(a: Any) -> int | None:
 def check_alive(outer: list[Expr], trace: Trace) -> None:
     """Raise where a node comes from a trace that has ended."""
     for node in reachable(outer)[0]:
-        if isinstance(node, Var) and not node.args and node.trace is not None and not node.trace.live:
+        if isinstance(node, Var) and not node.args and node.origin is not None and not node.origin.live:
             raise TraceError(f"{trace!r} met a node from another trace", got=short(node),
-                             rule=f"{node.trace!r}, which made it, has ended, so its derivative is gone",
+                             rule=f"{node.origin!r}, which made it, has ended, so its derivative is gone",
                              fix="return the value from the function instead of storing it, or keep fad.value(x)")
 
 
@@ -197,5 +198,16 @@ def differentiable(leaf: Any, what: str, path: str = "") -> Any:
         return leaf
     raise DtypeError(f"{what}: the argument{path} cannot be differentiated", got=short(leaf),
                      rule="derivatives are taken by floats, complex numbers and arrays of them",
-                     fix="pass x.astype(float)" if getattr(leaf, "dtype", None) is not None and leaf.dtype.kind in "iub"
+                     fix="pass x.astype(float), or do not differentiate by it" if _dtype_kind(leaf) in ("i", "u", "b")
                      else "pass 1.0 or 0.0" if kind is bool else "pass an array of floats, e.g. np.asarray(x, float)")
+
+
+def passive(leaf: Any) -> bool:
+    """Whether a leaf inside a container is passed on and not differentiated by: integer arrays and booleans."""
+    if type(leaf) is Var and leaf.weak is not None:
+        return leaf.weak is bool
+    return type(leaf) is bool or _dtype_kind(leaf) in ("i", "u", "b")
+
+
+def _dtype_kind(x: Any) -> str:
+    return getattr(getattr(x, "dtype", None), "kind", "")

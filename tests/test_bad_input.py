@@ -1,5 +1,6 @@
 """Bad input: every row raises an error that says what, what was got, the rule, the user's line and the fix."""
 
+import dataclasses
 import math
 import pickle
 
@@ -41,6 +42,12 @@ def leaked(transform, *args):
     return kept[0]
 
 
+@dataclasses.dataclass
+class Marked:
+    x: float
+    options: object
+
+
 ROWS = {
     "grad of a vector": (lambda: fad.grad(np.sin)(X), ShapeError, "f64[3]", "np.sum"),
     "grad of a complex result": (lambda: fad.grad(lambda x: x * 1j)(1.0), ShapeError, "c128[]", "real part"),
@@ -80,6 +87,37 @@ ROWS = {
     "nothing to map": (lambda: fad.vmap(np.sin, in_axes=None)(X), ShapeError, "no batched", "in_axes"),
     "no such batch axis": (lambda: fad.vmap(np.sin, in_axes=3)(X), ShapeError, "axis 3", "in_axes"),
     "no such argument": (lambda: fad.grad(np.sin, argnums=2)(1.0), ShapeError, "argnums 2", "argnums"),
+    "negative argnums out of range": (lambda: fad.grad(np.sin, argnums=-2)(1.0), ShapeError, "argnums -2", "argnums"),
+    "argument twice": (lambda: fad.jacobian(np.add, argnums=(0, -2))(1.0, 2.0), ShapeError, "argnums -2", "argnums"),
+    "argnums by name": (lambda: fad.hessian(np.sin, argnums="x")(1.0), DtypeError, "'x'", "argnums=0"),
+    "argnums of a bool": (lambda: fad.grad(np.sin, argnums=True)(1.0), DtypeError, "True", "argnums=0"),
+    "grad of keywords only": (lambda: fad.grad(lambda x: x)(x=1.0), ShapeError, "0 positional", "by position"),
+    "vmap of no function": (lambda: fad.vmap(3)(X), DtypeError, "int 3", "fad.vmap(f)(x)"),
+    "trace of no function": (lambda: fad.trace("f")(X), DtypeError, "'f'", "fad.trace(f)(x)"),
+    "batch axis of a string": (lambda: fad.vmap(np.sin, in_axes="0")(X), DtypeError, "'0'", "in_axes=0"),
+    "batch axis of a float": (lambda: fad.vmap(np.add, in_axes=(0, 1.0))(X, X), DtypeError, "(0, 1.0)", "in_axes=0"),
+    "batch axis of a bool": (lambda: fad.vmap(np.sin, in_axes=True)(X), DtypeError, "True", "in_axes=0"),
+    "more batch axes than arguments": (lambda: fad.vmap(np.sin, in_axes=(0, 0))(X), ShapeError, "(0, 0)", "each argument"),
+    "batch axes of another structure": (lambda: fad.vmap(np.sin, in_axes={"x": 0})(X), ShapeError, "{'x': 0}", "each argument"),
+    "batch axis of a result": (lambda: fad.vmap(np.sin, out_axes=1)(X), ShapeError, "out_axes 1", "out_axes"),
+    "batch axis of a result, a string": (lambda: fad.vmap(np.sin, out_axes="a")(X), DtypeError, "'a'", "out_axes=0"),
+    "no batch axis of a mapped result": (lambda: fad.vmap(np.sin, out_axes=None)(X), ShapeError, "f64[3]", "out_axes=0"),
+    "vmap of a number by keyword": (lambda: fad.vmap(np.sin)(x=1.0), ShapeError, "float 1.0", "by position"),
+    "vmap of a string result": (lambda: fad.vmap(lambda x: "a")(X), DtypeError, "'a'", "arrays and numbers"),
+    "grad of True": (lambda: fad.grad(lambda x: True)(1.0), ShapeError, "bool True", "return"),
+    "grad of a comparison": (lambda: fad.grad(lambda x: x > 0)(1.0), ShapeError, "greater:bool[]", "return a float"),
+    "grad of a NumPy bool": (lambda: fad.grad(lambda x: np.bool_(True))(1.0), ShapeError, "bool[] True", "return a float"),
+    "grad of a complex number": (lambda: fad.grad(lambda x: 1j)(1.0), ShapeError, "complex 1j", "real part"),
+    "jvp by integers": (lambda: fad.jvp(np.sin, (np.array([1, 2]),), (np.ones(2),)), DtypeError, "i64[2]", "astype(float)"),
+    "vjp by integers": (lambda: fad.vjp(np.sin, np.array([1, 2])), DtypeError, "i64[2]", "astype(float)"),
+    "linearize by an integer": (lambda: fad.linearize(np.sin, np.int64(1)), DtypeError, "i64[]", "astype(float)"),
+    "complex tangent of a real primal": (lambda: fad.jvp(np.sin, (1.0,), (1j,)), DtypeError, "c128[]", "real part"),
+    "complex cotangent of a real result": (lambda: fad.vjp(np.sin, 1.0)[1](1j), DtypeError, "c128[]", "real part"),
+    "tangent of a string": (lambda: fad.jvp(np.sin, (1.0,), ("a",)), DtypeError, "a for x:f64[]", "pass"),
+    "one tangent too few": (lambda: fad.jvp(np.add, (1.0, 2.0), (1.0,)), TreeError, "PyTreeSpec", "tree.map"),
+    "keyword of a Function": (lambda: fad.trace(np.sin)(X)(X, k=1), TreeError, "k", "by position"),
+    "Jacobian of conj": (lambda: fad.jacobian(np.conj)(X + 1j), DtypeError, "conjugate", "np.real"),
+    "static field that cannot be hashed": (lambda: fad.grad(lambda m: m.x)(Marked(1.0, bytearray(1))), TreeError, "bytearray", "tuple"),
     "not a function": (lambda: fad.grad(3)(1.0), DtypeError, "int 3", "fad.grad(f)(x)"),
     "jacobian of integers": (lambda: fad.jacobian(np.argsort)(X), DtypeError, "i64[3]", "astype(float)"),
     "no such mode": (lambda: fad.jacobian(np.sin, mode="both")(X), DtypeError, "'both'", "auto"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fad
+from fad.errors import ShapeError
 
 XS = np.linspace(-1, 1, 12).reshape(4, 3)
 
@@ -22,6 +23,48 @@ def test_axes():
     tree = {"w": XS, "b": 2.0}
     assert np.allclose(fad.vmap(lambda p: p["w"] * p["b"], in_axes=({"w": 0, "b": None},))(tree), 2 * XS)
     assert np.allclose(fad.vmap(lambda x: (x, 1.0))(XS)[1], np.ones(4))
+
+
+def test_axes_count_from_the_end():
+    assert np.allclose(fad.vmap(np.sum, in_axes=-2)(XS), XS.sum(axis=1))  # -ndim is axis 0
+    assert np.allclose(fad.vmap(np.sum, in_axes=-1)(XS), XS.sum(axis=0))
+    with pytest.raises(ShapeError, match="axis -3"):
+        fad.vmap(np.sum, in_axes=-3)(XS)
+    assert np.array_equal(fad.vmap(lambda x: x, out_axes=-2)(XS), XS)
+    assert np.array_equal(fad.vmap(lambda x: x, in_axes=np.int64(1), out_axes=np.int64(1))(XS), XS)
+
+
+def test_keyword_arguments_are_mapped_over_axis_0():
+    f = lambda x, y, scale=1.0: x * y * scale
+    assert np.array_equal(fad.vmap(f)(np.arange(3.0), y=np.arange(3.0)), [0, 1, 4])
+    assert np.array_equal(fad.vmap(f, in_axes=(None,))(2.0, y=np.arange(3.0), scale=np.ones(3)), [0, 2, 4])
+    assert np.array_equal(fad.vmap(lambda *, p: p["w"].sum())(p={"w": XS}), XS.sum(axis=1))
+    assert np.array_equal(fad.jit(fad.vmap(f))(np.arange(3.0), y=np.arange(3.0)), [0, 1, 4])
+    assert np.array_equal(fad.vmap(fad.jit(f))(np.arange(3.0), y=np.arange(3.0)), [0, 1, 4])
+
+
+def test_results_that_do_not_depend_on_the_batch_can_be_given_once():  # jax#21559
+    y, s = fad.vmap(lambda x, s: (x * s, s), in_axes=(0, None), out_axes=(0, None))(np.arange(3.0), 2.0)
+    assert np.array_equal(y, [0, 2, 4]) and s == 2.0
+    y, s = fad.jit(fad.vmap(lambda x, s: (x * s, s * s), in_axes=(0, None), out_axes=(0, None)))(np.arange(3.0), 2.0)
+    assert np.array_equal(y, [0, 2, 4]) and s == 4.0
+    w = np.ones(3)
+    kept = fad.vmap(lambda x, w: w, in_axes=(0, None), out_axes=None)(XS, w)
+    assert np.array_equal(kept, w) and not np.shares_memory(kept, w)
+    with pytest.raises(ShapeError, match="depends on the batch"):
+        fad.vmap(lambda x: x, out_axes=None)(XS)
+
+
+def test_what_is_not_batched_stays_as_it_is():
+    scaled = fad.vmap(lambda x, s, how: x * s if how == "times" else x, in_axes=(0, None, None))(XS.astype(np.float32), 2.0, "times")
+    assert scaled.dtype == np.float32 and np.allclose(scaled, 2 * XS)
+
+
+def test_results_are_the_callers_own():
+    constant = np.ones(3)
+    for axes in (0, None):
+        result = fad.vmap(lambda x: constant, out_axes=axes)(XS)
+        assert not np.shares_memory(result, constant) and result.flags.writeable
 
 
 def test_nests_with_derivatives():

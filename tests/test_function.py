@@ -1,12 +1,17 @@
 """Trees and Functions: printing, structure, pickling, composition, writing by hand."""
 
+import dataclasses
 import pickle
 import shutil
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
 
 import fad
+from fad.errors import TraceError
 
 X = np.array([0.5, -1.0, 2.0])
 
@@ -98,3 +103,61 @@ def test_second_derivative_tree_is_closed_and_runs():
     f = fad.trace(lambda x: np.sum(np.exp(np.sin(x))))(X)
     h = fad.hessian(f)
     assert np.allclose(h(X), fad.hessian(lambda x: np.sum(np.exp(np.sin(x))))(X))
+
+
+@dataclasses.dataclass
+class Weights:
+    w: np.ndarray
+    name: str
+
+
+def test_a_pickled_function_loads_where_only_fad_is_imported(tmp_path):
+    functions = {"pools": fad.trace(fad.nn.max_pool)(np.zeros((1, 4, 4, 1))),
+                 "gradient of a pool": fad.grad(fad.trace(lambda x: np.sum(fad.nn.max_pool(x)))(np.zeros((1, 4, 4, 1)))),
+                 "convolution": fad.trace(fad.nn.conv)(np.zeros((1, 4, 4, 1)), np.zeros((2, 2, 1, 3))),
+                 "random": fad.trace(lambda key: fad.random.normal(key, (3,)))(fad.random.key(0)),
+                 "softplus": fad.trace(fad.nn.softplus)(X), "stop": fad.trace(fad.stop_gradient)(X)}
+    for name, function in functions.items():
+        path = tmp_path / "f.pkl"
+        path.write_bytes(pickle.dumps(function))
+        done = subprocess.run([sys.executable, "-c", f"import fad, pickle; print(pickle.load(open({str(path)!r}, 'rb')))"],
+                              capture_output=True, text=True)
+        assert done.stdout.strip() == str(function), (name, done.stderr)
+
+
+def test_every_primitive_is_found_by_name():
+    code = """
+        import importlib, pkgutil, pickle, sys, fad
+        from fad.primitive import named, registry
+        before = set(registry)
+        for module in ("nn", "random", "losses", "stax", "optim", "train", "testing", "initializers"):
+            importlib.import_module("fad." + module)
+        names = set(registry)
+        for name in names - before:
+            del registry[name]
+        for module in [m for m in sys.modules if m.startswith("fad.primitives.pool")]:
+            del sys.modules[module]
+        assert all(named(name).name == name for name in names)
+        assert all(pickle.loads(pickle.dumps(p)) is p for p in registry.values())
+        assert len(pickle.dumps(registry["sin"])) < 100
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_primitive_is_named():
+    from fad.primitive import named
+
+    with pytest.raises(TraceError, match="'no_such'(.|\n)*import the module"):
+        named("no_such")
+
+
+def test_a_function_of_dataclasses_pickles():
+    import optree
+
+    function = fad.trace(lambda p: Weights(p.w * 2, p.name))(Weights(X, "a"))
+    text = pickle.dumps(function)
+    optree.unregister_pytree_node(Weights, namespace="fad")  # as in a process that has not met one yet
+    again = pickle.loads(text)
+    doubled = again(Weights(X, "a"))
+    assert np.array_equal(doubled.w, 2 * X) and doubled.name == "a"

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fad
+from fad.errors import DtypeError, TreeError
 
 X = np.array([0.5, -1.0, 2.0])
 
@@ -122,6 +123,130 @@ def test_argnums_aux_and_unused_arguments():
     assert fad.grad(lambda x: 3.0)(1.0) == 0.0
     y, pullback, aux = fad.vjp(f, X, X, has_aux=True)
     assert np.array_equal(pullback(1.0)[1], X)
+
+
+def scaled(x, scale=1.0, aux=False):
+    y = np.sum(x**3) * scale
+    return (y, {"x": x, "scale": scale, "name": "cubes"}) if aux else y
+
+
+def pulled(f, x, **options):
+    y, pullback, *aux = fad.vjp(f, x, **options)
+    return (pullback(1.0)[0], *aux) if aux else pullback(1.0)[0]
+
+
+def pushed(f, x, **options):
+    y, dot, *aux = fad.jvp(f, (x,), (np.ones(3),), **options)
+    return (dot, *aux) if aux else dot
+
+
+def linear(f, x, **options):
+    y, apply, *aux = fad.linearize(f, x, **options)
+    return (apply(np.ones(3)), *aux) if aux else apply(np.ones(3))
+
+
+def of(transform):
+    """A transformation of one that gives a function, called as those that take the arguments at once."""
+    return lambda f, x, has_aux=False, **kwargs: transform(f, has_aux=has_aux)(x, **kwargs)
+
+
+EVERY = {  # by name: the result, without aux and with it, for f, x and keyword arguments; and the derivative of sum(x^3) at x
+    "grad": (of(fad.grad), 3 * X**2), "jacobian": (of(fad.jacobian), 3 * X**2), "jacfwd": (of(fad.jacfwd), 3 * X**2),
+    "jacrev": (of(fad.jacrev), 3 * X**2), "hessian": (of(fad.hessian), np.diag(6 * X)), "vjp": (pulled, 3 * X**2),
+    "jvp": (pushed, np.sum(3 * X**2)), "linearize": (linear, np.sum(3 * X**2)),
+    "hvp": (lambda f, x, **options: fad.hvp(f, x, np.ones(3), **options), 6 * X),
+    "grad of jit": (lambda f, x, has_aux=False, **kwargs: fad.grad(fad.jit(f, static_argnames="aux"), has_aux=has_aux)(x, **kwargs),
+                    3 * X**2),
+}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_keyword_arguments_in_every_transformation(name):
+    transform, expected = EVERY[name]
+    assert np.allclose(transform(scaled, X), expected)
+    assert np.allclose(transform(scaled, X, scale=2.0), 2 * expected)
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if "jit" not in name])
+def test_aux_in_every_transformation(name):
+    transform, expected = EVERY[name]
+    x, scale = X.copy(), np.array([2.0])
+    derivative, aux = transform(lambda x, scale: (np.sum(x**3) * scale[0], (x, scale, scale[0:], "cubes", 2)), x, has_aux=True, scale=scale)
+    assert np.allclose(derivative, 2 * expected)
+    assert np.array_equal(aux[0], X) and aux[3:] == ("cubes", 2)
+    for part in aux[:3]:  # results are never inputs, nor views of them
+        assert type(part) is np.ndarray and not np.shares_memory(part, x) and not np.shares_memory(part, scale)
+        part[...] = -1
+    assert np.array_equal(x, X) and scale == 2.0
+    with pytest.raises(TreeError, match="return y, aux"):
+        transform(lambda x: np.sum(x), X, has_aux=True)
+
+
+def test_keyword_arguments_of_the_others():
+    function = fad.trace(scaled)(X, scale=2.0)
+    assert np.isclose(function(X), 2 * np.sum(X**3))
+    with pytest.raises(TreeError, match="keyword"):
+        function(X, scale=3.0)
+    (value, aux), slope = fad.value_and_grad(scaled, has_aux=True)(X, scale=2.0, aux=True)
+    assert np.allclose(slope, 6 * X**2) and aux["scale"] == 2.0 and aux["name"] == "cubes"
+    report = fad.compare_modes(scaled, X, repeats=1, scale=2.0, aux=True, has_aux=True)
+    assert report.agree and report.inputs == 3
+
+
+def test_results_of_arguments_passed_through_are_the_callers_own():
+    x, w, constant = X.copy(), X.copy(), np.ones(3)
+    f = lambda x, w: (x, w, w[1:], constant)
+    for result in (fad.jvp(f, (x, w), (x, None))[0], fad.vjp(f, x, w)[0], fad.linearize(f, x, w)[0]):
+        for part in result:
+            assert not any(np.shares_memory(part, other) for other in (x, w, constant))
+
+
+@pytest.mark.parametrize("argnums, expected", [(0, 3.0), (-1, 2.0), (np.int64(1), 2.0), ((1, 0), (2.0, 3.0)), ([-2], (3.0,)), ((), ())])
+def test_argnums(argnums, expected):
+    for transform in (fad.grad, fad.jacobian):
+        assert transform(np.multiply, argnums=argnums)(2.0, 3.0) == expected
+
+
+INTEGERS = [np.array([1, 2, 3]), np.int64(1), np.uint8(1), np.array(True), np.array([True]), True]
+
+
+@pytest.mark.parametrize("x", INTEGERS, ids=str)
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_integers_are_refused_in_every_transformation(name, x, compiled):
+    transform = EVERY[name][0]
+    call = lambda x: transform(lambda x: np.sum(np.sin(x)), x)
+    with pytest.raises(DtypeError, match="cannot be differentiated"):
+        (fad.jit(call) if compiled else call)(x)
+
+
+def test_integers_stay_where_no_tangent_moves_them():
+    n = np.array([1, 2, 3])
+    assert np.allclose(fad.jvp(np.power, (2.0, n), (1.0, None))[1], n * 2.0 ** (n - 1))
+    f = lambda p: p["x"] * np.sum(p["n"])
+    for tangent in (None, 0, np.zeros(3), np.zeros(3, int)):
+        assert fad.jvp(f, ({"x": 2.0, "n": n},), ({"x": 1.0, "n": tangent},))[1] == 6.0
+    with pytest.raises(DtypeError, match="integers do not move"):
+        fad.jvp(f, ({"x": 2.0, "n": n},), ({"x": 1.0, "n": np.ones(3)},))
+
+
+def test_numbers_as_leaves_mean_the_same_in_compiled_code():
+    params = {"w": np.abs(X).astype(np.float32), "n": 2, "flag": True, "k": np.array([1, 2]), "c": 1j}
+    tangents = {"w": X, "n": 1, "flag": None, "k": None, "c": 2.0}
+    f = lambda p: np.sum(p["w"] ** p["n"]) * np.abs(p["c"])
+    for g in (fad.grad(f), fad.value_and_grad(f), fad.jacobian(f), lambda p: fad.vjp(f, p)[1](1.0), lambda p: fad.jvp(f, (p,), (tangents,))):
+        (plain, structure), (compiled, structure_) = fad.tree.flatten(g(params)), fad.tree.flatten(fad.jit(g)(params))
+        assert structure == structure_
+        for a, b in zip(plain, compiled, strict=True):
+            assert a.dtype == b.dtype and np.allclose(a, b)
+
+
+def test_methods_of_an_argument_are_ndarrays():
+    from fad.expr import Expr, Var
+
+    assert np.array_equal(fad.grad(lambda x: x.trace())(np.ones((2, 2))), np.eye(2))
+    hidden = {name for cls in (Expr, Var) for name in cls.__slots__ if hasattr(np.ndarray, name)}
+    assert hidden == {"shape", "dtype"}  # which mean what ndarray's mean
 
 
 def test_linearize_gives_a_linear_function():

@@ -15,8 +15,9 @@ import numpy as np
 
 from fad.errors import FadError
 from fad.expr import Const, Expr, Var, reachable
-from fad.function import Function, freeze
+from fad.function import Function
 from fad.primitive import Primitive, registry
+from fad.tree import freeze
 
 __all__ = ["simplify"]
 
