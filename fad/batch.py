@@ -10,7 +10,7 @@ import optree
 
 from fad import tree
 from fad.errors import ShapeError
-from fad.expr import Expr, reachable, short
+from fad.expr import Expr, former, reachable, short
 from fad.function import own
 from fad.primitives.families import shape_of
 from fad.trace import Trace
@@ -30,7 +30,7 @@ def batched(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> 
                 continue
             flags = tuple(isinstance(a, Expr) and a.id in env for a in node.args)
             if any(flags):
-                args = tuple(env.get(a.id, settled.get(a.id, a)) if isinstance(a, Expr) else a for a in node.args)
+                args = tuple(env.get(a.id, settled.get(a.id, former(a))) if isinstance(a, Expr) else a for a in node.args)
                 env[node.id] = node.op.batch(size, args, flags, **node.params)
             elif node.value is not None and all(a.id in settled for a in node.args if isinstance(a, Expr)):
                 settled[node.id] = node.value  # it depends on no enclosing trace

@@ -30,7 +30,7 @@ class Expr:
     """An immutable node: ``op(*args, **params)``, an array of a known shape and dtype.
 
     Behaves as an ndarray does in NumPy code: ufuncs, functions, operators, methods, indexing and iteration.
-    Assignment raises; `fad.at` is the functional way.
+    Assignment raises; `fad.at` is the functional way. In-place operators give their name a new node: see `fad.memory`.
 
     >>> import fad
     >>> x = fad.var("x", (3,))
@@ -38,14 +38,15 @@ class Expr:
     (3,)
     """
 
-    __slots__ = ("op", "args", "params", "shape", "dtype", "value", "id", "__weakref__")
+    __slots__ = ("op", "args", "params", "shape", "dtype", "value", "id", "memory", "__weakref__")
     op: Any  # the Primitive; None for leaves
     args: tuple  # nodes and constants
     params: dict  # static
     shape: tuple
     dtype: np.dtype
     value: Any  # an array or scalar; None where the node is symbolic
-    id: int
+    id: int  # what makes it this node: objects of one id are one node
+    memory: list  # where it shares an array with others, in NumPy's eyes: see fad.memory
     __array_priority__ = 1000
 
     def __init__(self, op: Any, args: tuple, params: dict, shape: tuple, dtype: np.dtype, value: Any):
@@ -74,7 +75,7 @@ class Expr:
                              rule="only functions with a derivative rule can be traced",
                              fix="use another function, or add a Primitive record for it")
         if kwargs:
-            return _ufunc_with_options(ufunc, rule, method, inputs, kwargs)
+            return FUNCTIONS["with options"](ufunc, rule, method, inputs, kwargs)
         return rule(*inputs)
 
     def __array_function__(self, func: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
@@ -155,18 +156,21 @@ class Expr:
         return (self[i] for i in range(self.shape[0]))
 
     def __getitem__(self, index: Any) -> Any:
-        return FUNCTIONS["getitem"](self, index)
+        y = FUNCTIONS["getitem"](self, index)
+        return y if type(index) is int and not y.shape else FUNCTIONS["part"](y, self, index)
 
     def __contains__(self, item: Any) -> bool:
         return bool(np.any(self == item))
 
-    __hash__ = object.__hash__  # == builds a node, so nodes in sets and dicts are told apart by identity
+    def __hash__(self) -> int:
+        raise TraceError("hash(x) of a node", got=short(self), rule="arrays are not hashable, and == of nodes builds a node",
+                         fix="key dicts and sets by fad.value(x), a name or a position")
 
     def __copy__(self) -> Expr:
-        return self
+        return twin(self)
 
     def __deepcopy__(self, memo: dict) -> Expr:
-        return self
+        return twin(self)
 
     def __reduce__(self) -> Any:
         raise TraceError("a node cannot be pickled", got=short(self), rule="only a closed Function can",
@@ -257,6 +261,22 @@ class Expr:
     def __rshift__(self, other: Any) -> Any: return np.right_shift(self, other)
     def __rrshift__(self, other: Any) -> Any: return np.right_shift(other, self)
 
+    # -- in-place operators: a new node for the name; who reads the old one is told -------------------
+
+    def __iadd__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self + other)
+    def __isub__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self - other)
+    def __imul__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self * other)
+    def __itruediv__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self / other)
+    def __ifloordiv__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self // other)
+    def __imod__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self % other)
+    def __ipow__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self ** other)
+    def __imatmul__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self @ other)
+    def __iand__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self & other)
+    def __ior__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self | other)
+    def __ixor__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self ^ other)
+    def __ilshift__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self << other)
+    def __irshift__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self >> other)
+
     # -- ndarray methods ----------------------------------------------------------------------------
 
     def reshape(self, *shape: Any, order: str = "C") -> Any:
@@ -267,9 +287,13 @@ class Expr:
         """`np.transpose`; the axes as one tuple or as several numbers."""
         return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
 
-    def astype(self, dtype: Any, **_: Any) -> Any:
+    def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
         """The array in another dtype; the derivative passes between float dtypes and stops at integers."""
-        return FUNCTIONS["astype"](self, dtype)
+        if casting != "unsafe" and not np.can_cast(self.dtype, dtype, casting):
+            raise DtypeError(f"x.astype(): no {casting} cast", got=f"{short(self)} to {np.dtype(dtype)}",
+                             rule="casting= says what may be lost", fix='casting="unsafe", which is what astype does by itself')
+        y = FUNCTIONS["astype"](self, dtype)
+        return twin(self) if y is self and copy else y
 
     def view(self, *_: Any) -> Any:
         """Raises: a node has no memory to reinterpret."""
@@ -280,8 +304,12 @@ class Expr:
         self[...] = value
 
     def copy(self, order: str = "C") -> Any:
-        """The node itself, which is immutable."""
-        return self
+        """The same node, which in-place operators on this one do not change."""
+        return twin(self)
+
+    def flatten(self, order: str = "C") -> Any:
+        """The elements as one row of their own, where `ravel` gives a view."""
+        return twin(np.ravel(self, order))
 
     def sort(self, axis: int = -1, **_: Any) -> None:
         """Raises: ndarray.sort works in place."""
@@ -301,14 +329,13 @@ class Expr:
                   "cumprod", "ptp", "round", "clip", "ravel", "squeeze", "swapaxes", "diagonal", "trace", "repeat",
                   "take", "dot", "argsort", "nonzero", "compress", "searchsorted"):
         locals()[_name] = _numpy_method(_name)
-    flatten = _numpy_method("ravel")
     conj = conjugate = _numpy_method("conj")
     del _numpy_method, _name
 
 
 # __setattr__ raises, so construction goes through the slots themselves
-_SETTERS = tuple(vars(Expr)[name].__set__ for name in Expr.__slots__[:7])
-_set_op, _set_args, _set_params, _set_shape, _set_dtype, _set_value, _set_id = _SETTERS
+_FIELDS = tuple(vars(Expr)[name] for name in Expr.__slots__[:7])
+_set_op, _set_args, _set_params, _set_shape, _set_dtype, _set_value, _set_id = (field.__set__ for field in _FIELDS)
 _NO_PARAMS: dict = {}
 
 
@@ -331,7 +358,8 @@ class Var(Expr):
         _set_weak(self, weak)
 
 
-_set_name, _set_trace, _set_weak = (vars(Var)[name].__set__ for name in Var.__slots__)
+_VAR_FIELDS = tuple(vars(Var)[name] for name in Var.__slots__)
+_set_name, _set_trace, _set_weak = (field.__set__ for field in _VAR_FIELDS)
 
 
 class Const(Expr):
@@ -408,13 +436,46 @@ def shadow(a: Any) -> Any:
     user's own reference is gone. Small arrays are not worth it."""
     if type(a) is not Expr or a.value is None or a.op.keeps_out or a.nbytes < _WORTH_FREEING:
         return a
-    twin = Expr.__new__(Expr)
-    for setter, part in zip(_SETTERS, (a.op, a.args, a.params, a.shape, a.dtype, None, a.id), strict=True):
-        setter(twin, part)
-    return twin
+    shade = twin(a)
+    _set_value(shade, None)
+    return shade
 
 
 _WORTH_FREEING = 1 << 14  # bytes
+
+
+def twin(node: Expr) -> Expr:
+    """Another object for the same node, which shares no array with it in NumPy's eyes: a copy."""
+    is_var = isinstance(node, Var)
+    new = Expr.__new__(Var if is_var else Expr)
+    for field in _FIELDS + _VAR_FIELDS if is_var else _FIELDS:
+        field.__set__(new, field.__get__(node))
+    return new
+
+
+class Overwritten(Expr):
+    """What a node becomes when an in-place operator changes its array under another name: reading it raises."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> Any:  # type: ignore[override]
+        """Raises: whoever asks wants the array as it is now."""
+        raise AssignmentError("an array was changed in place, and is read under another name or through a view",
+                              got=aval_text(self.shape, self.dtype), rule="an in-place operator gives a new node to the name "
+                              "it is written for, and to no other", fix="y = y + x in place of y += x, y.copy() where "
+                              "they are to differ, or return the new array from the function that changes it")
+
+
+class OverwrittenVar(Overwritten, Var):
+    """The same of a Var."""
+
+    __slots__ = ()
+
+
+def former(x: Any) -> Any:
+    """What an overwritten node was before, for those who go through the tree; anything else as it is."""
+    return twin(x) if isinstance(x, Overwritten) else x
 
 
 def explained(error: Exception, what: str, args: tuple) -> FadError:
@@ -445,15 +506,18 @@ def reachable(outputs: list, start: int = 0, stop: Any = ()) -> tuple[list[Expr]
     seen: dict[int, Expr] = {}
     outer: dict[int, Expr] = {}
     stack = [x for x in outputs if isinstance(x, Expr)]
+    for node in stack:
+        if isinstance(node, Overwritten):
+            concrete(node, "a result")  # raises
     while stack:
         node = stack.pop()
         key = node.id
         if key in seen:
             continue
         if key < start:
-            outer[key] = node
+            outer[key] = former(node)
             continue
-        seen[key] = node
+        seen[key] = node if type(node) is Expr else former(node)
         if key in stop:
             continue
         for a in node.args:
@@ -483,34 +547,10 @@ def short(x: Any) -> str:
     if isinstance(x, Expr):
         name = x.name if isinstance(x, Var) else x.op.name if x.op is not None else "const"
         text = f"{name}:{aval_text(x.shape, x.dtype)}"
-        return text if x.value is None or x.size > 4 else f"{text} = {np.array2string(np.asarray(x.value), precision=6)}"
+        if isinstance(x, Overwritten) or x.value is None or x.size > 4:
+            return text
+        return f"{text} = {np.array2string(np.asarray(x.value), precision=6)}"
     if isinstance(x, np.ndarray | np.generic):
         return aval_text(x.shape, x.dtype) if x.shape else f"{aval_text(x.shape, x.dtype)} {x}"
     text = repr(x)
     return f"{type(x).__name__} {text if len(text) < 60 else text[:57] + '...'}"
-
-
-def _ufunc_with_options(ufunc: np.ufunc, rule: Callable, method: str, inputs: tuple, kwargs: dict) -> Any:
-    """A ufunc call with ``out=``, ``where=`` or ``dtype=``."""
-    (out,) = kwargs.pop("out", (None,))
-    if isinstance(out, np.ndarray):
-        raise AssignmentError(f"np.{ufunc.__name__}: a node cannot be written into an ndarray", got=short(out),
-                              rule="that would cut its derivative",
-                              fix="write x = x + y in place of x += y, or fad.at(x)[i].add(y)")
-    if method != "__call__":
-        return rule(*inputs, **kwargs)
-    where = kwargs.pop("where", True)
-    dtype = kwargs.pop("dtype", None)
-    if kwargs:
-        raise TraceError(f"np.{ufunc.__name__}: unknown options", got=", ".join(kwargs),
-                         rule="out=, where= and dtype= are understood", fix="leave the others away")
-    if dtype is not None:
-        inputs = tuple(FUNCTIONS["astype"](x, dtype) for x in inputs)
-    result = rule(*inputs)
-    if where is True:
-        return result
-    if out is None:
-        raise TraceError(f"np.{ufunc.__name__}: where= without out=", got=short(where),
-                         rule="the elements left out would be undefined",
-                         fix="np.where(mask, np.f(x), other)")
-    return np.where(where, result, out)

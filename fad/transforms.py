@@ -327,11 +327,11 @@ def _linear_function(f: Callable, tangents: list, dots: list, in_tree: Any, out_
 
 def _substitute(outputs: list, env: dict) -> list:
     """Outputs with the Vars of ``env`` replaced; what does not depend on them is left as it is."""
-    from fad.expr import reachable
+    from fad.expr import former, reachable
 
     for node in reachable(outputs, min(env), stop=set(env))[0]:
         if node.id not in env and any(isinstance(a, Expr) and a.id in env for a in node.args):
-            env[node.id] = node.op(*(env.get(a.id, a) if isinstance(a, Expr) else a for a in node.args), **node.params)
+            env[node.id] = node.op(*(env.get(a.id, former(a)) if isinstance(a, Expr) else a for a in node.args), **node.params)
     return [env.get(y.id, y) if isinstance(y, Expr) else y for y in outputs]
 
 

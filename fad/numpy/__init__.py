@@ -58,6 +58,7 @@ from fad.numpy.shape import (
     flip, fliplr, flipud, matrix_transpose, moveaxis, ndim, permute_dims, ravel, reshape, rollaxis, rot90,
     shape, size, squeeze, swapaxes, trace, transpose, tril, triu,
 )
+from fad.numpy import ufuncs as _ufuncs  # their options and methods
 from fad.primitives import special as _special  # scipy.special's ufuncs find it by name
 
 # sin, add, maximum, ...: every ufunc with a rule

@@ -12,6 +12,7 @@ import numpy as np
 
 from fad.errors import ShapeError
 from fad.expr import UFUNCS, short
+from fad.memory import copied
 from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out
 from fad.primitives import reduce as primitives
 from fad.primitives.elementwise import cast
@@ -31,7 +32,7 @@ def _typed(a: Any, dtype: Any) -> Any:
 def _reduce(primitive: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     axes = axes_of(axis, x.ndim)
     if not axes and x.dtype.kind in "fc":
-        return x
+        return copied(x) if x.shape else x
     return primitive(x, axes=axes, keepdims=bool(keepdims))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fad.errors import ShapeError
 from fad.expr import short
+from fad.memory import view, views
 from fad.numpy.dispatch import as_array, axes_of, axis_of, implements
 from fad.primitives import shape as primitives
 
@@ -48,6 +49,7 @@ def _complete(shape: Any, size: int, x: Any) -> tuple:
 
 
 @implements(np.reshape)
+@views
 def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None,
             copy: bool | None = None) -> Any:
     """The same elements in another shape; one size may be -1; ``order='F'`` counts the first axis fastest."""
@@ -59,12 +61,14 @@ def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = N
 
 
 @implements(np.ravel)
+@views
 def ravel(a: Any, order: str = "C") -> Any:
     """The elements as one row."""
     return reshape(a, (-1,), order) if prod(as_array(a).shape) else reshaped(as_array(a), (0,))
 
 
 @implements(np.transpose)
+@views
 def transpose(a: Any, axes: Any = None) -> Any:
     """The axes reversed, or in the order given."""
     x = as_array(a)
@@ -81,6 +85,7 @@ permute_dims = transpose
 
 
 @implements(np.swapaxes)
+@views
 def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
     """Two axes exchanged."""
     x = as_array(a)
@@ -91,12 +96,14 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
 
 
 @implements(np.matrix_transpose, np.linalg.matrix_transpose)
+@views
 def matrix_transpose(x: Any, /) -> Any:
     """The last two axes exchanged."""
     return swapaxes(x, -1, -2)
 
 
 @implements(np.moveaxis)
+@views
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     """Axes moved to other places, the rest in order."""
     x = as_array(a)
@@ -118,6 +125,7 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
 
 
 @implements(np.rollaxis)
+@views
 def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     """One axis moved before another."""
     x = as_array(a)
@@ -127,6 +135,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
 
 
 @implements(np.squeeze)
+@views
 def squeeze(a: Any, axis: Any = None) -> Any:
     """Without axes of length one."""
     x = as_array(a)
@@ -138,6 +147,7 @@ def squeeze(a: Any, axis: Any = None) -> Any:
 
 
 @implements(np.expand_dims)
+@views
 def expand_dims(a: Any, axis: Any) -> Any:
     """With new axes of length one at these places of the result."""
     x = as_array(a)
@@ -148,6 +158,7 @@ def expand_dims(a: Any, axis: Any) -> Any:
 
 
 @implements(np.broadcast_to)
+@views
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     """The array repeated along new axes and axes of length one."""
     x = as_array(array)
@@ -165,7 +176,7 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> tuple:
 
 def _at_least(shape_for: Any, arys: tuple) -> Any:
     xs = [as_array(x) for x in arys]
-    results = tuple(reshaped(x, shape_for(x.shape)) for x in xs)
+    results = tuple(view(reshaped(x, shape_for(x.shape)), x) for x in xs)
     return results[0] if len(results) == 1 else results
 
 
@@ -210,6 +221,7 @@ def size(a: Any, axis: Any = None) -> int:
 
 
 @implements(np.flip)
+@views
 def flip(m: Any, axis: Any = None) -> Any:
     """The order of elements reversed along axes."""
     x = as_array(m)
@@ -222,18 +234,21 @@ def flip(m: Any, axis: Any = None) -> Any:
 
 
 @implements(np.fliplr)
+@views
 def fliplr(m: Any) -> Any:
     """Reversed along the second axis."""
     return flip(m, 1)
 
 
 @implements(np.flipud)
+@views
 def flipud(m: Any) -> Any:
     """Reversed along the first axis."""
     return flip(m, 0)
 
 
 @implements(np.rot90)
+@views
 def rot90(m: Any, k: int = 1, axes: tuple = (0, 1)) -> Any:
     """A quarter turn in the plane of two axes, ``k`` times."""
     x = as_array(m)
@@ -258,6 +273,7 @@ def _diagonal_slice(rows: int, columns: int, offset: int) -> slice:
 
 
 @implements(np.diagonal)
+@views
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonal in the plane of two axes, as a last axis."""
     x = as_array(a)
@@ -272,6 +288,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 
 @implements(np.linalg.diagonal)
+@views
 def linalg_diagonal(x: Any, /, *, offset: int = 0) -> Any:
     """The diagonals of matrices on the last two axes."""
     return diagonal(x, offset, -2, -1)
