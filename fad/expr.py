@@ -1,8 +1,8 @@
 """Expr: one immutable node of an expression tree; Var and Const are its leaves.
 
 A node knows how it was made (``op``, ``args``, ``params``), its ``shape`` and ``dtype`` and, outside jit,
-its ``value``. NumPy's own dispatch protocols make ``np.sin(node)`` build a node; every operator and method
-below is one line of NumPy. Nodes are numbered as they are made, so creation order is a topological order
+its ``value``. NumPy's own dispatch protocols make ``np.sin(node)`` build a node; operators and methods
+are each one line of NumPy (`fad.methods`). Nodes are numbered as they are made, so creation order is a topological order
 and no walk over a tree recurses.
 """
 
@@ -15,18 +15,27 @@ from typing import Any
 
 import numpy as np
 
-from fad.errors import AssignmentError, DtypeError, FadError, OutOfRangeError, ShapeError, TraceError
+from fad.errors import (
+    AssignmentError,
+    DtypeError,
+    FadError,
+    OutOfRangeError,
+    ShapeError,
+    TraceError,
+    library_call,
+    library_fix,
+)
+from fad.methods import FUNCTIONS, Methods
 
 __all__ = ["Expr", "Var", "Const", "bind", "constant", "reachable", "short"]
 
 UFUNCS: dict[Any, Callable] = {}  # NumPy ufunc, or (ufunc, method) -> function of nodes; filled by fad.numpy
-FUNCTIONS: dict[Any, Callable] = {}  # NumPy function -> function of nodes; filled by fad.numpy
 
 _count = itertools.count().__next__
 _SCALARS = (float, int, bool, complex)
 
 
-class Expr:
+class Expr(Methods):
     """An immutable node: ``op(*args, **params)``, an array of a known shape and dtype.
 
     Behaves as an ndarray does in NumPy code: ufuncs, functions, operators, methods, indexing and iteration.
@@ -80,7 +89,7 @@ class Expr:
 
     def __array_function__(self, func: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
         rule = FUNCTIONS.get(func)
-        name = f"np.{func.__name__}"
+        name = f"{func.__module__}.{func.__name__}".replace("numpy", "np", 1)
         if rule is None:
             raise TraceError(f"{name} has no rule in fad", got=short(self),
                              rule="only functions with a derivative rule can be traced",
@@ -99,10 +108,15 @@ class Expr:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         if self.dtype.kind in "iub":  # indices and masks have no derivative to lose
-            return np.array(concrete(self, "an ndarray"), dtype)
-        raise TraceError("a node was turned into an ndarray", got=short(self), rule="that would cut its derivative",
-                         fix="use np.stack([...]) or fad.at(y)[i].set(v) to build arrays from nodes, "
-                             "a NumPy function that dispatches, or fad.value(x) to read the numbers on purpose")
+            return np.array(self._known("an ndarray"), dtype)
+        if not self.shape and (dtype is None or dtype is object):  # np.array([x, y]) asks each of its elements
+            box = np.empty((), object)
+            box[()] = self
+            return box
+        raise TraceError(f"{library_call() or 'NumPy'} asked for a node as an ndarray", got=short(self),
+                         rule="that would cut its derivative", fix=library_fix() or
+                         "from fad import numpy as np, whose np.array and np.asarray take nodes; np.stack([...]) of them, "
+                         "fad.at(y)[i].set(v), or fad.value(x) to read the numbers on purpose")
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise AssignmentError("assignment into a node", got=short(self), rule="nodes are immutable",
@@ -121,7 +135,16 @@ class Expr:
         if self.dtype.kind not in "iub":
             raise TraceError("a float node used as an index", got=short(self), rule="indices are integers",
                              fix="x.astype(int)")
-        return self._number(int, "an index")
+        return int(self._known("an index"))
+
+    def _known(self, what: str) -> Any:
+        """The value of an integer or boolean node."""
+        if self.value is None:
+            raise ArrayWantedError(f"{what} of a symbolic node", got=short(self), rule="inside jit, vmap and trace a node has no "
+                                   "value, and NumPy asks for it where an ndarray is indexed",
+                                   fix="fad.at(table)[i].get() in place of table[i], from fad import numpy as np for np.take, "
+                                       "or mark the argument as static")
+        return self.value
 
     def item(self, *args: Any) -> Any:
         """The Python scalar of an integer or boolean node; raises for floats, whose derivative it would cut."""
@@ -137,6 +160,25 @@ class Expr:
                              fix="use NumPy's functions (np.sin for math.sin), or fad.value(x) to read the number "
                                  "on purpose")
         return convert(concrete(self, what))
+
+    def __round__(self, ndigits: Any = None) -> Any:
+        return self._whole(np.rint, "round(x)") if ndigits is None else np.round(self, ndigits)
+
+    def __floor__(self) -> Any:
+        return self._whole(np.floor, "math.floor(x)")
+
+    def __ceil__(self) -> Any:
+        return self._whole(np.ceil, "math.ceil(x)")
+
+    def __trunc__(self) -> Any:
+        return self._whole(np.trunc, "math.trunc(x)")
+
+    def _whole(self, rounded: Callable, what: str) -> Any:
+        """An integer node: rounding has no derivative to lose."""
+        if self.shape or self.dtype.kind == "c" or not (self.value is None or np.isfinite(self.value)):
+            raise TraceError(f"{what} of a node", got=short(self), rule="it takes one finite real number",
+                             fix="np.round, np.floor, np.ceil or np.trunc, and astype(int)")
+        return rounded(self).astype(np.int64)
 
     def __bool__(self) -> bool:
         if self.size != 1:
@@ -214,123 +256,10 @@ class Expr:
         """Bytes of one element."""
         return self.dtype.itemsize
 
-    T = property(lambda self: np.transpose(self))
-    mT = property(lambda self: np.swapaxes(self, -1, -2))
-    real = property(lambda self: np.real(self))
-    imag = property(lambda self: np.imag(self))
-    flat = property(lambda self: iter(np.ravel(self)))
 
-    # -- operators: each is NumPy's ufunc ----------------------------------------------------------
 
-    def __add__(self, other: Any) -> Any: return np.add(self, other)
-    def __radd__(self, other: Any) -> Any: return np.add(other, self)
-    def __sub__(self, other: Any) -> Any: return np.subtract(self, other)
-    def __rsub__(self, other: Any) -> Any: return np.subtract(other, self)
-    def __mul__(self, other: Any) -> Any: return np.multiply(self, other)
-    def __rmul__(self, other: Any) -> Any: return np.multiply(other, self)
-    def __truediv__(self, other: Any) -> Any: return np.true_divide(self, other)
-    def __rtruediv__(self, other: Any) -> Any: return np.true_divide(other, self)
-    def __floordiv__(self, other: Any) -> Any: return np.floor_divide(self, other)
-    def __rfloordiv__(self, other: Any) -> Any: return np.floor_divide(other, self)
-    def __mod__(self, other: Any) -> Any: return np.remainder(self, other)
-    def __rmod__(self, other: Any) -> Any: return np.remainder(other, self)
-    def __divmod__(self, other: Any) -> Any: return self // other, self % other
-    def __rdivmod__(self, other: Any) -> Any: return other // self, other % self
-    def __pow__(self, other: Any) -> Any: return np.power(self, other)
-    def __rpow__(self, other: Any) -> Any: return np.power(other, self)
-    def __matmul__(self, other: Any) -> Any: return np.matmul(self, other)
-    def __rmatmul__(self, other: Any) -> Any: return np.matmul(other, self)
-    def __neg__(self) -> Any: return np.negative(self)
-    def __pos__(self) -> Any: return np.positive(self)
-    def __abs__(self) -> Any: return np.absolute(self)
-    def __invert__(self) -> Any: return np.invert(self)
-    def __eq__(self, other: Any) -> Any: return np.equal(self, other)
-    def __ne__(self, other: Any) -> Any: return np.not_equal(self, other)
-    def __lt__(self, other: Any) -> Any: return np.less(self, other)
-    def __le__(self, other: Any) -> Any: return np.less_equal(self, other)
-    def __gt__(self, other: Any) -> Any: return np.greater(self, other)
-    def __ge__(self, other: Any) -> Any: return np.greater_equal(self, other)
-    def __and__(self, other: Any) -> Any: return np.bitwise_and(self, other)
-    def __rand__(self, other: Any) -> Any: return np.bitwise_and(other, self)
-    def __or__(self, other: Any) -> Any: return np.bitwise_or(self, other)
-    def __ror__(self, other: Any) -> Any: return np.bitwise_or(other, self)
-    def __xor__(self, other: Any) -> Any: return np.bitwise_xor(self, other)
-    def __rxor__(self, other: Any) -> Any: return np.bitwise_xor(other, self)
-    def __lshift__(self, other: Any) -> Any: return np.left_shift(self, other)
-    def __rlshift__(self, other: Any) -> Any: return np.left_shift(other, self)
-    def __rshift__(self, other: Any) -> Any: return np.right_shift(self, other)
-    def __rrshift__(self, other: Any) -> Any: return np.right_shift(other, self)
-
-    # -- in-place operators: a new node for the name; who reads the old one is told -------------------
-
-    def __iadd__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self + other)
-    def __isub__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self - other)
-    def __imul__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self * other)
-    def __itruediv__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self / other)
-    def __ifloordiv__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self // other)
-    def __imod__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self % other)
-    def __ipow__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self ** other)
-    def __imatmul__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self @ other)
-    def __iand__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self & other)
-    def __ior__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self | other)
-    def __ixor__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self ^ other)
-    def __ilshift__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self << other)
-    def __irshift__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self >> other)
-
-    # -- ndarray methods ----------------------------------------------------------------------------
-
-    def reshape(self, *shape: Any, order: str = "C") -> Any:
-        """`np.reshape`; the shape as one tuple or as several numbers."""
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
-
-    def transpose(self, *axes: Any) -> Any:
-        """`np.transpose`; the axes as one tuple or as several numbers."""
-        return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
-
-    def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
-        """The array in another dtype; the derivative passes between float dtypes and stops at integers."""
-        if casting != "unsafe" and not np.can_cast(self.dtype, dtype, casting):
-            raise DtypeError(f"x.astype(): no {casting} cast", got=f"{short(self)} to {np.dtype(dtype)}",
-                             rule="casting= says what may be lost", fix='casting="unsafe", which is what astype does by itself')
-        y = FUNCTIONS["astype"](self, dtype)
-        return twin(self) if y is self and copy else y
-
-    def view(self, *_: Any) -> Any:
-        """Raises: a node has no memory to reinterpret."""
-        raise TraceError("view of a node", got=short(self), rule="a node has no memory", fix="x.astype(dtype)")
-
-    def fill(self, value: Any) -> None:
-        """Raises: a node is immutable."""
-        self[...] = value
-
-    def copy(self, order: str = "C") -> Any:
-        """The same node, which in-place operators on this one do not change."""
-        return twin(self)
-
-    def flatten(self, order: str = "C") -> Any:
-        """The elements as one row of their own, where `ravel` gives a view."""
-        return twin(np.ravel(self, order))
-
-    def sort(self, axis: int = -1, **_: Any) -> None:
-        """Raises: ndarray.sort works in place."""
-        raise AssignmentError("x.sort() works in place", got=short(self), rule="nodes are immutable",
-                              fix="y = np.sort(x, axis)")
-
-    def _numpy_method(name: str) -> Callable:  # type: ignore[misc]
-        function = getattr(np, name)
-
-        def method(self: Expr, *args: Any, **kwargs: Any) -> Any:
-            return function(self, *args, **kwargs)
-
-        method.__name__, method.__doc__ = name, f"`np.{name}` of this node."
-        return method
-
-    for _name in ("sum", "prod", "max", "min", "mean", "var", "std", "argmax", "argmin", "any", "all", "cumsum",
-                  "cumprod", "ptp", "round", "clip", "ravel", "squeeze", "swapaxes", "diagonal", "trace", "repeat",
-                  "take", "dot", "argsort", "nonzero", "compress", "searchsorted"):
-        locals()[_name] = _numpy_method(_name)
-    conj = conjugate = _numpy_method("conj")
-    del _numpy_method, _name
+class ArrayWantedError(TraceError):
+    """NumPy asked a symbol for its numbers, as it does where an ndarray is indexed by one."""
 
 
 # __setattr__ raises, so construction goes through the slots themselves
@@ -345,21 +274,21 @@ class Var(Expr):
     keeps nested derivatives apart. ``weak`` is the Python type of a number it stands for: such a Var promotes
     as the number would, and does not widen a float32 array."""
 
-    __slots__ = ("name", "trace", "weak")
+    __slots__ = ("name", "origin", "weak")
     name: str
-    trace: Any
+    origin: Any  # the Trace that made it
     weak: type | None
 
     def __init__(self, name: str, shape: tuple, dtype: Any, value: Any = None, op: Any = None, of: tuple = (),
-                 trace: Any = None, weak: type | None = None):
+                 origin: Any = None, weak: type | None = None):
         super().__init__(op, of, _NO_PARAMS, shape, dtype, value)
         _set_name(self, name)
-        _set_trace(self, trace)
+        _set_origin(self, origin)
         _set_weak(self, weak)
 
 
 _VAR_FIELDS = tuple(vars(Var)[name] for name in Var.__slots__)
-_set_name, _set_trace, _set_weak = (field.__set__ for field in _VAR_FIELDS)
+_set_name, _set_origin, _set_weak = (field.__set__ for field in _VAR_FIELDS)
 
 
 class Const(Expr):
@@ -374,6 +303,12 @@ class Const(Expr):
         super().__init__(None, (), _NO_PARAMS, value.shape, value.dtype, value)
 
 
+def as_node(x: Any) -> Expr:
+    """A constant as a node; an array of objects that are nodes as one node."""
+    x = constant(x)
+    return x if isinstance(x, Expr) else Const(x)
+
+
 def constant(x: Any) -> Any:
     """A value as a node may keep it: Python scalars as they are (they promote weakly), arrays as private copies.
 
@@ -383,6 +318,8 @@ def constant(x: Any) -> Any:
     if kind in _SCALARS:
         return x
     if kind is np.ndarray:
+        if x.dtype.kind == "O" and any(isinstance(v, Expr) for v in x.flat):  # np.array([x, y])
+            return FUNCTIONS["array"](x.tolist()) if x.shape else x.item()
         if x.dtype.kind not in "fiubc":
             raise DtypeError("not an array of numbers", got=short(x), rule="nodes hold real, complex, integer or "
                              "boolean arrays", fix="convert it first, e.g. x.astype(float)")

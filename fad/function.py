@@ -50,8 +50,8 @@ class Function:
         for node in reachable(list(outputs), stop=ids)[0]:
             if isinstance(node, Var) and node.id not in ids and not node.args and node.value is None:
                 raise TraceError(f"{name}: an output depends on a variable that is not an input", got=short(node),
-                                 rule="a Function is a closed tree" + (f"; this one belongs to {node.trace!r}"
-                                                                       if node.trace else ""),
+                                 rule="a Function is a closed tree" + (f"; this one belongs to {node.origin!r}"
+                                                                       if node.origin else ""),
                                  fix="pass it as an argument")
         for field, content in (("name", name), ("inputs", inputs), ("outputs", outputs), ("_plan", None), ("_key", None),
                                ("in_tree", tree.structure(inputs) if in_tree is None else in_tree),

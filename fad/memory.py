@@ -20,21 +20,29 @@ from fad.expr import FUNCTIONS, Expr, Overwritten, OverwrittenVar, Var, aval_tex
 
 __all__ = ["copied", "overwrite", "view", "views"]
 
-_set_memory = vars(Expr)["memory"].__set__
+_memory = vars(Expr)["memory"]
+
+
+def _family(node: Any) -> list | None:
+    """References to those that share an array with a node, itself among them; None where it has one for itself."""
+    try:
+        return _memory.__get__(node)
+    except AttributeError:
+        return None
 
 
 def view(y: Any, base: Any) -> Any:
     """y, which shares its array with ``base`` as a view does."""
     if y is base or not isinstance(y, Expr):
         return y
-    family = getattr(base, "memory", None)
+    family = _family(base)
     if family is None:
         family = [ref(base)]
-        _set_memory(base, family)
+        _memory.__set__(base, family)
     if len(family) % 64 == 0:
         family[:] = [member for member in family if member() is not None]
     family.append(ref(y))
-    _set_memory(y, family)
+    _memory.__set__(y, family)
     return y
 
 
@@ -81,7 +89,7 @@ def overwrite(old: Expr, new: Any) -> Any:
         raise DtypeError("an in-place operator would change the dtype", got=f"{short(new)} for {aval_text(old.shape, old.dtype)}",
                          rule="the array keeps its own", fix="y = y + x in place of y += x, or y = y.astype(float) before it")
     new = FUNCTIONS["astype"](new, old.dtype)
-    for member in getattr(old, "memory", None) or (lambda: old,):
+    for member in _family(old) or (lambda: old,):
         node = member()
         if node is not None:
             object.__setattr__(node, "__class__", OverwrittenVar if isinstance(node, Var) else Overwritten)
@@ -90,7 +98,7 @@ def overwrite(old: Expr, new: Any) -> Any:
 
 def _is_array(node: Expr) -> bool:
     """Whether NumPy's operators would change it in place: arrays, and of those without axes the ones that are no numbers."""
-    if node.shape or hasattr(node, "memory"):
+    if node.shape or _family(node) is not None:
         return True
     if isinstance(node, Var):
         if node.args:
@@ -99,4 +107,4 @@ def _is_array(node: Expr) -> bool:
     return node.op is not None and node.op.name == "where"
 
 
-FUNCTIONS["part"], FUNCTIONS["overwrite"] = _part, overwrite
+FUNCTIONS["part"], FUNCTIONS["overwrite"], FUNCTIONS["copy"] = _part, overwrite, twin

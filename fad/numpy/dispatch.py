@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fad.errors import AssignmentError, FadError, ShapeError, TraceError
-from fad.expr import FUNCTIONS, UFUNCS, Expr, explained, short
+from fad.expr import FUNCTIONS, UFUNCS, Expr, constant, explained, short
 from fad.primitives import shape as shapes
 
 __all__ = ["implements", "ufunc_rule", "of_ufunc", "as_array", "stacked", "axis_of", "axes_of", "unsupported",
@@ -88,7 +88,7 @@ def holds_node(items: Iterable) -> bool:
 def as_array(x: Any) -> Any:
     """A node or array as it is; a list that holds nodes stacked; anything else as NumPy converts it."""
     if isinstance(x, _ARRAYS):
-        return x
+        return x if x.dtype.kind != "O" else constant(x)
     if isinstance(x, list | tuple) and holds_node(x):
         return stacked(x)
     return np.asarray(x)
