@@ -10,7 +10,7 @@ import optree
 
 from fad import tree
 from fad.errors import ShapeError
-from fad.expr import Expr, former, reachable, short
+from fad.expr import Expr, former, reachable, refuse_foreign, short
 from fad.function import own
 from fad.primitives.families import shape_of
 from fad.trace import Trace
@@ -64,7 +64,7 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
     def mapped(*args: Any) -> Any:
         leaves, in_tree = tree.flatten(args)
         axes = _spread(in_axes, args, "in_axes")
-        arrays = [x if isinstance(x, Expr) else np.asarray(x) for x in leaves]
+        arrays = [x if isinstance(x, Expr) else np.asarray(refuse_foreign(x)) for x in leaves]
         size = _batch_size(arrays, axes)
         opened = Trace("vmap", f)
         columns, inner = {}, []

@@ -85,7 +85,12 @@ class Expr(Methods):
                              fix="use another function, or add a Primitive record for it")
         if kwargs:
             return FUNCTIONS["with options"](ufunc, rule, method, inputs, kwargs)
-        return rule(*inputs)
+        try:
+            return rule(*inputs)
+        except ForeignArrayError:
+            if any(_answers(x, "__array_ufunc__") for x in inputs):
+                return NotImplemented
+            raise
 
     def __array_function__(self, func: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
         rule = FUNCTIONS.get(func)
@@ -101,6 +106,10 @@ class Expr(Methods):
         kwargs.pop("out", None)
         try:
             return rule(*args, **kwargs)
+        except ForeignArrayError:
+            if not all(issubclass(kind, Expr) for kind in types):
+                return NotImplemented
+            raise
         except FadError:
             raise
         except (TypeError, ValueError, IndexError) as error:
@@ -329,6 +338,7 @@ def constant(x: Any) -> Any:
         return x
     if isinstance(x, np.generic) and x.dtype.kind in "fiubc":
         return x
+    refuse_foreign(x)
     if isinstance(x, list | tuple) and any(isinstance(v, Expr) for v in x):
         return FUNCTIONS["array"](x)
     try:
@@ -336,6 +346,38 @@ def constant(x: Any) -> Any:
     except ValueError as error:
         raise DtypeError("not an array of numbers", got=short(x), rule=str(error), fix="pass rectangular lists") from None
     return constant(array)
+
+
+class ForeignArrayError(DtypeError):
+    """An array of another library, which says itself what functions of it mean."""
+
+
+def refuse_foreign(x: Any) -> Any:
+    """x, unless it is no array of NumPy's own kind, whose operators mean what ndarray's mean."""
+    kind = type(x)
+    if kind is np.ndarray or not _is_foreign(kind):
+        return x
+    error = DtypeError if kind.__module__.startswith("numpy") else ForeignArrayError
+    raise error("an array with a meaning of its own", got=f"{kind.__module__}.{kind.__qualname__}", rule="fad differentiates "
+                "NumPy's arrays: matrices, masks, labels and units would be lost",
+                fix="pass np.asarray(x), and write out the rest: @ for products of matrices, np.where(mask, x, 0.0) or "
+                    "x.filled(0.0) for masks")
+
+
+@lru_cache(maxsize=256)
+def _is_foreign(kind: type) -> bool:
+    if not issubclass(kind, np.ndarray):
+        return not issubclass(kind, np.generic | Expr) and (hasattr(kind, "__array_ufunc__") or hasattr(kind, "__array_function__"))
+    return any(getattr(kind, name) is not getattr(np.ndarray, name) for name in _OPERATORS)
+
+
+def _answers(x: Any, protocol: str) -> bool:
+    """Whether NumPy would ask x, if fad declined."""
+    method = getattr(type(x), protocol, None)
+    return not isinstance(x, Expr) and method is not None and method is not getattr(np.ndarray, protocol)
+
+
+_OPERATORS = ("__array_ufunc__", "__array_function__", "__add__", "__mul__", "__pow__", "__matmul__", "__eq__", "sum")
 
 
 def bind(op: Any, args: tuple, params: dict) -> Expr:

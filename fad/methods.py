@@ -36,6 +36,46 @@ class Flat:
         self.row[index] = value  # raises
 
 
+def _binary(ufunc: np.ufunc) -> tuple[Callable, Callable]:
+    """The operator of a ufunc, and the reflected one."""
+
+    def operator(self: Any, other: Any) -> Any:
+        try:
+            return ufunc(self, other)
+        except TypeError:
+            if getattr(type(other), "__array_ufunc__", ufunc) is None:  # it wants to be asked itself, as NumPy's do
+                return NotImplemented
+            raise
+
+    return operator, lambda self, other: ufunc(other, self)
+
+
+def _unary(ufunc: np.ufunc) -> Callable:
+    return lambda self: ufunc(self)
+
+
+def _in_place(operator: Callable) -> Callable:
+    return lambda self, other: FUNCTIONS["overwrite"](self, operator(self, other))
+
+
+def _numpy_method(name: str) -> Callable:
+    function = getattr(np, name)
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(self, *args, **kwargs)
+
+    method.__name__, method.__doc__ = name, f"`np.{name}` of this node."
+    return method
+
+
+def _refused_method(name: str, fix: str) -> Callable:
+    def method(self: Any, *args: Any, **kwargs: Any) -> None:
+        raise AssignmentError(f"x.{name}() works in place", got=repr(self), rule="nodes are immutable", fix=fix)
+
+    method.__name__, method.__doc__ = name, f"Raises: ndarray.{name} works in place."
+    return method
+
+
 class Methods:
     """The operators and methods of ndarray, for a class that NumPy dispatches to."""
 
@@ -49,60 +89,21 @@ class Methods:
 
     # -- operators: each is NumPy's ufunc ----------------------------------------------------------
 
-    def __add__(self, other: Any) -> Any: return np.add(self, other)
-    def __radd__(self, other: Any) -> Any: return np.add(other, self)
-    def __sub__(self, other: Any) -> Any: return np.subtract(self, other)
-    def __rsub__(self, other: Any) -> Any: return np.subtract(other, self)
-    def __mul__(self, other: Any) -> Any: return np.multiply(self, other)
-    def __rmul__(self, other: Any) -> Any: return np.multiply(other, self)
-    def __truediv__(self, other: Any) -> Any: return np.true_divide(self, other)
-    def __rtruediv__(self, other: Any) -> Any: return np.true_divide(other, self)
-    def __floordiv__(self, other: Any) -> Any: return np.floor_divide(self, other)
-    def __rfloordiv__(self, other: Any) -> Any: return np.floor_divide(other, self)
-    def __mod__(self, other: Any) -> Any: return np.remainder(self, other)
-    def __rmod__(self, other: Any) -> Any: return np.remainder(other, self)
-    def __divmod__(self, other: Any) -> Any: return self // other, self % other
-    def __rdivmod__(self, other: Any) -> Any: return other // self, other % self
-    def __pow__(self, other: Any) -> Any: return np.power(self, other)
-    def __rpow__(self, other: Any) -> Any: return np.power(other, self)
-    def __matmul__(self, other: Any) -> Any: return np.matmul(self, other)
-    def __rmatmul__(self, other: Any) -> Any: return np.matmul(other, self)
-    def __neg__(self) -> Any: return np.negative(self)
-    def __pos__(self) -> Any: return np.positive(self)
-    def __abs__(self) -> Any: return np.absolute(self)
-    def __invert__(self) -> Any: return np.invert(self)
-    def __eq__(self, other: Any) -> Any: return np.equal(self, other)
-    def __ne__(self, other: Any) -> Any: return np.not_equal(self, other)
-    def __lt__(self, other: Any) -> Any: return np.less(self, other)
-    def __le__(self, other: Any) -> Any: return np.less_equal(self, other)
-    def __gt__(self, other: Any) -> Any: return np.greater(self, other)
-    def __ge__(self, other: Any) -> Any: return np.greater_equal(self, other)
-    def __and__(self, other: Any) -> Any: return np.bitwise_and(self, other)
-    def __rand__(self, other: Any) -> Any: return np.bitwise_and(other, self)
-    def __or__(self, other: Any) -> Any: return np.bitwise_or(self, other)
-    def __ror__(self, other: Any) -> Any: return np.bitwise_or(other, self)
-    def __xor__(self, other: Any) -> Any: return np.bitwise_xor(self, other)
-    def __rxor__(self, other: Any) -> Any: return np.bitwise_xor(other, self)
-    def __lshift__(self, other: Any) -> Any: return np.left_shift(self, other)
-    def __rlshift__(self, other: Any) -> Any: return np.left_shift(other, self)
-    def __rshift__(self, other: Any) -> Any: return np.right_shift(self, other)
-    def __rrshift__(self, other: Any) -> Any: return np.right_shift(other, self)
+    for _name, _ufunc in (("add", np.add), ("sub", np.subtract), ("mul", np.multiply), ("truediv", np.true_divide),
+                          ("floordiv", np.floor_divide), ("mod", np.remainder), ("divmod", np.divmod), ("pow", np.power),
+                          ("matmul", np.matmul), ("and", np.bitwise_and), ("or", np.bitwise_or), ("xor", np.bitwise_xor),
+                          ("lshift", np.left_shift), ("rshift", np.right_shift)):
+        locals()[f"__{_name}__"], locals()[f"__r{_name}__"] = _binary(_ufunc)
+    for _name, _ufunc in (("eq", np.equal), ("ne", np.not_equal), ("lt", np.less), ("le", np.less_equal), ("gt", np.greater),
+                          ("ge", np.greater_equal)):
+        locals()[f"__{_name}__"] = _binary(_ufunc)[0]
+    for _name, _ufunc in (("neg", np.negative), ("pos", np.positive), ("abs", np.absolute), ("invert", np.invert)):
+        locals()[f"__{_name}__"] = _unary(_ufunc)
 
     # -- in-place operators: a new node for the name; who reads the old one is told -------------------
 
-    def __iadd__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self + other)
-    def __isub__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self - other)
-    def __imul__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self * other)
-    def __itruediv__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self / other)
-    def __ifloordiv__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self // other)
-    def __imod__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self % other)
-    def __ipow__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self ** other)
-    def __imatmul__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self @ other)
-    def __iand__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self & other)
-    def __ior__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self | other)
-    def __ixor__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self ^ other)
-    def __ilshift__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self << other)
-    def __irshift__(self, other: Any) -> Any: return FUNCTIONS["overwrite"](self, self >> other)
+    for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"):
+        locals()[f"__i{_name}__"] = _in_place(locals()[f"__{_name}__"])
 
     # -- ndarray methods ----------------------------------------------------------------------------
 
@@ -140,22 +141,6 @@ class Methods:
         """`np.compress` of this node."""
         return np.compress(condition, self, axis, out)
 
-    def _numpy_method(name: str) -> Callable:  # type: ignore[misc]
-        function = getattr(np, name)
-
-        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return function(self, *args, **kwargs)
-
-        method.__name__, method.__doc__ = name, f"`np.{name}` of this node."
-        return method
-
-    def _refused_method(name: str, fix: str) -> Callable:  # type: ignore[misc]
-        def method(self: Any, *args: Any, **kwargs: Any) -> None:
-            raise AssignmentError(f"x.{name}() works in place", got=repr(self), rule="nodes are immutable", fix=fix)
-
-        method.__name__, method.__doc__ = name, f"Raises: ndarray.{name} works in place."
-        return method
-
     for _name in ("sum", "prod", "max", "min", "mean", "var", "std", "argmax", "argmin", "any", "all", "cumsum",
                   "cumprod", "ptp", "round", "clip", "ravel", "squeeze", "swapaxes", "diagonal", "trace", "repeat",
                   "take", "dot", "argsort", "nonzero", "searchsorted", "argpartition", "choose"):
@@ -171,4 +156,4 @@ class Methods:
                         ("setfield", "y = x.astype(dtype)"), ("setflags", "leave it away: nodes are read-only")):
         locals()[_name] = _refused_method(_name, _fix)
     conj = conjugate = _numpy_method("conj")
-    del _numpy_method, _refused_method, _name, _fix
+    del _name, _ufunc, _fix

@@ -17,9 +17,10 @@ import numpy as np
 from fad import tree
 from fad.captured import with_nodes
 from fad.errors import AssignmentError, DtypeError, FadError, TraceError, user_line
-from fad.expr import ArrayWantedError, Expr, Var, concrete, constant, reachable, short
+from fad.expr import ArrayWantedError, Expr, Var, concrete, constant, reachable, refuse_foreign, short
 from fad.numba_source import traceable
 from fad.primitive import Linear, Primitive, registry
+from fad.scipy_functions import meet
 
 __all__ = ["Trace", "value", "is_float"]
 
@@ -94,6 +95,7 @@ class Trace:
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """The function's result. What NumPy and Python hide of an error that a node raised is told in full here."""
+        meet()
         try:
             result = traceable(self.function)(*args, **kwargs)
         except ArrayWantedError as error:
@@ -203,7 +205,7 @@ def differentiable(leaf: Any, what: str, path: str = "") -> Any:
     if type(leaf) is Var and leaf.weak in (int, float, complex):  # as the number itself above
         return registry["astype"](leaf, dtype=np.dtype(complex if leaf.weak is complex else float))
     if is_float(leaf) and isinstance(leaf, Expr | np.ndarray | np.generic):
-        return leaf
+        return leaf if kind is np.ndarray else refuse_foreign(leaf)
     raise DtypeError(f"{what}: the argument{path} cannot be differentiated", got=short(leaf),
                      rule="derivatives are taken by floats, complex numbers and arrays of them",
                      fix="pass x.astype(float)" if getattr(leaf, "dtype", None) is not None and leaf.dtype.kind in "iub"
