@@ -35,7 +35,7 @@ from fad.numpy.elementwise import (
     round, select, sinc, where,
 )
 from fad.numpy.index import (
-    argwhere, compress, extract, flatnonzero, getitem, ix_, nonzero, take, take_along_axis,
+    argwhere, choose, compress, extract, flatnonzero, getitem, ix_, nonzero, take, take_along_axis,
 )
 from fad.numpy.join import (
     append, array_split, block, column_stack, concat, concatenate, delete, dsplit, dstack, hsplit, hstack,

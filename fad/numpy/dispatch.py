@@ -130,7 +130,7 @@ def axes_of(axis: Any, ndim: int) -> tuple:
     if axis is None:
         return tuple(range(ndim))
     if isinstance(axis, int):
-        return (axis_of(axis, ndim),)
+        return (axis_of(axis, ndim),) if ndim or axis not in (0, -1) else ()  # a number is its own only row
     axes = tuple(sorted(axis_of(a, ndim) for a in (axis if isinstance(axis, tuple | list) else (axis,))))
     if len(set(axes)) != len(axes):
         raise ShapeError(

@@ -297,7 +297,7 @@ def _position(primitive: Any, a: Any, axis: Any, out: Any, keepdims: bool) -> An
     no_out(out)
     x = as_array(a)
     shape = x.shape
-    if axis is None:
+    if axis is None or not (x.ndim or axes_of(axis, 0)):
         y = primitive(reshape(x, shape=(_product(shape),)), axis=0)
         return reshape(y, shape=(1,) * len(shape)) if keepdims else y
     axis = axis_of(axis, x.ndim)
@@ -320,7 +320,7 @@ def argmin(a: Any, axis: Any = None, out: Any = None, *, keepdims: bool = False)
 def _scan(primitive: Any, a: Any, axis: Any, dtype: Any, out: Any) -> Any:
     no_out(out)
     x = _typed(a, dtype)
-    if axis is None:
+    if axis is None or not (x.ndim or axes_of(axis, 0)):
         x, axis = reshape(x, shape=(_product(x.shape),)), 0
     return primitive(x, axis=axis_of(axis, x.ndim))
 
@@ -339,7 +339,7 @@ def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any
 
 def _cumulative(scan: Any, neutral: Any, x: Any, axis: Any, dtype: Any, out: Any,
                 include_initial: bool) -> Any:
-    x = as_array(x)
+    x = np.atleast_1d(as_array(x))
     if axis is None and x.ndim != 1:
         raise ShapeError(
             "cumulative: axis is missing", got=short(x), rule="only one axis can go unnamed", fix="pass axis="

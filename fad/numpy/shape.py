@@ -151,7 +151,8 @@ def squeeze(a: Any, axis: Any = None) -> Any:
 def expand_dims(a: Any, axis: Any) -> Any:
     """With new axes of length one at these places of the result."""
     x = as_array(a)
-    n = x.ndim + (len(axis) if isinstance(axis, tuple | list) else 1)
+    axis = axis if isinstance(axis, tuple | list) else (axis,)
+    n = x.ndim + len(axis)
     axes = axes_of(axis, n)
     sizes = iter(x.shape)
     return reshaped(x, tuple(1 if i in axes else next(sizes) for i in range(n)))
