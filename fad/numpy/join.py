@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.errors import ShapeError
+from fad.errors import DtypeError, ShapeError
 from fad.expr import concrete, short
 from fad.memory import copied, view
 from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out, unsupported
@@ -32,6 +32,10 @@ def concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = Non
             "nothing to concatenate", got=arrays, rule="one array at least", fix="np.zeros((0, ...))"
         )
     if dtype is not None:
+        for x in xs:
+            if not np.can_cast(x.dtype, dtype, casting):
+                raise DtypeError("concatenate: no such cast", got=f"{short(x)} to {np.dtype(dtype)}", rule=f"casting={casting!r}",
+                                 fix="casting='unsafe', or astype before it")
         xs = [cast(x, np.dtype(dtype)) for x in xs]
     if axis is None:
         xs, axis = [ravel(x) for x in xs], 0
@@ -61,20 +65,20 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None,
     shape = xs[0].shape
     axis = axis_of(axis, len(shape) + 1)
     rows = [reshaped(x, (*shape[:axis], 1, *shape[axis:])) for x in xs]
-    return concatenate(rows, axis, dtype=dtype)
+    return concatenate(rows, axis, dtype=dtype, casting=casting)
 
 
 @implements(np.vstack)
 def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Rows and matrices below one another."""
-    return concatenate([atleast_2d(x) for x in tup], 0, dtype=dtype)
+    return concatenate([atleast_2d(x) for x in tup], 0, dtype=dtype, casting=casting)
 
 
 @implements(np.hstack)
 def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Arrays side by side: along the second axis, rows along their only one."""
     xs = [atleast_1d(x) for x in tup]
-    return concatenate(xs, 0 if xs[0].ndim == 1 else 1, dtype=dtype)
+    return concatenate(xs, 0 if xs[0].ndim == 1 else 1, dtype=dtype, casting=casting)
 
 
 @implements(np.dstack)

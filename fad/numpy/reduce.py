@@ -13,7 +13,7 @@ import numpy as np
 from fad.errors import ShapeError
 from fad.expr import UFUNCS, short
 from fad.memory import copied
-from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out
+from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out, unsupported
 from fad.primitives import reduce as primitives
 from fad.primitives.elementwise import cast
 from fad.primitives.families import reduced_shape
@@ -144,12 +144,13 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 @implements(np.mean)
 def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *,
          where: Any = True) -> Any:
-    """The mean over axes; integers give float64."""
+    """The mean over axes; integers give float64, unless dtype= says in what to add up."""
     no_out(out)
-    x = _typed(a, dtype)
-    if x.dtype.kind in "biu":
+    x = as_array(a)
+    if dtype is None and x.dtype.kind in "biu":
         x = cast(x, np.dtype(np.float64))
-    return sum(x, axis, keepdims=keepdims, where=where) / _divisor(x, axis, keepdims, where)
+    y = sum(x, axis, dtype, keepdims=keepdims, where=where) / _divisor(x, axis, keepdims, where)
+    return y if dtype is None else cast(y, np.dtype(dtype))
 
 
 def _divisor(x: Any, axis: Any, keepdims: bool, where: Any) -> Any:
@@ -162,8 +163,10 @@ def _divisor(x: Any, axis: Any, keepdims: bool, where: Any) -> Any:
 
 
 def _deviation(a: Any, axis: Any, dtype: Any, where: Any, around: Any) -> Any:
-    x = _typed(a, dtype)
-    around = mean(x, axis, keepdims=True, where=where) if around is None else around
+    x = as_array(a)
+    if dtype is not None and np.dtype(dtype).kind in "biu":
+        raise unsupported("var", f"dtype={np.dtype(dtype)}", "a dtype of floats, and astype of the result")
+    around = mean(x, axis, dtype, keepdims=True, where=where) if around is None else around
     x = x - around
     x = np.abs(x) if x.dtype.kind == "c" else x
     return x if where is True else np.where(where, x, np.zeros((), x.dtype))
@@ -176,7 +179,7 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: floa
     no_out(out)
     d = _deviation(a, axis, dtype, where, mean)
     n = _divisor(d, axis, keepdims, where) - (ddof if correction is None else correction)
-    return sum(d * d, axis, keepdims=keepdims) / n
+    return sum(d * d, axis, dtype, keepdims=keepdims) / n
 
 
 @implements(np.std)
@@ -186,7 +189,8 @@ def std(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: floa
     no_out(out)
     d = _deviation(a, axis, dtype, where, mean)
     n = _divisor(d, axis, keepdims, where) - (ddof if correction is None else correction)
-    return primitives.norm(d, axes=axes_of(axis, d.ndim), keepdims=bool(keepdims)) / n**0.5
+    y = primitives.norm(d, axes=axes_of(axis, d.ndim), keepdims=bool(keepdims)) / n**0.5
+    return y if dtype is None else cast(y, np.dtype(dtype))
 
 
 @implements(np.average)

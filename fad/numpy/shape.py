@@ -10,7 +10,7 @@ import numpy as np
 from fad.errors import ShapeError
 from fad.expr import short
 from fad.memory import view, views
-from fad.numpy.dispatch import as_array, axes_of, axis_of, implements
+from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out
 from fad.primitives import shape as primitives
 
 __all__ = ["reshape", "ravel", "transpose", "permute_dims", "swapaxes", "moveaxis", "rollaxis",
@@ -298,6 +298,7 @@ def linalg_diagonal(x: Any, /, *, offset: int = 0) -> Any:
 @implements(np.trace)
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Any:
     """The sum of a diagonal."""
+    no_out(out)
     return np.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
