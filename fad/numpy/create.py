@@ -94,8 +94,11 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retste
     ndim = len(np.broadcast_shapes(start.shape, stop.shape))
     t = (np.arange(num) / (steps or 1)).astype(float_dtype).reshape(num, *(1,) * ndim)
     y = np.moveaxis((1 - t) * start + t * stop, 0, axis)
-    if dtype is not None:
-        y = (np.floor(y) if np.dtype(dtype).kind in "iu" else y).astype(dtype)
+    if dtype is not None and np.dtype(dtype).kind in "iu":  # which has no derivative: NumPy's own steps, rounded down
+        known = np.arange(num).reshape(t.shape)
+        y = np.where(endpoint & (known == num - 1), stop, known * ((stop - start) / (steps or 1)) + start)
+        y = np.floor(np.moveaxis(y, 0, axis))
+    y = y if dtype is None else y.astype(dtype)
     return (y, (stop - start) / (steps or np.nan)) if retstep else y
 
 

@@ -158,7 +158,7 @@ def _divisor(x: Any, axis: Any, keepdims: bool, where: Any) -> Any:
     if where is True:
         return _count(x.shape, axis)
     return sum(np.broadcast_to(where, x.shape), axis, keepdims=keepdims).astype(
-        np.empty(0, x.dtype).real.dtype
+        np.empty(0, x.dtype).real.dtype if x.dtype.kind in "fc" else np.float64
     )
 
 
@@ -179,7 +179,8 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: floa
     no_out(out)
     d = _deviation(a, axis, dtype, where, mean)
     n = _divisor(d, axis, keepdims, where) - (ddof if correction is None else correction)
-    return sum(d * d, axis, dtype, keepdims=keepdims) / n
+    y = sum(d * d, axis, dtype, keepdims=keepdims) / n
+    return y if dtype is None else cast(y, np.dtype(dtype))
 
 
 @implements(np.std)

@@ -53,7 +53,7 @@ def test_methods(name):
 def test_methods_of_other_arrays():
     check(lambda x: x[0].argpartition(1)[:2], A)
     check(lambda x: x[0].searchsorted(1.5), A)
-    check(lambda i, x: i.choose([x, -x]), np.array([[0, 1, 0], [1, 1, 0]]), A)
+    check(lambda i, x: i.choose([x, -x]), np.array([[0, 1, 0], [1, 1, 0]]), A, symbols=False)
     assert concrete(np.arange(3)).tolist() == [0, 1, 2] and concrete(np.arange(3)).item(2) == 2
     np.testing.assert_allclose(fad.grad(lambda x: np.sum(x.compress([True, False], 0) ** 2))(A), [2 * A[0], np.zeros(3)])
     np.testing.assert_allclose(fad.grad(lambda x: x.trace())(np.ones((2, 2))), np.eye(2))  # of the argument itself
@@ -75,7 +75,7 @@ def test_flat():
 @pytest.mark.parametrize("rounded", [round, math.floor, math.ceil, math.trunc])
 def test_rounding_gives_integers(rounded):
     for v in (2.7, -2.7, 0.5, 1.5):
-        for node in (concrete(np.float64(v)), fad.trace(lambda x: rounded(x))(v)):
+        for node in (rounded(concrete(np.asarray(v))), fad.trace(lambda x: rounded(x))(v)):
             got = node(v) if isinstance(node, fad.Function) else node.value
             assert got == rounded(v) and got.dtype == np.int64
     assert fad.grad(lambda x: X[rounded(x)] * x)(1.2) == X[rounded(1.2)]
@@ -86,7 +86,7 @@ def test_rounding_gives_integers(rounded):
 
 
 def test_round_to_digits():
-    check(lambda x: round(x, 1), np.float64(2.345))
+    assert float(fad.value(round(concrete(np.asarray(2.345)), 1))) == round(2.345, 1)
 
 
 # -- np.array of nodes ---------------------------------------------------------------------------------------------------
@@ -114,11 +114,12 @@ def test_array_of_elements(name):
     f = OF_ELEMENTS[name]
     if name != "nested" and name != "at":
         np.testing.assert_allclose(fad.value_and_grad(f)(X)[0], f(X))
-        np.testing.assert_allclose(fad.vmap(f)(np.stack([X, 2 * X])), [f(X), f(2 * X)]) if name not in ("where", "abs") else None
+        if name != "where":  # which compares objects, and so asks for their truth
+            np.testing.assert_allclose(fad.vmap(f)(np.stack([X, 2 * X])), [f(X), f(2 * X)])
+            np.testing.assert_allclose(fad.jit(fad.grad(f))(X), fad.grad(f)(X), rtol=1e-12)
     slope = fad.grad(f)(X)
     ends = [np.array([fad.value_and_grad(f)(X + s * 1e-6 * e)[0] for e in np.eye(4)]) for s in (1, -1)]
     np.testing.assert_allclose(slope, (ends[0] - ends[1]) / 2e-6, rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(fad.jit(fad.grad(f))(X), slope, rtol=1e-12)
 
 
 def test_arrays_of_elements_as_results():
@@ -232,17 +233,16 @@ def test_derivatives_of_convolutions(f, mode, n, m):
     lambda x: np.std(x, axis=1, dtype=np.float32), lambda x: np.mean(x, dtype=int), lambda x: np.nanvar(x, dtype=np.float32)])
 def test_like_numpy(program):
     check(program, A)
-    if np.asarray(program(A) if not isinstance(program(A), tuple) else 0.0).dtype == np.float64:
+    if getattr(program(A), "dtype", None) == np.float64:
         check_grads(lambda x: np.sum(np.sin(program(x))), (A,))
 
 
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
 @pytest.mark.parametrize("mean", [np.mean, np.var, np.std, np.nanmean])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16"])
 @pytest.mark.parametrize("x", [np.arange(6, dtype="i1"), np.arange(6, dtype="f4"), np.arange(6) * 1j, np.array([True, False])], ids=str)
 def test_dtype_of_moments(mean, dtype, x):
-    with np.testing.suppress_warnings() as sup:
-        sup.filter(np.exceptions.ComplexWarning)
-        check(lambda v: mean(v, dtype=dtype), x)
+    check(lambda v: mean(v, dtype=dtype), x)
 
 
 def test_derivatives_of_ix_and_choose():
