@@ -94,15 +94,15 @@ class Expr(Methods):
 
     def __array_function__(self, func: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
         rule = FUNCTIONS.get(func)
-        name = f"{func.__module__}.{func.__name__}".replace("numpy", "np", 1)
         if rule is None:
+            name = written(func)
             raise TraceError(f"{name} has no rule in fad", got=short(self),
                              rule="only functions with a derivative rule can be traced",
                              fix=f"write {name} with functions that fad.numpy lists, or pass fad.value(x) "
                                  "if no derivative should flow through it")
         if kwargs.get("out") is not None:
-            raise AssignmentError(f"{name}: out= is an assignment", got=short(self), rule="nodes are immutable",
-                                  fix=f"use the value that {name} returns")
+            raise AssignmentError(f"{written(func)}: out= is an assignment", got=short(self), rule="nodes are immutable",
+                                  fix=f"use the value that {written(func)} returns")
         kwargs.pop("out", None)
         try:
             return rule(*args, **kwargs)
@@ -113,7 +113,7 @@ class Expr(Methods):
         except FadError:
             raise
         except (TypeError, ValueError, IndexError) as error:
-            raise explained(error, f"{name}: {error}", args) from None
+            raise explained(error, f"{written(func)}: {error}", args) from None
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         if self.dtype.kind in "iub":  # indices and masks have no derivative to lose
@@ -208,7 +208,7 @@ class Expr(Methods):
 
     def __getitem__(self, index: Any) -> Any:
         y = FUNCTIONS["getitem"](self, index)
-        return y if type(index) is int and not y.shape else FUNCTIONS["part"](y, self, index)
+        return y if type(index) is int and not y.shape else FUNCTIONS["view"](y, self, index)
 
     def __contains__(self, item: Any) -> bool:
         return bool(np.any(self == item))
@@ -455,6 +455,11 @@ class OverwrittenVar(Overwritten, Var):
 def former(x: Any) -> Any:
     """What an overwritten node was before, for those who go through the tree; anything else as it is."""
     return twin(x) if isinstance(x, Overwritten) else x
+
+
+def written(function: Callable) -> str:
+    """A function of NumPy as users write it: ``np.linalg.solve``."""
+    return f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
 
 
 def explained(error: Exception, what: str, args: tuple) -> FadError:

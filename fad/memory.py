@@ -8,8 +8,6 @@ nothing else gets the numbers NumPy gives. The tree keeps its nodes as they were
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
@@ -17,57 +15,41 @@ import numpy as np
 
 from fad.errors import DtypeError, ShapeError
 from fad.expr import FUNCTIONS, Expr, Overwritten, OverwrittenVar, Var, aval_text, short, twin
+from fad.primitives.shape import getitem as slice_of
 
-__all__ = ["copied", "overwrite", "view", "views"]
+__all__ = ["copied", "overwrite", "view"]
 
-_memory = vars(Expr)["memory"]
-
-
-def _family(node: Any) -> list | None:
-    """References to those that share an array with a node, itself among them; None where it has one for itself."""
-    try:
-        return _memory.__get__(node)
-    except AttributeError:
-        return None
+_get, _set = vars(Expr)["memory"].__get__, vars(Expr)["memory"].__set__
 
 
 def view(y: Any, base: Any) -> Any:
     """y, which shares its array with ``base`` as a view does."""
     if y is base or not isinstance(y, Expr):
         return y
-    family = _family(base)
-    if family is None:
+    try:
+        family = _get(base)
+    except AttributeError:  # the first view of it
         family = [ref(base)]
-        _memory.__set__(base, family)
-    if len(family) % 64 == 0:
+        _set(base, family)
+    if len(family) > 64:
         family[:] = [member for member in family if member() is not None]
     family.append(ref(y))
-    _memory.__set__(y, family)
+    _set(y, family)
     return y
 
 
-def views(rule: Callable) -> Callable:
-    """A function whose result, or whose every result, is a view of its first argument."""
-
-    @functools.wraps(rule)
-    def noted(x: Any, *args: Any, **options: Any) -> Any:
-        y = rule(x, *args, **options)
-        if isinstance(x, Expr):
-            if isinstance(y, list | tuple):
-                for part in y:
-                    view(part, x)
-            else:
-                view(y, x)
-        return y
-
-    return noted
+def _family(node: Expr) -> list | None:
+    """References to those that share an array with a node, itself among them; None where it has one for itself."""
+    try:
+        return _get(node)
+    except AttributeError:
+        return None
 
 
 def _part(y: Any, base: Expr, index: Any) -> Any:
     """``base[index]``: a view where it is a slice; with integers alone it is a number."""
-    if y.op is None or y.op.name != "getitem" or not (y.shape or (type(index) is tuple and any(e is ... for e in index))):
-        return y
-    return view(y, base)
+    is_view = y.op is slice_of and (y.shape or (type(index) is tuple and any(e is ... for e in index)))
+    return view(y, base) if is_view else y
 
 
 def copied(x: Any) -> Any:
@@ -107,4 +89,4 @@ def _is_array(node: Expr) -> bool:
     return node.op is not None and node.op.name == "where"
 
 
-FUNCTIONS["part"], FUNCTIONS["overwrite"], FUNCTIONS["copy"] = _part, overwrite, twin
+FUNCTIONS["view"], FUNCTIONS["overwrite"], FUNCTIONS["copy"] = _part, overwrite, twin

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fad.expr import FUNCTIONS, UFUNCS, Expr, concrete
-from fad.memory import copied, views
+from fad.memory import copied, view
 from fad.numpy.dispatch import as_array, implements, no_out, of_ufunc, ufunc_rule
 from fad.primitives import elementwise as primitives
 
@@ -111,19 +111,17 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None
 
 
 @implements(np.real)
-@views
 def real(val: Any) -> Any:
     """The real part."""
     x = as_array(val)
-    return primitives.real(x) if x.dtype.kind == "c" else x
+    return view(primitives.real(x), x) if x.dtype.kind == "c" else x
 
 
 @implements(np.imag)
-@views
 def imag(val: Any) -> Any:
     """The imaginary part; zeros for real arrays."""
     x = as_array(val)
-    return primitives.imag(x) if x.dtype.kind == "c" else np.zeros(x.shape, x.dtype)
+    return view(primitives.imag(x), x) if x.dtype.kind == "c" else np.zeros(x.shape, x.dtype)
 
 
 @implements(np.angle)

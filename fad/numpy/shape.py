@@ -9,7 +9,7 @@ import numpy as np
 
 from fad.errors import ShapeError
 from fad.expr import short
-from fad.memory import view, views
+from fad.memory import view
 from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out
 from fad.primitives import shape as primitives
 
@@ -49,61 +49,55 @@ def _complete(shape: Any, size: int, x: Any) -> tuple:
 
 
 @implements(np.reshape)
-@views
 def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None,
             copy: bool | None = None) -> Any:
     """The same elements in another shape; one size may be -1; ``order='F'`` counts the first axis fastest."""
     x = as_array(a)
     shape = _complete(newshape if shape is None else shape, prod(x.shape), x)
     if order == "F":
-        return permuted(reshaped(transpose(x), shape[::-1]), tuple(range(len(shape)))[::-1])
-    return reshaped(x, shape)
+        return view(permuted(reshaped(transpose(x), shape[::-1]), tuple(range(len(shape)))[::-1]), x)
+    return view(reshaped(x, shape), x)
 
 
 @implements(np.ravel)
-@views
 def ravel(a: Any, order: str = "C") -> Any:
     """The elements as one row."""
     return reshape(a, (-1,), order) if prod(as_array(a).shape) else reshaped(as_array(a), (0,))
 
 
 @implements(np.transpose)
-@views
 def transpose(a: Any, axes: Any = None) -> Any:
     """The axes reversed, or in the order given."""
     x = as_array(a)
     if axes is None:
-        return permuted(x, tuple(range(x.ndim))[::-1])
+        return view(permuted(x, tuple(range(x.ndim))[::-1]), x)
     axes = tuple(axis_of(i, x.ndim) for i in axes)
     if sorted(axes) != list(range(x.ndim)):
         raise ShapeError("transpose: not a permutation of the axes", got=f"{axes} for {short(x)}",
                          rule="every axis is named once", fix="np.moveaxis, if only one axis moves")
-    return permuted(x, axes)
+    return view(permuted(x, axes), x)
 
 
 permute_dims = transpose
 
 
 @implements(np.swapaxes)
-@views
 def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
     """Two axes exchanged."""
     x = as_array(a)
     order = list(range(x.ndim))
     i, j = axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
     order[i], order[j] = j, i
-    return permuted(x, tuple(order))
+    return view(permuted(x, tuple(order)), x)
 
 
 @implements(np.matrix_transpose, np.linalg.matrix_transpose)
-@views
 def matrix_transpose(x: Any, /) -> Any:
     """The last two axes exchanged."""
     return swapaxes(x, -1, -2)
 
 
 @implements(np.moveaxis)
-@views
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     """Axes moved to other places, the rest in order."""
     x = as_array(a)
@@ -121,11 +115,10 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     order = [i for i in range(x.ndim) if i not in sources]
     for place, i in sorted(zip(places, sources, strict=True)):
         order.insert(place, i)
-    return permuted(x, tuple(order))
+    return view(permuted(x, tuple(order)), x)
 
 
 @implements(np.rollaxis)
-@views
 def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     """One axis moved before another."""
     x = as_array(a)
@@ -135,7 +128,6 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
 
 
 @implements(np.squeeze)
-@views
 def squeeze(a: Any, axis: Any = None) -> Any:
     """Without axes of length one."""
     x = as_array(a)
@@ -143,11 +135,10 @@ def squeeze(a: Any, axis: Any = None) -> Any:
     if any(x.shape[i] != 1 for i in axes):
         raise ShapeError("squeeze: an axis is longer than one", got=f"axis={axis} of {short(x)}",
                          rule="only axes of length 1 can be left out", fix="x[i] or np.reshape")
-    return reshaped(x, tuple(s for i, s in enumerate(x.shape) if i not in axes))
+    return view(reshaped(x, tuple(s for i, s in enumerate(x.shape) if i not in axes)), x)
 
 
 @implements(np.expand_dims)
-@views
 def expand_dims(a: Any, axis: Any) -> Any:
     """With new axes of length one at these places of the result."""
     x = as_array(a)
@@ -155,16 +146,15 @@ def expand_dims(a: Any, axis: Any) -> Any:
     n = x.ndim + len(axis)
     axes = axes_of(axis, n)
     sizes = iter(x.shape)
-    return reshaped(x, tuple(1 if i in axes else next(sizes) for i in range(n)))
+    return view(reshaped(x, tuple(1 if i in axes else next(sizes) for i in range(n))), x)
 
 
 @implements(np.broadcast_to)
-@views
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     """The array repeated along new axes and axes of length one."""
     x = as_array(array)
     shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    return x if x.shape == shape else primitives.broadcast_to(x, shape=shape)
+    return x if x.shape == shape else view(primitives.broadcast_to(x, shape=shape), x)
 
 
 @implements(np.broadcast_arrays)
@@ -222,34 +212,29 @@ def size(a: Any, axis: Any = None) -> int:
 
 
 @implements(np.flip)
-@views
 def flip(m: Any, axis: Any = None) -> Any:
     """The order of elements reversed along axes."""
     x = as_array(m)
     axes = axes_of(axis, x.ndim)
     if not axes:
         return x
-    return primitives.getitem(
-        x, index=tuple(slice(None, None, -1 if i in axes else None) for i in range(axes[-1] + 1))
-    )
+    index = tuple(slice(None, None, -1 if i in axes else None) for i in range(axes[-1] + 1))
+    return view(primitives.getitem(x, index=index), x)
 
 
 @implements(np.fliplr)
-@views
 def fliplr(m: Any) -> Any:
     """Reversed along the second axis."""
     return flip(m, 1)
 
 
 @implements(np.flipud)
-@views
 def flipud(m: Any) -> Any:
     """Reversed along the first axis."""
     return flip(m, 0)
 
 
 @implements(np.rot90)
-@views
 def rot90(m: Any, k: int = 1, axes: tuple = (0, 1)) -> Any:
     """A quarter turn in the plane of two axes, ``k`` times."""
     x = as_array(m)
@@ -274,7 +259,6 @@ def _diagonal_slice(rows: int, columns: int, offset: int) -> slice:
 
 
 @implements(np.diagonal)
-@views
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonal in the plane of two axes, as a last axis."""
     x = as_array(a)
@@ -283,13 +267,11 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
                          fix="np.diag makes a matrix of a row")
     x = moveaxis(x, (axis1, axis2), (-2, -1))
     *lead, rows, columns = x.shape
-    return primitives.getitem(
-        reshaped(x, (*lead, rows * columns)), index=(Ellipsis, _diagonal_slice(rows, columns, offset))
-    )
+    flat = reshaped(x, (*lead, rows * columns))
+    return view(primitives.getitem(flat, index=(Ellipsis, _diagonal_slice(rows, columns, offset))), x)
 
 
 @implements(np.linalg.diagonal)
-@views
 def linalg_diagonal(x: Any, /, *, offset: int = 0) -> Any:
     """The diagonals of matrices on the last two axes."""
     return diagonal(x, offset, -2, -1)
