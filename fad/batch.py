@@ -11,7 +11,7 @@ import optree
 
 from fad import tree
 from fad.errors import DtypeError, ShapeError
-from fad.expr import Expr, reachable, short
+from fad.expr import Expr, former, reachable, refuse_foreign, short
 from fad.function import own
 from fad.primitives.families import shape_of
 from fad.trace import Trace
@@ -38,7 +38,7 @@ def _swept(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> l
                 continue
             flags = tuple(isinstance(a, Expr) and a.id in env for a in node.args)
             if any(flags):
-                args = tuple(env.get(a.id, settled.get(a.id, a)) if isinstance(a, Expr) else a for a in node.args)
+                args = tuple(env.get(a.id, settled.get(a.id, former(a))) if isinstance(a, Expr) else a for a in node.args)
                 env[node.id] = node.op.batch(size, args, flags, **node.params)
             elif node.value is not None and all(a.id in settled for a in node.args if isinstance(a, Expr)):
                 settled[node.id] = node.value  # it depends on no enclosing trace
@@ -72,7 +72,7 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
         columns, inner = {}, []
         for x, axis in zip(leaves, axes, strict=True):
             if axis is not None:
-                x = np.moveaxis(x if isinstance(x, Expr) else np.asarray(x), axis, 0)
+                x = np.moveaxis(x if isinstance(x, Expr) else np.asarray(refuse_foreign(x)), axis, 0)
                 var = opened.symbol(x.shape[1:], x.dtype)
                 columns[var.id] = x
                 x = var

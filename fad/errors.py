@@ -8,6 +8,7 @@ fad.errors.ShapeError: reshape: sizes differ: got f64[3] to (2, 2); 3 != 4...
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from types import FrameType, TracebackType
@@ -21,6 +22,7 @@ __all__ = [
     "DtypeError",
     "TreeError",
     "TraceError",
+    "NoMemoryError",
     "AssignmentError",
     "OutOfRangeError",
     "KeyMissingError",
@@ -29,18 +31,20 @@ __all__ = [
     "user_line",
 ]
 
-_NOT_USERS = (*(os.path.dirname(os.path.abspath(path)) + os.sep for path in (__file__, np.__file__, optree.__file__)),
-              "<frozen", "<__array_function__")
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(np.__file__))) + os.sep
+_OWN = (os.path.dirname(os.path.abspath(__file__)) + os.sep, "<frozen", "<__array_function__")
+_LIBRARIES = tuple(_PACKAGES + name + os.sep for name in ("scipy", "numba", "pandas", "xarray", "pint", "sklearn"))
+_NOT_USERS = (*_OWN, _PACKAGES + "numpy" + os.sep, os.path.dirname(os.path.abspath(optree.__file__)) + os.sep, *_LIBRARIES)
 
 
 def user_line(traceback: TracebackType | None = None) -> str:
-    """The innermost line outside fad, NumPy, SciPy and numba, as ``file:line in function``: of the stack, or of a traceback."""
+    """The innermost line outside fad, NumPy and its kin, as ``file:line in function``: of the stack, or of a traceback."""
     frame, line = sys._getframe(1), None
     while traceback is not None:
-        if _is_users(traceback.tb_frame):
+        if not _inside(traceback.tb_frame, _NOT_USERS):
             frame, line = traceback.tb_frame, traceback.tb_lineno
         traceback = traceback.tb_next
-    while frame is not None and not _is_users(frame):
+    while frame is not None and _inside(frame, _NOT_USERS):
         frame = frame.f_back
     if frame is None:
         return "an unknown line"
@@ -49,9 +53,31 @@ def user_line(traceback: TracebackType | None = None) -> str:
     return f"{path}:{line or frame.f_lineno} in {frame.f_code.co_name}"
 
 
-def _is_users(frame: FrameType) -> bool:
-    package = frame.f_globals.get("__name__", "").partition(".")[0]
-    return package not in ("numba", "scipy") and not frame.f_code.co_filename.startswith(_NOT_USERS)
+def _inside(frame: FrameType, places: tuple) -> bool:
+    return frame.f_code.co_filename.startswith(places)
+
+
+def library_call() -> str:
+    """The function of SciPy or another library that the user called, as ``scipy.special.softmax``; "" where there is none."""
+    frame, name = sys._getframe(1), ""
+    while frame is not None and _inside(frame, _NOT_USERS):
+        if _inside(frame, _LIBRARIES):
+            public = [part for part in frame.f_globals.get("__name__", "").split(".") if not part.startswith("_")]
+            name = ".".join([*public, frame.f_code.co_name])
+        frame = frame.f_back
+    return name
+
+
+def library_fix() -> str:
+    """What to use in place of the library's function that the user called: the one of that name that takes nodes."""
+    called = library_call()
+    if not called:
+        return ""
+    name = called.rsplit(".", 1)[-1]
+    for home, module in (("np.linalg", "fad.numpy.linalg"), ("fad.nn", "fad.nn"), ("fad.numpy", "fad.numpy")):
+        if hasattr(importlib.import_module(module), name):
+            return f"{home}.{name}"
+    return "write it with NumPy's functions, or pass fad.value(x) if no derivative should flow through it"
 
 
 class FadError(Exception):
@@ -83,6 +109,10 @@ class TreeError(FadError, ValueError):
 
 class TraceError(FadError, TypeError):
     """A node asked for what only a number has, or used where its trace is not."""
+
+
+class NoMemoryError(TraceError, AttributeError):
+    """A node asked for what belongs to an array's memory."""
 
 
 class AssignmentError(FadError, TypeError):

@@ -1,8 +1,8 @@
 """Expr: one immutable node of an expression tree; Var and Const are its leaves.
 
 A node knows how it was made (``op``, ``args``, ``params``), its ``shape`` and ``dtype`` and, outside jit,
-its ``value``. NumPy's own dispatch protocols make ``np.sin(node)`` build a node; every operator and method
-below is one line of NumPy. Nodes are numbered as they are made, so creation order is a topological order
+its ``value``. NumPy's own dispatch protocols make ``np.sin(node)`` build a node; operators and methods
+are each one line of NumPy (`fad.methods`). Nodes are numbered as they are made, so creation order is a topological order
 and no walk over a tree recurses.
 """
 
@@ -15,22 +15,31 @@ from typing import Any
 
 import numpy as np
 
-from fad.errors import AssignmentError, DtypeError, FadError, OutOfRangeError, ShapeError, TraceError
+from fad.errors import (
+    AssignmentError,
+    DtypeError,
+    FadError,
+    OutOfRangeError,
+    ShapeError,
+    TraceError,
+    library_call,
+    library_fix,
+)
+from fad.methods import FUNCTIONS, Methods
 
 __all__ = ["Expr", "Var", "Const", "bind", "constant", "reachable", "short"]
 
 UFUNCS: dict[Any, Callable] = {}  # NumPy ufunc, or (ufunc, method) -> function of nodes; filled by fad.numpy
-FUNCTIONS: dict[Any, Callable] = {}  # NumPy function -> function of nodes; filled by fad.numpy
 
 _count = itertools.count().__next__
 _SCALARS = (float, int, bool, complex)
 
 
-class Expr:
+class Expr(Methods):
     """An immutable node: ``op(*args, **params)``, an array of a known shape and dtype.
 
     Behaves as an ndarray does in NumPy code: ufuncs, functions, operators, methods, indexing and iteration.
-    Assignment raises; `fad.at` is the functional way.
+    Assignment raises; `fad.at` is the functional way. In-place operators give their name a new node: see `fad.memory`.
 
     >>> import fad
     >>> x = fad.var("x", (3,))
@@ -38,14 +47,15 @@ class Expr:
     (3,)
     """
 
-    __slots__ = ("op", "args", "params", "shape", "dtype", "value", "id", "__weakref__")
+    __slots__ = ("op", "args", "params", "shape", "dtype", "value", "id", "memory", "__weakref__")
     op: Any  # the Primitive; None for leaves
     args: tuple  # nodes and constants
     params: dict  # static
     shape: tuple
     dtype: np.dtype
     value: Any  # an array or scalar; None where the node is symbolic
-    id: int
+    id: int  # what makes it this node: objects of one id are one node
+    memory: list  # where it shares an array with others, in NumPy's eyes: see fad.memory
     __array_priority__ = 1000
 
     def __init__(self, op: Any, args: tuple, params: dict, shape: tuple, dtype: np.dtype, value: Any):
@@ -70,34 +80,48 @@ class Expr:
 
             return apply(ufunc, method, inputs, kwargs)
         if kwargs:
-            return _ufunc_with_options(ufunc, rule, method, inputs, kwargs)
-        return rule(*inputs)
+            return FUNCTIONS["with options"](ufunc, rule, method, inputs, kwargs)
+        try:
+            return rule(*inputs)
+        except ForeignArrayError:
+            if any(_answers(x, "__array_ufunc__") for x in inputs):
+                return NotImplemented
+            raise
 
     def __array_function__(self, func: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
         rule = FUNCTIONS.get(func)
-        name = f"np.{func.__name__}"
         if rule is None:
+            name = written(func)
             raise TraceError(f"{name} has no rule in fad", got=short(self),
                              rule="only functions with a derivative rule can be traced",
                              fix=f"write {name} with functions that fad.numpy lists, or pass fad.value(x) "
                                  "if no derivative should flow through it")
         if kwargs.get("out") is not None:
-            raise AssignmentError(f"{name}: out= is an assignment", got=short(self), rule="nodes are immutable",
-                                  fix=f"use the value that {name} returns")
+            raise AssignmentError(f"{written(func)}: out= is an assignment", got=short(self), rule="nodes are immutable",
+                                  fix=f"use the value that {written(func)} returns")
         kwargs.pop("out", None)
         try:
             return rule(*args, **kwargs)
+        except ForeignArrayError:
+            if not all(issubclass(kind, Expr) for kind in types):
+                return NotImplemented
+            raise
         except FadError:
             raise
         except (TypeError, ValueError, IndexError) as error:
-            raise explained(error, f"{name}: {error}", args) from None
+            raise explained(error, f"{written(func)}: {error}", args) from None
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         if self.dtype.kind in "iub":  # indices and masks have no derivative to lose
-            return np.array(concrete(self, "an ndarray"), dtype)
-        raise TraceError("a node was turned into an ndarray", got=short(self), rule="that would cut its derivative",
-                         fix="use np.stack([...]) or fad.at(y)[i].set(v) to build arrays from nodes, fad.vmap(f) for "
-                             "np.vectorize(f), or fad.value(x) to read the numbers on purpose")
+            return np.array(self._known("an ndarray"), dtype)
+        if not self.shape and (dtype is None or dtype is object):  # np.array([x, y]) asks each of its elements
+            box = np.empty((), object)
+            box[()] = self
+            return box
+        raise TraceError(f"{library_call() or 'NumPy'} asked for a node as an ndarray", got=short(self),
+                         rule="that would cut its derivative", fix=library_fix() or
+                         "from fad import numpy as np, whose np.array and np.asarray take nodes; np.stack([...]) of them, "
+                         "fad.at(y)[i].set(v), fad.vmap(f) for np.vectorize(f), or fad.value(x) to read the numbers on purpose")
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise AssignmentError("assignment into a node", got=short(self), rule="nodes are immutable",
@@ -116,7 +140,16 @@ class Expr:
         if self.dtype.kind not in "iub":
             raise TraceError("a float node used as an index", got=short(self), rule="indices are integers",
                              fix="x.astype(int)")
-        return self._number(int, "an index")
+        return int(self._known("an index"))
+
+    def _known(self, what: str) -> Any:
+        """The value of an integer or boolean node."""
+        if self.value is None:
+            raise ArrayWantedError(f"{what} of a symbolic node", got=short(self), rule="inside jit, vmap and trace a node has no "
+                                   "value, and NumPy asks for it where an ndarray is indexed",
+                                   fix="fad.at(table)[i].get() in place of table[i], from fad import numpy as np for np.take, "
+                                       "or mark the argument as static")
+        return self.value
 
     def item(self, *args: Any) -> Any:
         """The Python scalar of an integer or boolean node; raises for floats, whose derivative it would cut."""
@@ -132,6 +165,25 @@ class Expr:
                              fix="use NumPy's functions (np.sin for math.sin), or fad.value(x) to read the number "
                                  "on purpose")
         return convert(concrete(self, what))
+
+    def __round__(self, ndigits: Any = None) -> Any:
+        return self._whole(np.rint, "round(x)") if ndigits is None else np.round(self, ndigits)
+
+    def __floor__(self) -> Any:
+        return self._whole(np.floor, "math.floor(x)")
+
+    def __ceil__(self) -> Any:
+        return self._whole(np.ceil, "math.ceil(x)")
+
+    def __trunc__(self) -> Any:
+        return self._whole(np.trunc, "math.trunc(x)")
+
+    def _whole(self, rounded: Callable, what: str) -> Any:
+        """An integer node: rounding has no derivative to lose."""
+        if self.shape or self.dtype.kind == "c" or not (self.value is None or np.isfinite(self.value)):
+            raise TraceError(f"{what} of a node", got=short(self), rule="it takes one finite real number",
+                             fix="np.round, np.floor, np.ceil or np.trunc, and astype(int)")
+        return rounded(self).astype(np.int64)
 
     def __bool__(self) -> bool:
         if self.size != 1:
@@ -151,18 +203,21 @@ class Expr:
         return (self[i] for i in range(self.shape[0]))
 
     def __getitem__(self, index: Any) -> Any:
-        return FUNCTIONS["getitem"](self, index)
+        y = FUNCTIONS["getitem"](self, index)
+        return y if type(index) is int and not y.shape else FUNCTIONS["view"](y, self, index)
 
     def __contains__(self, item: Any) -> bool:
         return bool(np.any(self == item))
 
-    __hash__ = object.__hash__  # == builds a node, so nodes in sets and dicts are told apart by identity
+    def __hash__(self) -> int:
+        raise TraceError("hash(x) of a node", got=short(self), rule="arrays are not hashable, and == of nodes builds a node",
+                         fix="key dicts and sets by fad.value(x), a name or a position")
 
     def __copy__(self) -> Expr:
-        return self
+        return twin(self)
 
     def __deepcopy__(self, memo: dict) -> Expr:
-        return self
+        return twin(self)
 
     def __reduce__(self) -> Any:
         raise TraceError("a node cannot be pickled", got=short(self), rule="only a closed Function can",
@@ -206,105 +261,15 @@ class Expr:
         """Bytes of one element."""
         return self.dtype.itemsize
 
-    T = property(lambda self: np.transpose(self))
-    mT = property(lambda self: np.swapaxes(self, -1, -2))
-    real = property(lambda self: np.real(self))
-    imag = property(lambda self: np.imag(self))
-    flat = property(lambda self: iter(np.ravel(self)))
 
-    # -- operators: each is NumPy's ufunc ----------------------------------------------------------
 
-    def __add__(self, other: Any) -> Any: return np.add(self, other)
-    def __radd__(self, other: Any) -> Any: return np.add(other, self)
-    def __sub__(self, other: Any) -> Any: return np.subtract(self, other)
-    def __rsub__(self, other: Any) -> Any: return np.subtract(other, self)
-    def __mul__(self, other: Any) -> Any: return np.multiply(self, other)
-    def __rmul__(self, other: Any) -> Any: return np.multiply(other, self)
-    def __truediv__(self, other: Any) -> Any: return np.true_divide(self, other)
-    def __rtruediv__(self, other: Any) -> Any: return np.true_divide(other, self)
-    def __floordiv__(self, other: Any) -> Any: return np.floor_divide(self, other)
-    def __rfloordiv__(self, other: Any) -> Any: return np.floor_divide(other, self)
-    def __mod__(self, other: Any) -> Any: return np.remainder(self, other)
-    def __rmod__(self, other: Any) -> Any: return np.remainder(other, self)
-    def __divmod__(self, other: Any) -> Any: return self // other, self % other
-    def __rdivmod__(self, other: Any) -> Any: return other // self, other % self
-    def __pow__(self, other: Any) -> Any: return np.power(self, other)
-    def __rpow__(self, other: Any) -> Any: return np.power(other, self)
-    def __matmul__(self, other: Any) -> Any: return np.matmul(self, other)
-    def __rmatmul__(self, other: Any) -> Any: return np.matmul(other, self)
-    def __neg__(self) -> Any: return np.negative(self)
-    def __pos__(self) -> Any: return np.positive(self)
-    def __abs__(self) -> Any: return np.absolute(self)
-    def __invert__(self) -> Any: return np.invert(self)
-    def __eq__(self, other: Any) -> Any: return np.equal(self, other)
-    def __ne__(self, other: Any) -> Any: return np.not_equal(self, other)
-    def __lt__(self, other: Any) -> Any: return np.less(self, other)
-    def __le__(self, other: Any) -> Any: return np.less_equal(self, other)
-    def __gt__(self, other: Any) -> Any: return np.greater(self, other)
-    def __ge__(self, other: Any) -> Any: return np.greater_equal(self, other)
-    def __and__(self, other: Any) -> Any: return np.bitwise_and(self, other)
-    def __rand__(self, other: Any) -> Any: return np.bitwise_and(other, self)
-    def __or__(self, other: Any) -> Any: return np.bitwise_or(self, other)
-    def __ror__(self, other: Any) -> Any: return np.bitwise_or(other, self)
-    def __xor__(self, other: Any) -> Any: return np.bitwise_xor(self, other)
-    def __rxor__(self, other: Any) -> Any: return np.bitwise_xor(other, self)
-    def __lshift__(self, other: Any) -> Any: return np.left_shift(self, other)
-    def __rlshift__(self, other: Any) -> Any: return np.left_shift(other, self)
-    def __rshift__(self, other: Any) -> Any: return np.right_shift(self, other)
-    def __rrshift__(self, other: Any) -> Any: return np.right_shift(other, self)
-
-    # -- ndarray methods ----------------------------------------------------------------------------
-
-    def reshape(self, *shape: Any, order: str = "C") -> Any:
-        """`np.reshape`; the shape as one tuple or as several numbers."""
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
-
-    def transpose(self, *axes: Any) -> Any:
-        """`np.transpose`; the axes as one tuple or as several numbers."""
-        return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
-
-    def astype(self, dtype: Any, **_: Any) -> Any:
-        """The array in another dtype; the derivative passes between float dtypes and stops at integers."""
-        return FUNCTIONS["astype"](self, dtype)
-
-    def view(self, *_: Any) -> Any:
-        """Raises: a node has no memory to reinterpret."""
-        raise TraceError("view of a node", got=short(self), rule="a node has no memory", fix="x.astype(dtype)")
-
-    def fill(self, value: Any) -> None:
-        """Raises: a node is immutable."""
-        self[...] = value
-
-    def copy(self, order: str = "C") -> Any:
-        """The node itself, which is immutable."""
-        return self
-
-    def sort(self, axis: int = -1, **_: Any) -> None:
-        """Raises: ndarray.sort works in place."""
-        raise AssignmentError("x.sort() works in place", got=short(self), rule="nodes are immutable",
-                              fix="y = np.sort(x, axis)")
-
-    def _numpy_method(name: str) -> Callable:  # type: ignore[misc]
-        function = getattr(np, name)
-
-        def method(self: Expr, *args: Any, **kwargs: Any) -> Any:
-            return function(self, *args, **kwargs)
-
-        method.__name__, method.__doc__ = name, f"`np.{name}` of this node."
-        return method
-
-    for _name in ("sum", "prod", "max", "min", "mean", "var", "std", "argmax", "argmin", "any", "all", "cumsum",
-                  "cumprod", "ptp", "round", "clip", "ravel", "squeeze", "swapaxes", "diagonal", "trace", "repeat",
-                  "take", "dot", "argsort", "nonzero", "compress", "searchsorted"):
-        locals()[_name] = _numpy_method(_name)
-    flatten = _numpy_method("ravel")
-    conj = conjugate = _numpy_method("conj")
-    del _numpy_method, _name
+class ArrayWantedError(TraceError):
+    """NumPy asked a symbol for its numbers, as it does where an ndarray is indexed by one."""
 
 
 # __setattr__ raises, so construction goes through the slots themselves
-_SETTERS = tuple(vars(Expr)[name].__set__ for name in Expr.__slots__[:7])
-_set_op, _set_args, _set_params, _set_shape, _set_dtype, _set_value, _set_id = _SETTERS
+_FIELDS = tuple(vars(Expr)[name] for name in Expr.__slots__[:7])
+_set_op, _set_args, _set_params, _set_shape, _set_dtype, _set_value, _set_id = (field.__set__ for field in _FIELDS)
 _NO_PARAMS: dict = {}
 
 
@@ -327,7 +292,8 @@ class Var(Expr):
         _set_weak(self, weak)
 
 
-_set_name, _set_origin, _set_weak = (vars(Var)[name].__set__ for name in Var.__slots__)
+_VAR_FIELDS = tuple(vars(Var)[name] for name in Var.__slots__)
+_set_name, _set_origin, _set_weak = (field.__set__ for field in _VAR_FIELDS)
 
 
 class Const(Expr):
@@ -342,6 +308,12 @@ class Const(Expr):
         super().__init__(None, (), _NO_PARAMS, value.shape, value.dtype, value)
 
 
+def as_node(x: Any) -> Expr:
+    """A constant as a node; an array of objects that are nodes as one node."""
+    x = constant(x)
+    return x if isinstance(x, Expr) else Const(x)
+
+
 def constant(x: Any) -> Any:
     """A value as a node may keep it: Python scalars as they are (they promote weakly), arrays as private copies.
 
@@ -351,6 +323,8 @@ def constant(x: Any) -> Any:
     if kind in _SCALARS:
         return x
     if kind is np.ndarray:
+        if x.dtype.kind == "O" and any(isinstance(v, Expr) for v in x.flat):  # np.array([x, y])
+            return FUNCTIONS["array"](x.tolist()) if x.shape else x.item()
         if x.dtype.kind not in "fiubc":
             raise DtypeError("not an array of numbers", got=short(x), rule="nodes hold real, complex, integer or "
                              "boolean arrays", fix="convert it first, e.g. x.astype(float)")
@@ -360,6 +334,7 @@ def constant(x: Any) -> Any:
         return x
     if isinstance(x, np.generic) and x.dtype.kind in "fiubc":
         return x
+    refuse_foreign(x)
     if isinstance(x, list | tuple) and any(isinstance(v, Expr) for v in x):
         return FUNCTIONS["array"](x)
     try:
@@ -367,6 +342,38 @@ def constant(x: Any) -> Any:
     except ValueError as error:
         raise DtypeError("not an array of numbers", got=short(x), rule=str(error), fix="pass rectangular lists") from None
     return constant(array)
+
+
+class ForeignArrayError(DtypeError):
+    """An array of another library, which says itself what functions of it mean."""
+
+
+def refuse_foreign(x: Any) -> Any:
+    """x, unless it is no array of NumPy's own kind, whose operators mean what ndarray's mean."""
+    kind = type(x)
+    if kind is np.ndarray or not _is_foreign(kind):
+        return x
+    error = DtypeError if kind.__module__.startswith("numpy") else ForeignArrayError
+    raise error("an array with a meaning of its own", got=f"{kind.__module__}.{kind.__qualname__}", rule="fad differentiates "
+                "NumPy's arrays: matrices, masks, labels and units would be lost",
+                fix="pass np.asarray(x), and write out the rest: @ for products of matrices, np.where(mask, x, 0.0) or "
+                    "x.filled(0.0) for masks")
+
+
+@lru_cache(maxsize=256)
+def _is_foreign(kind: type) -> bool:
+    if not issubclass(kind, np.ndarray):
+        return not issubclass(kind, np.generic | Expr) and (hasattr(kind, "__array_ufunc__") or hasattr(kind, "__array_function__"))
+    return any(getattr(kind, name) is not getattr(np.ndarray, name) for name in _OPERATORS)
+
+
+def _answers(x: Any, protocol: str) -> bool:
+    """Whether NumPy would ask x, if fad declined."""
+    method = getattr(type(x), protocol, None)
+    return not isinstance(x, Expr) and method is not None and method is not getattr(np.ndarray, protocol)
+
+
+_OPERATORS = ("__array_ufunc__", "__array_function__", "__add__", "__mul__", "__pow__", "__matmul__", "__eq__", "sum")
 
 
 def bind(op: Any, args: tuple, params: dict) -> Expr:
@@ -404,13 +411,51 @@ def shadow(a: Any) -> Any:
     user's own reference is gone. Small arrays are not worth it."""
     if type(a) is not Expr or a.value is None or a.op.keeps_out or a.nbytes < _WORTH_FREEING:
         return a
-    twin = Expr.__new__(Expr)
-    for setter, part in zip(_SETTERS, (a.op, a.args, a.params, a.shape, a.dtype, None, a.id), strict=True):
-        setter(twin, part)
-    return twin
+    shade = twin(a)
+    _set_value(shade, None)
+    return shade
 
 
 _WORTH_FREEING = 1 << 14  # bytes
+
+
+def twin(node: Expr) -> Expr:
+    """Another object for the same node, which shares no array with it in NumPy's eyes: a copy."""
+    is_var = isinstance(node, Var)
+    new = Expr.__new__(Var if is_var else Expr)
+    for field in _FIELDS + _VAR_FIELDS if is_var else _FIELDS:
+        field.__set__(new, field.__get__(node))
+    return new
+
+
+class Overwritten(Expr):
+    """What a node becomes when an in-place operator changes its array under another name: reading it raises."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> Any:  # type: ignore[override]
+        """Raises: whoever asks wants the array as it is now."""
+        raise AssignmentError("an array was changed in place, and is read under another name or through a view",
+                              got=aval_text(self.shape, self.dtype), rule="an in-place operator gives a new node to the name "
+                              "it is written for, and to no other", fix="y = y + x in place of y += x, y.copy() where "
+                              "they are to differ, or return the new array from the function that changes it")
+
+
+class OverwrittenVar(Overwritten, Var):
+    """The same of a Var."""
+
+    __slots__ = ()
+
+
+def former(x: Any) -> Any:
+    """What an overwritten node was before, for those who go through the tree; anything else as it is."""
+    return twin(x) if isinstance(x, Overwritten) else x
+
+
+def written(function: Callable) -> str:
+    """A function of NumPy as users write it: ``np.linalg.solve``."""
+    return f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
 
 
 def explained(error: Exception, what: str, args: tuple) -> FadError:
@@ -441,15 +486,18 @@ def reachable(outputs: list, start: int = 0, stop: Any = ()) -> tuple[list[Expr]
     seen: dict[int, Expr] = {}
     outer: dict[int, Expr] = {}
     stack = [x for x in outputs if isinstance(x, Expr)]
+    for node in stack:
+        if isinstance(node, Overwritten):
+            concrete(node, "a result")  # raises
     while stack:
         node = stack.pop()
         key = node.id
         if key in seen:
             continue
         if key < start:
-            outer[key] = node
+            outer[key] = former(node)
             continue
-        seen[key] = node
+        seen[key] = node if type(node) is Expr else former(node)
         if key in stop:
             continue
         for a in node.args:
@@ -479,34 +527,10 @@ def short(x: Any) -> str:
     if isinstance(x, Expr):
         name = x.name if isinstance(x, Var) else x.op.name if x.op is not None else "const"
         text = f"{name}:{aval_text(x.shape, x.dtype)}"
-        return text if x.value is None or x.size > 4 else f"{text} = {np.array2string(np.asarray(x.value), precision=6)}"
+        if isinstance(x, Overwritten) or x.value is None or x.size > 4:
+            return text
+        return f"{text} = {np.array2string(np.asarray(x.value), precision=6)}"
     if isinstance(x, np.ndarray | np.generic):
         return aval_text(x.shape, x.dtype) if x.shape else f"{aval_text(x.shape, x.dtype)} {x}"
     text = repr(x)
     return f"{type(x).__name__} {text if len(text) < 60 else text[:57] + '...'}"
-
-
-def _ufunc_with_options(ufunc: np.ufunc, rule: Callable, method: str, inputs: tuple, kwargs: dict) -> Any:
-    """A ufunc call with ``out=``, ``where=`` or ``dtype=``."""
-    (out,) = kwargs.pop("out", (None,))
-    if isinstance(out, np.ndarray):
-        raise AssignmentError(f"np.{ufunc.__name__}: a node cannot be written into an ndarray", got=short(out),
-                              rule="that would cut its derivative",
-                              fix="write x = x + y in place of x += y, or fad.at(x)[i].add(y)")
-    if method != "__call__":
-        return rule(*inputs, **kwargs)
-    where = kwargs.pop("where", True)
-    dtype = kwargs.pop("dtype", None)
-    if kwargs:
-        raise TraceError(f"np.{ufunc.__name__}: unknown options", got=", ".join(kwargs),
-                         rule="out=, where= and dtype= are understood", fix="leave the others away")
-    if dtype is not None:
-        inputs = tuple(FUNCTIONS["astype"](x, dtype) for x in inputs)
-    result = rule(*inputs)
-    if where is True:
-        return result
-    if out is None:
-        raise TraceError(f"np.{ufunc.__name__}: where= without out=", got=short(where),
-                         rule="the elements left out would be undefined",
-                         fix="np.where(mask, np.f(x), other)")
-    return np.where(where, result, out)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.expr import Expr
+from fad.expr import Expr, Var, former
 from fad.primitive import Joint, Jvp, Linear, Partials, Primitive
 from fad.primitives.elementwise import cast
 from fad.primitives.reduce import expand
@@ -36,7 +36,12 @@ def tangents_of(graph: Graph, inputs: list, tangents: list, outputs: list) -> li
 
 def primal(a: Any, plain: bool) -> Any:
     """An argument as rules see it: its value in a plain sweep, the node itself otherwise."""
-    return a.value if plain and isinstance(a, Expr) and a.value is not None else a
+    kind = type(a)
+    if kind is not Expr and kind is not Var:
+        if not isinstance(a, Expr):
+            return a
+        a = former(a)
+    return a.value if plain and a.value is not None else a
 
 
 def scale(t: Any, factor: Any, guarded: bool) -> Any:

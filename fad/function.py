@@ -11,7 +11,7 @@ import numpy as np
 
 from fad import tree
 from fad.errors import DtypeError, ShapeError, TraceError, TreeError
-from fad.expr import Const, Expr, Var, aval_text, reachable, short
+from fad.expr import Const, Expr, Var, aval_text, reachable, refuse_foreign, short
 from fad.primitive import named
 from fad.tree import freeze
 
@@ -195,6 +195,7 @@ class Function:
 
 
 def _checked(name: str, leaf: Any, var: Var) -> Any:
+    refuse_foreign(leaf)
     if not isinstance(leaf, Expr | np.ndarray | np.generic):
         try:
             if type(leaf) is var.weak:

@@ -14,7 +14,7 @@ import optree
 
 from fad import drawn, tree
 from fad.errors import DtypeError, TraceError, TreeError
-from fad.expr import Expr, Var, aval_text, reachable, short
+from fad.expr import Expr, Var, aval_text, reachable, refuse_foreign, short
 from fad.function import Function
 from fad.numba_source import traceable
 from fad.transformed import argument_names, by_name, name_of, parameters, recorded
@@ -91,7 +91,7 @@ class Jit:
                 continue
             if isinstance(x, Expr):
                 return None, leaves
-            if not isinstance(x, np.ndarray | np.generic) or x.dtype.kind not in "fiubc":
+            if (kind is not np.ndarray and not isinstance(x, np.generic)) or x.dtype.kind not in "fiubc":
                 x = leaves[k] = _array(x, rest, k)
             if not x.dtype.isnative:
                 x = leaves[k] = x.astype(x.dtype.newbyteorder("="))
@@ -216,7 +216,7 @@ def _paths(f: Callable, rest: tuple, static: tuple) -> list[str]:
 def _array(x: Any, rest: Any, k: int) -> Any:
     """A leaf that is no array as one."""
     try:
-        array = np.asarray(x)
+        array = np.asarray(refuse_foreign(x))
     except (ValueError, OverflowError):
         array = np.empty(0, object)
     if array.dtype.kind not in "fiubc":

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from fad import tree
-from fad.errors import AssignmentError, DtypeError, TraceError, user_line
-from fad.expr import Expr, Var, concrete, reachable, short
+from fad.captured import with_nodes
+from fad.errors import AssignmentError, DtypeError, FadError, TraceError, user_line
+from fad.expr import ArrayWantedError, Expr, Var, concrete, constant, reachable, refuse_foreign, short
 from fad.numba_source import traceable
 from fad.primitive import Linear, Primitive, registry
+from fad.scipy_functions import meet
 
 __all__ = ["Trace", "value", "is_float"]
 
@@ -91,16 +95,27 @@ class Trace:
         return var
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """The function's result. NumPy hides why ``array[i] = node`` fails; that error is told in full here."""
+        """The function's result. What NumPy and Python hide of an error that a node raised is told in full here."""
+        meet()
         try:
-            return traceable(self.function)(*args, **kwargs)
-        except ValueError as error:
-            if not isinstance(error.__cause__, TraceError):
+            result = traceable(self.function)(*args, **kwargs)
+        except ArrayWantedError as error:
+            result = self._call_with_nodes(error, args, kwargs)
+        except (TypeError, ValueError, IndexError) as error:
+            told = _told(error)
+            if told is None:
                 raise
-            raise AssignmentError("a node was assigned into an ndarray", got="array[i] = node",
-                                  rule="that would cut its derivative", where=user_line(error.__traceback__),
-                                  fix="array = fad.at(array)[i].set(node) (also .add, .multiply, .min, .max), or "
-                                      "np.stack([...]) of the parts") from None
+            raise told from None
+        if not isinstance(result, Expr) and any(map(_holds_nodes, tree.leaves(result))):
+            result = tree.map(lambda x: constant(x) if _holds_nodes(x) else x, result)
+        return result
+
+    def _call_with_nodes(self, error: Exception, args: tuple, kwargs: dict) -> Any:
+        """The result where arrays that the function captured are nodes too, which a symbol can index."""
+        try:
+            return with_nodes(self.function)(*args, **kwargs)
+        except (TypeError, ValueError, IndexError):
+            raise error from None
 
     def graph(self, outputs: list) -> Graph:
         """What lies between the inputs and these outputs."""
@@ -121,6 +136,39 @@ class Trace:
         if outer:
             check_alive(outer, self)
         return Graph(found, active, not outer and not any(var.args for var in self.inputs))
+
+
+def _holds_nodes(x: Any) -> bool:
+    """Whether x is an array of objects, which is what np.array([x, y]) makes of nodes."""
+    return type(x) is np.ndarray and x.dtype.kind == "O"
+
+
+def _told(error: Exception) -> FadError | None:
+    """The error of NumPy that hides what became of a node, in full."""
+    where = user_line(error.__traceback__)
+    if isinstance(error, ValueError) and isinstance(error.__cause__, TraceError):
+        return AssignmentError("a node was assigned into an ndarray", got="array[i] = node", rule="that would cut its derivative",
+                               where=where, fix="array = fad.at(array)[i].set(node) (also .add, .multiply, .min, .max), or "
+                               "np.stack([...]) of the parts")
+    if isinstance(error, TypeError) and not isinstance(error, FadError) and _OF_OBJECTS.search(str(error)):
+        return TraceError("np.array([x, y]) of nodes has no such function", got=str(error), where=where, rule="NumPy makes an "
+                          "array of objects of them, for which it has few functions",
+                          fix="from fad import numpy as np, whose np.array makes a node of nodes; or np.stack([x, y])")
+    if isinstance(error, IndexError) and not isinstance(error, FadError) and "valid indices" in str(error):
+        return TraceError("an ndarray indexed by what is no integer", got=_nodes_in(error.__traceback__) or error, where=where,
+                          rule="indices are integers, slices, masks, None or '...'",
+                          fix="i.astype(int), or fad.value(i) to read a number on purpose")
+    return None
+
+
+def _nodes_in(traceback: TracebackType | None) -> str:
+    """The nodes that are local variables where an error was raised."""
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return ", ".join(short(x) for x in traceback.tb_frame.f_locals.values() if isinstance(x, Expr)) if traceback else ""
+
+
+_OF_OBJECTS = re.compile(r"dtype\('O'\)|not supported for the input types|of type Expr|of type Var")
 
 
 class Graph:
@@ -195,7 +243,7 @@ def differentiable(leaf: Any, what: str, path: str = "") -> Any:
     if type(leaf) is Var and leaf.weak in (int, float, complex):  # as the number itself above
         return registry["astype"](leaf, dtype=np.dtype(complex if leaf.weak is complex else float))
     if is_float(leaf) and isinstance(leaf, Expr | np.ndarray | np.generic):
-        return leaf
+        return leaf if kind is np.ndarray else refuse_foreign(leaf)
     raise DtypeError(f"{what}: the argument{path} cannot be differentiated", got=short(leaf),
                      rule="derivatives are taken by floats, complex numbers and arrays of them",
                      fix="pass x.astype(float), or do not differentiate by it" if _dtype_kind(leaf) in ("i", "u", "b")

@@ -15,7 +15,7 @@ import optree
 
 from fad import tree
 from fad.errors import DtypeError, ShapeError, TreeError
-from fad.expr import Const, Expr, Var, reachable, short
+from fad.expr import Const, Expr, Var, former, reachable, short
 from fad.forward import tangents_of
 from fad.function import Function, own
 from fad.primitives.families import elementwise, shape_of
@@ -317,7 +317,7 @@ def _substitute(outputs: list, env: dict) -> list:
     """Outputs with the Vars of ``env`` replaced; what does not depend on them is left as it is."""
     for node in reachable(outputs, min(env), stop=set(env))[0]:
         if node.id not in env and any(isinstance(a, Expr) and a.id in env for a in node.args):
-            env[node.id] = node.op(*(env.get(a.id, a) if isinstance(a, Expr) else a for a in node.args), **node.params)
+            env[node.id] = node.op(*(env.get(a.id, former(a)) if isinstance(a, Expr) else a for a in node.args), **node.params)
     return [env.get(y.id, y) if isinstance(y, Expr) else y for y in outputs]
 
 

@@ -6,9 +6,11 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.linalg
+from scipy import stats
 
 import fad
-from fad.errors import AssignmentError, DtypeError, FadError, OutOfRangeError, ShapeError, TraceError, TreeError
+from fad.errors import AssignmentError, DtypeError, FadError, NoMemoryError, OutOfRangeError, ShapeError, TraceError, TreeError
 
 X = np.array([1.0, 2.0, 3.0])
 
@@ -34,6 +36,31 @@ def add_in_place(x):
 def set_node(x):
     x[0] = 1.0
     return x.sum()
+
+
+def fill(y, value):
+    y[:] = value
+    return y.sum()
+
+
+def look_up(x):
+    table = np.arange(4.0)
+    return table[np.floor(x).astype(int)].sum()
+
+
+def add_to(y, x):
+    y += x
+    return y
+
+
+def doubled(x):
+    y = x * 1
+    add_to(y, y)
+    return y.sum()
+
+
+MATRIX = np.ones((2, 2)).view(np.matrix)
+MASKED = np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0])
 
 
 def leaked(transform, *args):
@@ -133,6 +160,32 @@ ROWS = {
     "out=": (lambda: fad.grad(lambda x: np.sum(x, out=np.zeros(())))(X), AssignmentError, "f64[", "returns"),
     "view": (lambda: fad.grad(lambda x: x.view(np.int64).sum())(X), TraceError, "f64[3]", "astype"),
     "in-place sort": (lambda: fad.grad(lambda x: x.sort())(X), AssignmentError, "f64[3]", "np.sort"),
+    "hash": (lambda: fad.grad(lambda x: {x: 1}[x])(X), TraceError, "f64[3]", "fad.value"),
+    "memory": (lambda: fad.grad(lambda x: x.strides[0] * x.sum())(X), NoMemoryError, "f64[3]", "fad.value(x).strides"),
+    "round of an array": (lambda: fad.grad(lambda x: round(x))(X), TraceError, "f64[3]", "np.round"),
+    "a list of rows": (lambda: fad.grad(lambda x: np.sum(np.array([x, x])))(X), TraceError, "f64[3]", "from fad import numpy as np"),
+    "np.asarray of dtype": (lambda: fad.grad(lambda x: np.asarray(x, float).sum())(X), TraceError, "f64[3]", "from fad import numpy"),
+    "objects without a function": (lambda: fad.grad(lambda x: np.linalg.inv(np.array([[x[0]]]))[0, 0])(X), TraceError, "dtype('O')",
+                                   "from fad import numpy as np"),
+    "isnan of objects": (lambda: fad.grad(lambda x: np.isnan(np.array([x[0]])).sum() * x[0])(X), TraceError, "isnan", "np.stack"),
+    "objects as floats": (lambda: fad.grad(lambda x: np.array([x[0]]).astype(float).sum())(X), AssignmentError, "node", "np.stack"),
+    "a slice filled": (lambda: fad.grad(lambda x: fill(np.zeros(3), x[0]))(X), TraceError, "f64[]", "fad.at"),
+    "function by its own name": (lambda: fad.grad(lambda x: np.fft.fftn(x).real.sum())(X), TraceError, "np.fft.fftn", "np.fft.fftn"),
+    "SciPy's Python": (lambda: fad.grad(lambda x: scipy.linalg.norm(x))(X), TraceError, "scipy.linalg.norm", "np.linalg.norm"),
+    "SciPy's statistics": (lambda: fad.grad(lambda x: stats.norm.logpdf(x).sum())(X), TraceError, "scipy.stats.logpdf", "NumPy's functions"),
+    "a local table": (lambda: fad.jit(look_up)(X), TraceError, "i64[3]", "fad.at(table)[i].get()"),
+    "a matrix": (lambda: fad.jit(lambda m: m * m)(MATRIX), DtypeError, "matrix", "@"),
+    "a mask in a closure": (lambda: fad.grad(lambda x: np.sum(x * MASKED))(X), DtypeError, "MaskedArray", "np.where"),
+    "in place, another dtype": (lambda: fad.grad(lambda x: add_to(x > 0, 1.5).sum() * x[0])(X), DtypeError, "f64[3]", "y = y + x"),
+    "in place, another shape": (lambda: fad.grad(lambda x: add_to(x * 1, np.ones((2, 3))).sum())(X), ShapeError, "f64[2,3]", "y = y + x"),
+    "in place, seen elsewhere": (lambda: fad.grad(doubled)(X), AssignmentError, "f64[3]", "y.copy()"),
+    "out= of a ufunc": (lambda: fad.grad(lambda x: np.exp(x, out=np.zeros(3)).sum())(X), AssignmentError, "f64[3]", "returns"),
+    "out= of reduce": (lambda: fad.grad(lambda x: np.add.reduce(x, out=x[0]))(X), AssignmentError, "f64[]", "returns"),
+    "a ufunc's option": (lambda: fad.grad(lambda x: np.matmul(x, x, axis=0))(X), TraceError, "axis", "leave"),
+    "a ufunc's dtype": (lambda: fad.grad(lambda x: np.add(x, 1, dtype=int).sum())(X), DtypeError, "f64[3]", "astype"),
+    "concatenate's casting": (lambda: fad.grad(lambda x: np.concatenate([x, x], dtype=int).sum())(X), DtypeError, "int64", "unsafe"),
+    "no such choice": (lambda: fad.grad(lambda x: np.choose([0, 5, 0], [x, x]).sum())(X), OutOfRangeError, "i64[3]", "clip"),
+    "ix_ of a matrix": (lambda: fad.grad(lambda x: np.ix_(x[None])[0].sum())(X), ShapeError, "f64[1,3]", "ravel"),
     "has_aux without aux": (lambda: fad.grad(lambda x: x, has_aux=True)(1.0), TreeError, "x:f64[]", "return y, aux"),
 }
 

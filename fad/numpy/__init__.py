@@ -35,7 +35,7 @@ from fad.numpy.elementwise import (
     round, select, sinc, where,
 )
 from fad.numpy.index import (
-    argwhere, compress, extract, flatnonzero, getitem, ix_, nonzero, take, take_along_axis,
+    argwhere, choose, compress, extract, flatnonzero, getitem, ix_, nonzero, take, take_along_axis,
 )
 from fad.numpy.join import (
     append, array_split, block, column_stack, concat, concatenate, delete, dsplit, dstack, hsplit, hstack,
@@ -58,6 +58,7 @@ from fad.numpy.shape import (
     flip, fliplr, flipud, matrix_transpose, moveaxis, ndim, permute_dims, ravel, reshape, rollaxis, rot90,
     shape, size, squeeze, swapaxes, trace, transpose, tril, triu,
 )
+from fad.numpy import ufuncs as _ufuncs  # their options and methods
 from fad.primitives import special as _special  # its records belong to the registry
 
 # sin, add, maximum, ...: every ufunc with a rule

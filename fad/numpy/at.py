@@ -178,15 +178,5 @@ def _refuse_at(ufunc: np.ufunc) -> None:
     UFUNCS[ufunc, "at"] = rule
 
 
-def _outer_of(ufunc: np.ufunc) -> None:
-    def rule(a: Any, b: Any) -> Any:
-        a, b = as_array(a), as_array(b)
-        return ufunc(reshaped(a, (*a.shape, *(1,) * b.ndim)), b)
-
-    UFUNCS[ufunc, "outer"] = rule
-
-
 for _ufunc in [key for key in UFUNCS if isinstance(key, np.ufunc)]:
     _refuse_at(_ufunc)
-    if _ufunc.nin == 2 and _ufunc.nout == 1 and not _ufunc.signature:
-        _outer_of(_ufunc)

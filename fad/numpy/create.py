@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fad.expr import Expr
+from fad.memory import copied
 from fad.numpy.dispatch import as_array, implements
 from fad.primitives.elementwise import cast
 from fad.primitives.shape import broadcast_to, reshape
@@ -23,7 +24,8 @@ def array(object: Any, dtype: Any = None, *, copy: bool = True, ndmin: int = 0) 
     array([1., 2.])
     """
     x = as_array(object)
-    x = x if dtype is None else cast(x, np.dtype(dtype))
+    y = x if dtype is None else cast(x, np.dtype(dtype))
+    x = copied(x) if copy and y is object else y
     return x if x.ndim >= ndmin else reshape(x, shape=(1,) * (ndmin - x.ndim) + x.shape)
 
 
@@ -71,14 +73,15 @@ empty_like = implements(np.empty_like)(zeros_like)
 
 @implements(np.copy)
 def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
-    """The node itself, which is immutable."""
-    return as_array(a)
+    """The same node, as an array of its own."""
+    return copied(as_array(a))
 
 
 @implements(getattr(np, "astype", None))
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
     """`np.astype`: the derivative passes between float dtypes and stops at integers."""
-    return cast(x, np.dtype(dtype))
+    y = cast(x, np.dtype(dtype))
+    return copied(y) if copy and y is x else y
 
 
 @implements(np.linspace)
@@ -91,6 +94,10 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retste
     ndim = len(np.broadcast_shapes(start.shape, stop.shape))
     t = (np.arange(num) / (steps or 1)).astype(float_dtype).reshape(num, *(1,) * ndim)
     y = np.moveaxis((1 - t) * start + t * stop, 0, axis)
+    if dtype is not None and np.dtype(dtype).kind in "iu":  # which has no derivative: NumPy's own steps, rounded down
+        known = np.arange(num).reshape(t.shape)
+        y = np.where(endpoint & (known == num - 1), stop, known * ((stop - start) / (steps or 1)) + start)
+        y = np.floor(np.moveaxis(y, 0, axis))
     y = y if dtype is None else y.astype(dtype)
     return (y, (stop - start) / (steps or np.nan)) if retstep else y
 
@@ -109,7 +116,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
         np.reshape(x, tuple(x.size if i == place else 1 for i in range(len(xs))))
         for x, place in zip(xs, places, strict=True)
     ]
-    return grids if sparse else [np.broadcast_to(g, tuple(sizes)) for g in grids]
+    return [copied(g if sparse else np.broadcast_to(g, tuple(sizes))) for g in grids]
 
 
 @implements(np.vander)

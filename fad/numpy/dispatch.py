@@ -15,14 +15,11 @@ from typing import Any
 import numpy as np
 
 from fad.errors import AssignmentError, FadError, ShapeError, TraceError
-from fad.expr import FUNCTIONS, UFUNCS, Expr, explained, short
+from fad.expr import FUNCTIONS, UFUNCS, Expr, constant, explained, refuse_foreign, short
 from fad.primitives import shape as shapes
 
 __all__ = ["implements", "ufunc_rule", "of_ufunc", "as_array", "stacked", "axis_of", "axes_of", "unsupported",
            "no_out"]
-
-_ARRAYS = (Expr, np.ndarray, np.generic)
-
 
 def implements(*functions: Callable | None) -> Callable:
     """Register the decorated rule for these NumPy functions (None: absent from this NumPy version)."""
@@ -87,11 +84,13 @@ def holds_node(items: Iterable) -> bool:
 
 def as_array(x: Any) -> Any:
     """A node or array as it is; a list that holds nodes stacked; anything else as NumPy converts it."""
-    if isinstance(x, _ARRAYS):
+    if isinstance(x, Expr):
         return x
+    if isinstance(x, np.ndarray | np.generic):
+        return refuse_foreign(x) if x.dtype.kind != "O" else constant(x)
     if isinstance(x, list | tuple) and holds_node(x):
         return stacked(x)
-    return np.asarray(x)
+    return np.asarray(refuse_foreign(x))
 
 
 def stacked(items: Any) -> Any:
@@ -131,7 +130,7 @@ def axes_of(axis: Any, ndim: int) -> tuple:
     if axis is None:
         return tuple(range(ndim))
     if isinstance(axis, int):
-        return (axis_of(axis, ndim),)
+        return (axis_of(axis, ndim),) if ndim or axis not in (0, -1) else ()  # a number is its own only row
     axes = tuple(sorted(axis_of(a, ndim) for a in (axis if isinstance(axis, tuple | list) else (axis,))))
     if len(set(axes)) != len(axes):
         raise ShapeError(

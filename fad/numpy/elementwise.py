@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fad.expr import FUNCTIONS, UFUNCS, Expr, concrete
+from fad.memory import copied, view
 from fad.numpy.dispatch import as_array, implements, no_out, of_ufunc, ufunc_rule
 from fad.primitives import elementwise as primitives
 from fad.primitives import select as selection
@@ -82,6 +83,8 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
     """``minimum(maximum(a, a_min), a_max)``; either bound may be None."""
     no_out(out)
     low, high = (a_min if min is None else min), (a_max if max is None else max)
+    if low is None and high is None:
+        return copied(as_array(a))
     if type(a) in (list, tuple):
         a = as_array(a)
     if low is not None:
@@ -98,7 +101,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None
         return (nan_to_num(np.real(x), nan=nan, posinf=posinf, neginf=neginf)
                 + 1j * nan_to_num(np.imag(x), nan=nan, posinf=posinf, neginf=neginf))
     if x.dtype.kind != "f":
-        return x
+        return copied(x)
     limits = np.finfo(x.dtype)
     x = np.where(np.isnan(x), nan, x)
     x = np.where(x == np.inf, limits.max if posinf is None else posinf, x)
@@ -112,14 +115,14 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None
 def real(val: Any) -> Any:
     """The real part."""
     x = as_array(val)
-    return primitives.real(x) if x.dtype.kind == "c" else x
+    return view(primitives.real(x), x) if x.dtype.kind == "c" else x
 
 
 @implements(np.imag)
 def imag(val: Any) -> Any:
     """The imaginary part; zeros for real arrays."""
     x = as_array(val)
-    return primitives.imag(x) if x.dtype.kind == "c" else np.zeros(x.shape, x.dtype)
+    return view(primitives.imag(x), x) if x.dtype.kind == "c" else np.zeros(x.shape, x.dtype)
 
 
 @implements(np.angle)
@@ -163,7 +166,7 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     no_out(out)
     a = as_array(a)
     if a.dtype.kind in "iu" and decimals >= 0:
-        return a
+        return copied(a)
     if decimals == 0:
         return np.rint(a)
     unit = 10.0 ** abs(decimals)

@@ -18,7 +18,7 @@ from fad.primitives.index import gather
 from fad.primitives.shape import getitem as slice_of
 
 __all__ = ["getitem", "take", "take_along_axis", "compress", "extract", "nonzero", "flatnonzero", "argwhere",
-           "ix_"]
+           "ix_", "choose"]
 
 _ALL = slice(None)
 
@@ -214,6 +214,8 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
     """The elements at ``indices`` along an axis, by default of the flattened array. Modes: raise, wrap, clip."""
     no_out(out)
     x, i = as_array(a), as_array(indices)
+    if type(indices) in (list, tuple) and not i.size:
+        i = np.zeros(i.shape, np.intp)  # [] has no integers to show that it is an index
     if axis is None:
         x, axis = ravel(x), 0
     axis = axis_of(axis, x.ndim)
@@ -269,7 +271,9 @@ def argwhere(a: Any) -> np.ndarray:
 
 @implements(np.compress)
 def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
-    """The slices along an axis for which the condition holds; needs the condition's value."""
+    """The slices along an axis for which the condition, a row, holds; needs the condition's value."""
+    if as_array(condition).ndim != 1:
+        raise ShapeError("np.compress: the condition is no row", got=short(condition), rule="it has one axis", fix="x[mask]")
     return take(a, flatnonzero(condition), axis, out)
 
 
@@ -281,8 +285,33 @@ def extract(condition: Any, arr: Any) -> Any:
 
 @implements(np.ix_)
 def ix_(*args: Any) -> tuple:
-    """Index arrays that pick rows and columns; needs the indices' values."""
-    return np.ix_(*(concrete(as_array(a), "np.ix_") for a in args))
+    """Index arrays that pick rows and columns, one along each axis of a grid; masks need their values."""
+    rows = [np.zeros(0, np.intp) if type(a) is list and not a else as_array(a) for a in args]
+    if any(row.ndim != 1 for row in rows):
+        raise ShapeError("np.ix_ of what is no row", got=", ".join(map(short, rows)), rule="each argument has one axis",
+                         fix="x.ravel()")
+    rows = [nonzero(row)[0] if row.dtype.kind == "b" else row for row in rows]
+    return tuple(np.reshape(row, (1,) * k + (-1,) + (1,) * (len(rows) - 1 - k)) if row.size else
+                 row.reshape((1,) * k + (0,) + (1,) * (len(rows) - 1 - k)) for k, row in enumerate(rows))
+
+
+@implements(np.choose)
+def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
+    """From the choices the one that ``a`` names, element by element. Modes: raise, wrap, clip."""
+    no_out(out)
+    i, n = as_array(a), len(choices)
+    if i.dtype.kind not in "iub":
+        raise DtypeError("np.choose by what is no integer", got=short(i), rule="the first argument names the choices by number",
+                         fix="a.astype(int)")
+    if mode not in ("raise", "wrap", "clip"):
+        raise ValueError(f"mode {mode!r} is none of 'raise', 'wrap', 'clip'")
+    i = i % n if mode == "wrap" else np.clip(i, 0, n - 1) if mode == "clip" else i
+    if mode == "raise":
+        known = concrete(i, "np.choose, whose mode is 'raise',")
+        if known.size and (known.min() < 0 or known.max() >= n):
+            raise OutOfRangeError("np.choose: no such choice", got=short(i), rule=f"there are {n}", fix="mode='clip' or 'wrap'")
+    stack = np.stack(np.broadcast_arrays(i, *map(as_array, choices))[1:])
+    return take_along_axis(stack, np.broadcast_to(i, stack.shape[1:])[None], 0)[0]
 
 
 # -- NumPy's functions that assign -----------------------------------------------------------------

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fad.errors import ShapeError
+from fad.errors import DtypeError, ShapeError
 from fad.expr import concrete, short
+from fad.memory import copied, view
 from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out, unsupported
 from fad.numpy.shape import atleast_1d, atleast_2d, atleast_3d, ravel, reshaped
 from fad.primitives import shape as primitives
@@ -31,6 +32,10 @@ def concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = Non
             "nothing to concatenate", got=arrays, rule="one array at least", fix="np.zeros((0, ...))"
         )
     if dtype is not None:
+        for x in xs:
+            if not np.can_cast(x.dtype, dtype, casting):
+                raise DtypeError("concatenate: no such cast", got=f"{short(x)} to {np.dtype(dtype)}", rule=f"casting={casting!r}",
+                                 fix="casting='unsafe', or astype before it")
         xs = [cast(x, np.dtype(dtype)) for x in xs]
     if axis is None:
         xs, axis = [ravel(x) for x in xs], 0
@@ -38,7 +43,7 @@ def concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = Non
         raise ShapeError(
             "concatenate: scalars have no axis", got=short(xs[0]), rule="one axis at least", fix="np.stack"
         )
-    return xs[0] if len(xs) == 1 else primitives.concatenate(*xs, axis=axis_of(axis, xs[0].ndim))
+    return copied(xs[0]) if len(xs) == 1 else primitives.concatenate(*xs, axis=axis_of(axis, xs[0].ndim))
 
 
 concat = concatenate
@@ -60,20 +65,20 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None,
     shape = xs[0].shape
     axis = axis_of(axis, len(shape) + 1)
     rows = [reshaped(x, (*shape[:axis], 1, *shape[axis:])) for x in xs]
-    return concatenate(rows, axis, dtype=dtype)
+    return concatenate(rows, axis, dtype=dtype, casting=casting)
 
 
 @implements(np.vstack)
 def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Rows and matrices below one another."""
-    return concatenate([atleast_2d(x) for x in tup], 0, dtype=dtype)
+    return concatenate([atleast_2d(x) for x in tup], 0, dtype=dtype, casting=casting)
 
 
 @implements(np.hstack)
 def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Arrays side by side: along the second axis, rows along their only one."""
     xs = [atleast_1d(x) for x in tup]
-    return concatenate(xs, 0 if xs[0].ndim == 1 else 1, dtype=dtype)
+    return concatenate(xs, 0 if xs[0].ndim == 1 else 1, dtype=dtype, casting=casting)
 
 
 @implements(np.dstack)
@@ -138,10 +143,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list:
         each, extra = divmod(n, sections)
         bounds = [i * each + min(i, extra) for i in range(sections + 1)]
     lead = (slice(None),) * axis
-    return [
-        primitives.getitem(x, index=(*lead, slice(a, b)))
-        for a, b in pairwise(bounds)
-    ]
+    return [view(primitives.getitem(x, index=(*lead, slice(a, b))), x) for a, b in pairwise(bounds)]
 
 
 @implements(np.split)
@@ -190,7 +192,7 @@ def tile(A: Any, reps: Any) -> Any:
     ndim = max(len(reps), x.ndim)
     shape, reps = (1,) * (ndim - x.ndim) + x.shape, (1,) * (ndim - len(reps)) + reps
     if all(r == 1 for r in reps):
-        return reshaped(x, shape)
+        return copied(reshaped(x, shape))
     pairs = tuple(n for s in shape for n in (1, s))
     repeats = tuple(n for r, s in zip(reps, shape, strict=True) for n in (r, s))
     return reshaped(np.broadcast_to(reshaped(x, pairs), repeats), tuple(r * s for r, s in zip(reps, shape, strict=True)))
@@ -226,7 +228,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
             lead = (slice(None),) * i
             x = primitives.concatenate(primitives.getitem(x, index=(*lead, slice(n - step, None))),
                                        primitives.getitem(x, index=(*lead, slice(None, n - step))), axis=i)
-    return x
+    return x if x is not a else copied(x)
 
 
 # -- padding ---------------------------------------------------------------------------------------
@@ -266,12 +268,12 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> A
     for axis, pair in enumerate(widths):
         if any(pair):
             x = np.take(x, np.pad(np.arange(x.shape[axis]), pair, mode), axis)
-    return x
+    return x if x is not array else copied(x)
 
 
 def _pad_constant(x: Any, widths: list, values: Any) -> Any:
     if not any(w for pair in widths for w in pair):
-        return x
+        return copied(x)
     if isinstance(values, int | float) and values == 0:
         index = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
         shape = tuple(before + n + after for (before, after), n in zip(widths, x.shape, strict=True))

@@ -9,7 +9,7 @@ import numpy as np
 
 from fad.errors import ShapeError
 from fad.expr import short
-from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, unsupported
+from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out, unsupported
 from fad.numpy.products import cross, matmul, outer, tensordot
 from fad.numpy.products import linalg_vecdot as vecdot
 from fad.numpy.reduce import euclidean
@@ -126,6 +126,7 @@ def matrix_power(a: Any, n: int) -> Any:
 @implements(np.linalg.multi_dot)
 def multi_dot(arrays: Any, *, out: Any = None) -> Any:
     """The product of a chain of matrices in the order that costs least; the ends may be vectors."""
+    no_out(out)
     xs = [as_array(x) for x in arrays]
     row, column = xs[0].ndim == 1, xs[-1].ndim == 1
     if row:

@@ -32,7 +32,8 @@ def argsort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stab
     """The order that sorts, equal elements staying in theirs."""
     if order is not None:
         raise unsupported("argsort", f"order={order!r}", "leave order= away: nodes have no fields")
-    x, axis = _flat_or(a, axis)
+    x = as_array(a)
+    x, axis = _flat_or(x, axis if axis is None or x.ndim or axes_of(axis, 0) else None)
     return primitives.argsort(x, axis=axis)
 
 
@@ -128,6 +129,8 @@ def nanmedian(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool =
     """`median` of what is not NaN."""
     no_out(out)
     rows, kept = _rows_sorted(a, axis)
+    if not rows.shape[-1]:
+        return np.full(kept if keepdims else rows.shape[:-1], np.nan, rows.dtype)
     n = np.sum(np.logical_not(np.isnan(rows)), axis=-1, keepdims=True)
     low, high = (take_along_axis(rows, np.maximum(i, 0), -1) for i in ((n - 1) // 2, n // 2))
     y = np.where(n == 0, np.nan, (low + high) / 2)

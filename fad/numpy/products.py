@@ -176,13 +176,11 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
         raise _misfit("convolve", a, v, "two rows that are not empty", "fad.nn.conv for more axes")
     if a.shape[0] < v.shape[0]:
         a, v = v, a
-    n, m = a.shape[0], v.shape[0]
+    m = v.shape[0]
     if mode not in ("full", "same", "valid"):
         raise ValueError(f"mode {mode!r} is none of 'full', 'same', 'valid'")
     before, after = {"full": (m - 1, m - 1), "same": (m // 2, (m - 1) - m // 2), "valid": (0, 0)}[mode]
-    length = n + before + after - m + 1
-    windows = np.arange(length)[:, None] + np.arange(m)
-    return matmul(np.pad(a, (before, after))[windows], v[::-1])
+    return primitives.slide(np.pad(a, (before, after)), v[::-1])
 
 
 @implements(np.correlate)

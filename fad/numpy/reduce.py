@@ -12,7 +12,8 @@ import numpy as np
 
 from fad.errors import ShapeError
 from fad.expr import UFUNCS, short
-from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out
+from fad.memory import copied
+from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out, unsupported
 from fad.primitives import reduce as primitives
 from fad.primitives.elementwise import cast
 from fad.primitives.families import reduced_shape
@@ -32,7 +33,7 @@ def _typed(a: Any, dtype: Any) -> Any:
 def _reduce(primitive: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     axes = axes_of(axis, x.ndim)
     if not axes and x.dtype.kind in "fc":
-        return x
+        return copied(x) if x.shape else x
     return primitive(x, axes=axes, keepdims=bool(keepdims))
 
 
@@ -144,12 +145,13 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 @implements(np.mean)
 def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *,
          where: Any = True) -> Any:
-    """The mean over axes; integers give float64."""
+    """The mean over axes; integers give float64, unless dtype= says in what to add up."""
     no_out(out)
-    x = _typed(a, dtype)
-    if x.dtype.kind in "biu":
+    x = as_array(a)
+    if dtype is None and x.dtype.kind in "biu":
         x = cast(x, np.dtype(np.float64))
-    return sum(x, axis, keepdims=keepdims, where=where) / _divisor(x, axis, keepdims, where)
+    y = sum(x, axis, dtype, keepdims=keepdims, where=where) / _divisor(x, axis, keepdims, where)
+    return y if dtype is None else cast(y, np.dtype(dtype))
 
 
 def _divisor(x: Any, axis: Any, keepdims: bool, where: Any) -> Any:
@@ -157,21 +159,22 @@ def _divisor(x: Any, axis: Any, keepdims: bool, where: Any) -> Any:
     if where is True:
         return _count(x.shape, axis)
     return sum(np.broadcast_to(where, x.shape), axis, keepdims=keepdims).astype(
-        np.empty(0, x.dtype).real.dtype
+        np.empty(0, x.dtype).real.dtype if x.dtype.kind in "fc" else np.float64
     )
 
 
 def _deviation(a: Any, axis: Any, dtype: Any, where: Any, around: Any) -> Any:
-    x = _typed(a, dtype)
-    around = mean(x, axis, keepdims=True, where=where) if around is None else around
+    x = as_array(a)
+    if dtype is not None and np.dtype(dtype).kind in "biu":
+        raise unsupported("var", f"dtype={np.dtype(dtype)}", "a dtype of floats, and astype of the result")
+    around = mean(x, axis, dtype, keepdims=True, where=where) if around is None else around
     x = x - around
     return x if where is True else np.where(where, x, np.zeros((), x.dtype))
 
 
-def _sum_of_squares(d: Any, axis: Any, keepdims: bool) -> Any:
-    if d.dtype.kind != "c":
-        return sum(d * d, axis, keepdims=keepdims)
-    return sum(np.real(d) ** 2 + np.imag(d) ** 2, axis, keepdims=keepdims)
+def _sum_of_squares(d: Any, axis: Any, dtype: Any, keepdims: bool) -> Any:
+    squares = d * d if d.dtype.kind != "c" else np.real(d) ** 2 + np.imag(d) ** 2
+    return sum(squares, axis, dtype, keepdims=keepdims)
 
 
 def euclidean(x: Any, axes: tuple, keepdims: bool) -> Any:
@@ -190,7 +193,8 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: floa
     no_out(out)
     d = _deviation(a, axis, dtype, where, mean)
     n = _divisor(d, axis, keepdims, where) - (ddof if correction is None else correction)
-    return _sum_of_squares(d, axis, keepdims) / n
+    y = _sum_of_squares(d, axis, dtype, keepdims) / n
+    return y if dtype is None else cast(y, np.dtype(dtype))
 
 
 @implements(np.std)
@@ -200,7 +204,8 @@ def std(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: floa
     no_out(out)
     d = _deviation(a, axis, dtype, where, mean)
     n = _divisor(d, axis, keepdims, where) - (ddof if correction is None else correction)
-    return euclidean(d, axes_of(axis, d.ndim), bool(keepdims)) / n**0.5
+    y = euclidean(d, axes_of(axis, d.ndim), bool(keepdims)) / n**0.5
+    return y if dtype is None else cast(y, np.dtype(dtype))
 
 
 @implements(np.average)
@@ -311,7 +316,7 @@ def _position(primitive: Any, a: Any, axis: Any, out: Any, keepdims: bool) -> An
     no_out(out)
     x = as_array(a)
     shape = x.shape
-    if axis is None:
+    if axis is None or not (x.ndim or axes_of(axis, 0)):
         y = primitive(reshape(x, shape=(_product(shape),)), axis=0)
         return reshape(y, shape=(1,) * len(shape)) if keepdims else y
     axis = axis_of(axis, x.ndim)
@@ -334,7 +339,7 @@ def argmin(a: Any, axis: Any = None, out: Any = None, *, keepdims: bool = False)
 def _scan(primitive: Any, a: Any, axis: Any, dtype: Any, out: Any) -> Any:
     no_out(out)
     x = _typed(a, dtype)
-    if axis is None:
+    if axis is None or not (x.ndim or axes_of(axis, 0)):
         x, axis = reshape(x, shape=(_product(x.shape),)), 0
     return primitive(x, axis=axis_of(axis, x.ndim))
 
@@ -353,7 +358,7 @@ def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any
 
 def _cumulative(scan: Any, neutral: Any, x: Any, axis: Any, dtype: Any, out: Any,
                 include_initial: bool) -> Any:
-    x = as_array(x)
+    x = np.atleast_1d(as_array(x))
     if axis is None and x.ndim != 1:
         raise ShapeError(
             "cumulative: axis is missing", got=short(x), rule="only one axis can go unnamed", fix="pass axis="

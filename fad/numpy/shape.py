@@ -9,7 +9,8 @@ import numpy as np
 
 from fad.errors import ShapeError
 from fad.expr import short
-from fad.numpy.dispatch import as_array, axes_of, axis_of, implements
+from fad.memory import view
+from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out
 from fad.primitives import shape as primitives
 
 __all__ = ["reshape", "ravel", "transpose", "permute_dims", "swapaxes", "moveaxis", "rollaxis",
@@ -54,8 +55,8 @@ def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = N
     x = as_array(a)
     shape = _complete(newshape if shape is None else shape, prod(x.shape), x)
     if order == "F":
-        return permuted(reshaped(transpose(x), shape[::-1]), tuple(range(len(shape)))[::-1])
-    return reshaped(x, shape)
+        return view(permuted(reshaped(transpose(x), shape[::-1]), tuple(range(len(shape)))[::-1]), x)
+    return view(reshaped(x, shape), x)
 
 
 @implements(np.ravel)
@@ -69,12 +70,12 @@ def transpose(a: Any, axes: Any = None) -> Any:
     """The axes reversed, or in the order given."""
     x = as_array(a)
     if axes is None:
-        return permuted(x, tuple(range(x.ndim))[::-1])
+        return view(permuted(x, tuple(range(x.ndim))[::-1]), x)
     axes = tuple(axis_of(i, x.ndim) for i in axes)
     if sorted(axes) != list(range(x.ndim)):
         raise ShapeError("transpose: not a permutation of the axes", got=f"{axes} for {short(x)}",
                          rule="every axis is named once", fix="np.moveaxis, if only one axis moves")
-    return permuted(x, axes)
+    return view(permuted(x, axes), x)
 
 
 permute_dims = transpose
@@ -87,7 +88,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
     order = list(range(x.ndim))
     i, j = axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
     order[i], order[j] = j, i
-    return permuted(x, tuple(order))
+    return view(permuted(x, tuple(order)), x)
 
 
 @implements(np.matrix_transpose, np.linalg.matrix_transpose)
@@ -114,7 +115,7 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     order = [i for i in range(x.ndim) if i not in sources]
     for place, i in sorted(zip(places, sources, strict=True)):
         order.insert(place, i)
-    return permuted(x, tuple(order))
+    return view(permuted(x, tuple(order)), x)
 
 
 @implements(np.rollaxis)
@@ -134,17 +135,18 @@ def squeeze(a: Any, axis: Any = None) -> Any:
     if any(x.shape[i] != 1 for i in axes):
         raise ShapeError("squeeze: an axis is longer than one", got=f"axis={axis} of {short(x)}",
                          rule="only axes of length 1 can be left out", fix="x[i] or np.reshape")
-    return reshaped(x, tuple(s for i, s in enumerate(x.shape) if i not in axes))
+    return view(reshaped(x, tuple(s for i, s in enumerate(x.shape) if i not in axes)), x)
 
 
 @implements(np.expand_dims)
 def expand_dims(a: Any, axis: Any) -> Any:
     """With new axes of length one at these places of the result."""
     x = as_array(a)
-    n = x.ndim + (len(axis) if isinstance(axis, tuple | list) else 1)
+    axis = axis if isinstance(axis, tuple | list) else (axis,)
+    n = x.ndim + len(axis)
     axes = axes_of(axis, n)
     sizes = iter(x.shape)
-    return reshaped(x, tuple(1 if i in axes else next(sizes) for i in range(n)))
+    return view(reshaped(x, tuple(1 if i in axes else next(sizes) for i in range(n))), x)
 
 
 @implements(np.broadcast_to)
@@ -152,7 +154,7 @@ def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     """The array repeated along new axes and axes of length one."""
     x = as_array(array)
     shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    return x if x.shape == shape else primitives.broadcast_to(x, shape=shape)
+    return x if x.shape == shape else view(primitives.broadcast_to(x, shape=shape), x)
 
 
 @implements(np.broadcast_arrays)
@@ -165,7 +167,7 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> tuple:
 
 def _at_least(shape_for: Any, arys: tuple) -> Any:
     xs = [as_array(x) for x in arys]
-    results = tuple(reshaped(x, shape_for(x.shape)) for x in xs)
+    results = tuple(view(reshaped(x, shape_for(x.shape)), x) for x in xs)
     return results[0] if len(results) == 1 else results
 
 
@@ -216,9 +218,8 @@ def flip(m: Any, axis: Any = None) -> Any:
     axes = axes_of(axis, x.ndim)
     if not axes:
         return x
-    return primitives.getitem(
-        x, index=tuple(slice(None, None, -1 if i in axes else None) for i in range(axes[-1] + 1))
-    )
+    index = tuple(slice(None, None, -1 if i in axes else None) for i in range(axes[-1] + 1))
+    return view(primitives.getitem(x, index=index), x)
 
 
 @implements(np.fliplr)
@@ -266,9 +267,8 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
                          fix="np.diag makes a matrix of a row")
     x = moveaxis(x, (axis1, axis2), (-2, -1))
     *lead, rows, columns = x.shape
-    return primitives.getitem(
-        reshaped(x, (*lead, rows * columns)), index=(Ellipsis, _diagonal_slice(rows, columns, offset))
-    )
+    flat = reshaped(x, (*lead, rows * columns))
+    return view(primitives.getitem(flat, index=(Ellipsis, _diagonal_slice(rows, columns, offset))), x)
 
 
 @implements(np.linalg.diagonal)
@@ -280,6 +280,7 @@ def linalg_diagonal(x: Any, /, *, offset: int = 0) -> Any:
 @implements(np.trace)
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Any:
     """The sum of a diagonal."""
+    no_out(out)
     return np.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 

@@ -211,7 +211,7 @@ def _unless_nan(wins: Any) -> Any:
 
 maximum, minimum = _choice(np.maximum, np.greater), _choice(np.minimum, np.less)
 fmax, fmin = _choice(np.fmax, _unless_nan(np.greater)), _choice(np.fmin, _unless_nan(np.less))
-heaviside = elementwise("heaviside", np.heaviside, (0, lambda z, x, y: (x == 0).astype(z.dtype)), domains=(ANY, ANY),
+heaviside = elementwise("heaviside", np.heaviside, (0, lambda z, x, y: np.equal(x, 0).astype(z.dtype)), domains=(ANY, ANY),
                         kinks=(Kink("x = 0", "0 for x", "a jump"),))
 
 sign = elementwise("sign", np.sign, None, kinks=(Kink("x = 0", "0", "a jump"),))

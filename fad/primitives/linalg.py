@@ -1,4 +1,4 @@
-"""Products of matrices and tensors: matmul and einsum; the rest of NumPy's products are written with them."""
+"""Products of matrices, tensors and rows: matmul, einsum and slide; the rest of NumPy's products are written with them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from fad.primitive import Linear
 from fad.primitives.families import dtype_of, structural
 
-__all__ = ["matmul", "einsum"]
+__all__ = ["matmul", "einsum", "slide"]
 
 
 def _swap(x: Any) -> Any:
@@ -97,3 +97,25 @@ einsum = structural(
     batch=_einsum_batch, flops=_einsum_flops,
     sample=lambda rng, shape, dtype: ((rng.normal(size=(2, 3)).astype(dtype), rng.normal(size=(3, *shape[:1], 4)).astype(dtype)),
                                       {"subscripts": "ij,jkl->lik" if shape else "ij,jl->li"}))
+
+
+# -- a row that slides along another ----------------------------------------------------------------------------
+
+
+def _slide_abstract(a: Any, w: Any) -> tuple:
+    if len(a.shape) != 1 or len(w.shape) != 1 or not 0 < w.shape[0] <= a.shape[0]:
+        raise ValueError(f"a row of shape {w.shape} does not slide along {a.shape}")
+    return (a.shape[0] - w.shape[0] + 1,), np.result_type(a.dtype, w.dtype)
+
+
+def _slide_by_row(ct: Any, a: Any, w: Any) -> Any:
+    width = w.shape[0] - 1
+    return slide(np.pad(ct, (width, width)), w[::-1])
+
+
+slide = structural(
+    "slide", lambda a, w: np.convolve(a, w[::-1], "valid"), _slide_abstract,
+    Linear((_slide_by_row, lambda ct, a, w: slide(a, ct))),
+    flops=lambda out, a, w: 2 * out.shape[0] * w.shape[0],
+    sample=lambda rng, shape, dtype: ((rng.normal(size=4 + sum(shape)).astype(dtype), rng.normal(size=3).astype(dtype)), {}),
+    source="y[i] = sum over k of a[i + k] w[k], without a copy of the windows")
