@@ -22,6 +22,7 @@ __all__ = [
     "TraceError",
     "AssignmentError",
     "OutOfRangeError",
+    "SingularError",
     "KeyMissingError",
     "NonFiniteError",
     "user_line",
@@ -89,6 +90,10 @@ class AssignmentError(FadError, TypeError):
 
 class OutOfRangeError(FadError, IndexError):
     """An index outside its axis."""
+
+
+class SingularError(FadError, np.linalg.LinAlgError):
+    """A matrix that cannot be factored: singular, not positive definite, or without convergence."""
 
 
 class KeyMissingError(FadError, TypeError):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.errors import AssignmentError, DtypeError, FadError, OutOfRangeError, ShapeError, TraceError
+from fad.errors import AssignmentError, DtypeError, FadError, OutOfRangeError, ShapeError, SingularError, TraceError
 
 __all__ = ["Expr", "Var", "Const", "bind", "constant", "reachable", "short"]
 
@@ -419,6 +419,9 @@ _WORTH_FREEING = 1 << 14  # bytes
 
 def explained(error: Exception, what: str, args: tuple) -> FadError:
     """NumPy's own error as one that shows the arguments and the user's line."""
+    if isinstance(error, np.linalg.LinAlgError):
+        return SingularError(what.strip(" .:"), got=", ".join(map(short, args)),
+                             fix="add a small multiple of the identity to the matrix, or use np.linalg.lstsq or np.linalg.pinv")
     kind = (ShapeError if isinstance(error, ValueError) else OutOfRangeError if isinstance(error, IndexError)
             else DtypeError)  # NumPy's AxisError is both of the first two, and is about a shape
     fix = ("make the shapes equal, or 1 along the axes to stretch; x[:, None] adds an axis" if "broadcast" in what

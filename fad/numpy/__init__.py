@@ -17,7 +17,7 @@ from numpy import (
 )
 
 from fad.numpy import elementwise as _elementwise
-from fad.numpy import linalg
+from fad.numpy import fft, linalg
 from fad.numpy.at import at
 from fad.numpy.calculus import (
     diff, ediff1d, gradient, interp, polyval, trapezoid, unwrap,
