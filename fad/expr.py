@@ -420,7 +420,7 @@ _WORTH_FREEING = 1 << 14  # bytes
 def explained(error: Exception, what: str, args: tuple) -> FadError:
     """NumPy's own error as one that shows the arguments and the user's line."""
     if isinstance(error, np.linalg.LinAlgError):
-        return SingularError(what.strip(" .:"), got=", ".join(map(short, args)),
+        return SingularError(f"np.linalg.{what.strip(' .:')}", got=", ".join(map(short, args)),
                              fix="add a small multiple of the identity to the matrix, or use np.linalg.lstsq or np.linalg.pinv")
     kind = (ShapeError if isinstance(error, ValueError) else OutOfRangeError if isinstance(error, IndexError)
             else DtypeError)  # NumPy's AxisError is both of the first two, and is about a shape

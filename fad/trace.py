@@ -7,6 +7,7 @@ There is no global state: a Var made for a node is an alias of it, so trees nest
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,17 @@ alias = Primitive(
     "alias", lambda x: x, lambda x: (x.shape, x.dtype), Linear((lambda ct, x: ct,), push=(lambda t, x: t,)),
     batch=lambda size, args, batched: args[0], flops=lambda out, x: 0,
     source="the argument of a transformation: a name for it that is new")
+
+
+_met_scipy = False  # whether SciPy's functions in Python know nodes
+
+
+def _meet_scipy() -> None:
+    global _met_scipy
+    from fad.scipy_source import meet_scipy
+
+    meet_scipy()
+    _met_scipy = True
 
 
 def is_float(x: Any) -> bool:
@@ -91,6 +103,8 @@ class Trace:
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """The function's result. NumPy hides why ``array[i] = node`` fails; that error is told in full here."""
+        if not _met_scipy and hasattr(sys.modules.get("scipy.special"), "logsumexp"):
+            _meet_scipy()
         try:
             return traceable(self.function)(*args, **kwargs)
         except ValueError as error:

@@ -1,6 +1,8 @@
 """One record per operation; importing this package fills the registry."""
 
-from fad.primitives import conv, dense, elementwise, factor, fft, index, linalg, random, reduce, shape, solve, special
+from fad.primitives import (
+    bessel, conv, dense, elementwise, entropy, factor, fft, gamma, index, integrals, linalg, random, reduce, shape, solve, special,
+)
 
-__all__ = ["conv", "dense", "elementwise", "factor", "fft", "index", "linalg", "random", "reduce", "shape", "solve",
-           "special"]
+__all__ = ["bessel", "conv", "dense", "elementwise", "entropy", "factor", "fft", "gamma", "index", "integrals", "linalg", "random",
+           "reduce", "shape", "solve", "special"]

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from fad.expr import Expr
 from fad.primitive import Jvp, Kink, LinearIn
 from fad.primitives.families import align, structural
 
@@ -256,8 +255,3 @@ def _slogdet_tangent(tangents: dict, out: Any, a: Any) -> Any:
 slogdet = of_matrices("slogdet", _slogdet, _slogdet_abstract, Jvp(_slogdet_tangent), _LU,
                       sample=lambda rng, shape, dtype: ((well_conditioned(rng, shape, dtype),), {}),
                       kinks=(Kink("singular matrices", "nan", "the logarithm is -inf"),), source="Jacobi's formula")
-
-
-def is_value(x: Any) -> bool:
-    """Whether x is an array, or a node that holds one."""
-    return not isinstance(x, Expr) or x.value is not None
