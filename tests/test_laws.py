@@ -318,7 +318,7 @@ def perturbations(op):
     def one_of(field):
         rules = getattr(fact, field) or ()
         for i, rule in enumerate(rules[:2] if op.name == "einsum" else rules):  # its 32 rules are one, and samples take two
-            if rule is not None and not (isinstance(rule, int | float) and rule == 0):
+            if rule is not None and not (isinstance(rule, int | float) and rule == 0) and not hasattr(rule, "refuses"):
                 yield f"{field}[{i}]", dataclasses.replace(fact, **{field: (*rules[:i], scaled(rule), *rules[i + 1 :])})
 
     if isinstance(fact, Partials):

@@ -156,12 +156,13 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple:
     rcond = _eps(a) * max(m, n) if rcond is None else _eps(a) if rcond == -1 else float(rcond)
     x = solving.pinv(a, rcond=rcond) @ b
     s = svdvals(a)
-    rank = np.sum(s > rcond * np.max(s, initial=0))
-    known = rank.value if isinstance(rank, Expr) else rank
-    if m <= n or (known is not None and known != n):
-        return x, np.zeros(0, s.dtype), known if known is not None else rank, s
-    r = np.abs(b - a @ x)
-    return x, np.sum(reshaped(r * r, (m, prod(b.shape[1:]))), axis=0), known if known is not None else rank, s
+    rank = np.sum(s > rcond * np.max(s, initial=0)).astype(np.int32)
+    if isinstance(rank, Expr) and rank.value is not None:
+        rank = rank.value[()]
+    if m <= n or (not isinstance(rank, Expr) and rank != n):
+        return x, np.zeros(0, s.dtype), rank, s
+    r = b - a @ x
+    return x, np.sum(reshaped(np.real(np.conj(r) * r), (m, prod(b.shape[1:]))), axis=0), rank, s
 
 
 @implements(np.linalg.tensorsolve)

@@ -118,7 +118,9 @@ def _qr_tangent(tangents: dict, out: Any, a: Any, *, complete: bool) -> Any:
     q, r = unpack(out, *qr_shapes(a, complete))
     n = a.shape[-1]
     q1 = q[..., :n]
-    x = swap(solve_triangular(swap(r), swap(tangents[0]), lower=True))  # t r^-1
+    size = np.abs(np.diagonal(r, axis1=-2, axis2=-1))
+    dependent = np.any(size <= _small(size, a.shape[-2]), axis=-1)[..., None, None]
+    x = swap(solve_triangular(swap(np.where(dependent, np.nan, r)), swap(tangents[0]), lower=True))  # t r^-1
     c = adjoint(q1) @ x
     turn = np.tril(c, -1)
     turn = turn - adjoint(turn)  # q^H dq, antihermitian; the diagonal of r stays real

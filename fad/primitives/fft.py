@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fad.primitive import Linear
-from fad.primitives.families import structural
+from fad.primitives.families import of_floats, structural
 
 __all__ = ["fft", "rfft", "irfft", "FLIPPED"]
 
@@ -48,7 +48,7 @@ def _fft_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
 
 
 fft = structural(
-    "fft", _fft, lambda x, **params: (x.shape, _complex(x.dtype)), Linear((lambda ct, x, **params: fft(ct, **params),)),
+    "fft", _fft, of_floats(lambda x, **params: (x.shape, _complex(x.dtype))), Linear((lambda ct, x, **params: fft(ct, **params),)),
     keeps=(), batch=lambda size, args, batched, *, axes, **params: fft(args[0], axes=tuple(a + 1 for a in axes), **params),
     flops=_flops, sample=_fft_sample, source="Cooley and Tukey 1965")
 
@@ -82,7 +82,7 @@ def _next(primitive: Any) -> Any:
 
 rfft = structural(
     "rfft", lambda x, *, axis, norm: np.fft.rfft(x, axis=axis, norm=norm),
-    lambda x, *, axis, norm: (_half(x, axis), _complex(x.dtype)), Linear((_rfft_transpose,)), keeps=(), batch=_next(lambda: rfft),
+    of_floats(lambda x, *, axis, norm: (_half(x, axis), _complex(x.dtype))), Linear((_rfft_transpose,)), keeps=(), batch=_next(lambda: rfft),
     flops=_flops, sample=lambda rng, shape, dtype: ((_draw(rng, shape, dtype),), {"axis": 0, "norm": _norm(rng)}),
     source="the first half of the transform of real numbers")
 
@@ -97,6 +97,6 @@ def _irfft_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
 
 
 irfft = structural(
-    "irfft", lambda x, *, axis, n, norm: np.fft.irfft(x, n, axis, norm), _irfft_abstract, Linear((_irfft_transpose,)), keeps=(),
+    "irfft", lambda x, *, axis, n, norm: np.fft.irfft(x, n, axis, norm), of_floats(_irfft_abstract), Linear((_irfft_transpose,)), keeps=(),
     batch=_next(lambda: irfft), flops=_flops, sample=_irfft_sample,
     source="the inverse of rfft, which reads no imaginary part of entries that occur once")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fad.primitive import Jvp, Kink, LinearIn
-from fad.primitives.families import align, structural
+from fad.primitives.families import align, of_floats, structural
 
 __all__ = ["solve", "solve_triangular", "inv", "det", "slogdet", "pinv"]
 
@@ -41,14 +41,10 @@ def square(x: Any) -> None:
         raise ValueError(f"the last two axes of {x.shape} have not one length")
 
 
-def aligned(primitive: Callable) -> Callable:
-    """The batching rule of what broadcasts the axes before the last two."""
-    return lambda size, args, batched, **params: primitive()(*align(size, args, batched), **params)
-
-
 def of_matrices(name: str, evaluate: Callable, abstract: Callable, derivative: Any, flops: Callable, **fields: Any) -> Any:
     """A primitive of stacks of matrices: further leading axes change nothing."""
-    primitive = structural(name, evaluate, abstract, derivative, batch=aligned(lambda: primitive),
+    primitive = structural(name, evaluate, of_floats(abstract), derivative,
+                           batch=lambda size, args, batched, **params: primitive(*align(size, args, batched), **params),
                            flops=lambda out, *args, **params: flops(out, *args), **fields)
     return primitive
 

@@ -67,6 +67,7 @@ def no_derivative(name: str, argument: str) -> Any:
                          rule=f"it is differentiated by its variable, with {argument} constant",
                          fix=f"pass {argument} as a number, or fad.value({argument})")
 
+    rule.refuses = True
     return rule
 
 
