@@ -112,10 +112,12 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
     above = np.minimum(below + 1, n - 1)
     front, back = tuple(range(q.ndim)), tuple(range(-q.ndim, 0))
     low, high = (np.moveaxis(getitem(rows, (Ellipsis, i)), back, front) for i in (below, above))
-    if method in _ONE_ELEMENT:
-        low = np.max(np.where(rows <= low[..., None], rows, -np.inf), axis=-1)  # equal elements share, as for max
-    t = reshaped(t, (*t.shape, *(1,) * (low.ndim - t.ndim)))
-    y = np.where(np.isnan(rows[..., -1]), np.nan, np.where(t == 0, low, low + (high - low) * t))
+    if method in _ONE_ELEMENT:  # equal elements share, as for max
+        y = np.max(np.where(rows <= low[..., None], rows, -np.inf), axis=-1)
+    else:
+        t = reshaped(t, (*t.shape, *(1,) * (low.ndim - t.ndim)))
+        y = np.where(t == 0, low, low + (high - low) * t)
+    y = np.where(np.isnan(rows[..., -1]), np.nan, y)
     return reshaped(y, (*q.shape, *kept)) if keepdims else y
 
 

@@ -63,7 +63,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> A
             raise ShapeError("pad of an empty axis", got=f"{short(x)}, mode={mode!r}", rule="there is nothing to repeat",
                              fix="mode='constant'")
     if mode == "linear_ramp":
-        ends = np.broadcast_to(cast(as_array(0 if option is None else option), x.dtype), (x.ndim, 2))
+        ends = np.broadcast_to(cast(as_array(0 if option is None else option), _ramp_dtype(x)), (x.ndim, 2))
         return _bordered(x, widths, lambda x, axis, side, width: _ramp(x, axis, side, width, ends[axis, side]))
     if mode in _STATISTICS:
         lengths = [(None, None)] * x.ndim if option is None else _pairs(option, x.ndim, "stat_length")
@@ -97,13 +97,17 @@ def _at(axis: int, part: slice) -> tuple:
     return (slice(None),) * axis + (part,)
 
 
+def _ramp_dtype(x: Any) -> np.dtype:
+    return x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
+
+
 def _ramp(x: Any, axis: int, side: int, width: int, end: Any) -> Any:
     """From an end value to the edge, which it does not reach."""
-    edge = x[_at(axis, slice(-1, None) if side else slice(0, 1))]
+    edge = cast(x[_at(axis, slice(-1, None) if side else slice(0, 1))], _ramp_dtype(x))
     steps = np.arange(width).reshape(-1, *(1,) * (x.ndim - axis - 1))
     steps = (steps[::-1] if side else steps) / max(width, 1)
-    ramp = end + (edge - end) * (steps.astype(x.dtype) if x.dtype.kind in "fc" else steps)
-    return ramp if x.dtype.kind in "fc" else cast(np.floor(ramp), x.dtype)
+    ramp = end + (edge - end) * steps.astype(_ramp_dtype(x))
+    return cast(np.floor(ramp) if x.dtype.kind in "iu" else ramp, x.dtype)
 
 
 def _level(x: Any, axis: int, side: int, width: int, mode: str, length: int | None) -> Any:
@@ -113,8 +117,8 @@ def _level(x: Any, axis: int, side: int, width: int, mode: str, length: int | No
     if length == 0:
         raise ValueError("stat_length of 0 yields no value for padding")
     level = _STATISTICS[mode](x[_at(axis, slice(n - length, n) if side else slice(0, length))], axis=axis, keepdims=True)
-    level = level if x.dtype.kind in "fc" else np.rint(level)
-    return np.broadcast_to(cast(level, x.dtype), (*x.shape[:axis], width, *x.shape[axis + 1 :]))
+    level = cast(np.rint(level) if x.dtype.kind in "iu" else level, x.dtype)
+    return np.broadcast_to(level, (*x.shape[:axis], width, *x.shape[axis + 1 :]))
 
 
 def _pad_constant(x: Any, widths: list, values: Any) -> Any:

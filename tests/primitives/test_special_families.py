@@ -59,7 +59,7 @@ BY_VARIABLE = {
     "pseudo_huber": (lambda d, r: d * d * (m.sqrt(1 + (r / d) ** 2) - 1), ((1.0, 0.5), (2.0, 1e-4), (0.1, -30.0))),
     "huber": (lambda d, r: r * r / 2 if abs(r) <= d else d * (abs(r) - d / 2), ((1.0, 0.5), (1.0, -1.5), (0.3, 4.0))),
     "boxcox": (boxcox, ((0.3, 0.0), (2.0, 0.0), (2.0, 1e-9), (3.0, -0.7), (0.1, 2.0))),
-    "boxcox1p": (lambda x, power: boxcox(1 + x, power), ((0.3, 0.0), (1e-9, 0.5), (2.0, -0.7))),
+    "boxcox1p": (lambda x, power: boxcox(m.mpf(1) + x, power), ((0.3, 0.0), (1e-9, 0.5), (2.0, -0.7))),
     "inv_boxcox": (lambda y, power: m.exp(y) if power == 0 else (power * y + 1) ** (1 / power), ((0.3, 0.0), (0.5, 0.7), (0.5, 1e-9))),
     "inv_boxcox1p": (lambda y, power: (m.exp(y) if power == 0 else (power * y + 1) ** (1 / power)) - 1, ((0.3, 0.0), (0.5, 0.7))),
 }
