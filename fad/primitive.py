@@ -67,12 +67,12 @@ class LinearIn:
     """Linear in ``args[place]``, on which a small change of any other argument has an equal effect.
 
     The solution x of a x = b is linear in b, and a + da changes it as b - da x does: so the tangent is the operation
-    itself on ``b_dot + rule(tangents of the others, out, *args, **params)``, and ``transpose(ct, *args, **params)``,
-    the cotangent of ``args[place]``, is all that those of the others are made from. Each mode solves once.
+    itself on ``b_dot + rule(tangents of the others, out, *args, **params)``, and ``pull(ct, *args, **params)``, the
+    cotangent of ``args[place]``, is all that those of the others are made from. Each mode solves once.
     """
 
     place: int
-    transpose: Callable
+    pull: Callable
     rule: Callable
 
 

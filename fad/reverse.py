@@ -117,7 +117,7 @@ def pull(op: Primitive, ct: Any, active: list, masked: bool, out: Any, args: tup
     if isinstance(fact, Joint):
         return fact.pull(ct, active, *args, **params)
     if isinstance(fact, LinearIn):
-        through = fact.transpose(ct, *args, **params)
+        through = fact.pull(ct, *args, **params)
         others = [i for i in active if i != fact.place]
         found = iter(_transposed(fact.rule, through, others, masked, out, args, params) if others else ())
         return [through if i == fact.place else next(found) for i in active]

@@ -318,7 +318,7 @@ def perturbations(op):
     def one_of(field):
         rules = getattr(fact, field) or ()
         for i, rule in enumerate(rules[:2] if op.name == "einsum" else rules):  # its 32 rules are one, and samples take two
-            if rule is not None and not (isinstance(rule, int | float) and rule == 0) and not hasattr(rule, "refuses"):
+            if rule is not None and not (isinstance(rule, int | float) and rule == 0) and getattr(rule, "__name__", "") != "refuse":
                 yield f"{field}[{i}]", dataclasses.replace(fact, **{field: (*rules[:i], scaled(rule), *rules[i + 1 :])})
 
     if isinstance(fact, Partials):
@@ -334,7 +334,7 @@ def perturbations(op):
         yield "push", Joint(scaled(fact.push), fact.pull)
         yield "pull", Joint(fact.push, scaled_each(fact.pull))
     elif isinstance(fact, LinearIn):
-        yield "transpose", dataclasses.replace(fact, transpose=scaled(fact.transpose))
+        yield "pull", dataclasses.replace(fact, pull=scaled(fact.pull))
         yield "rule", dataclasses.replace(fact, rule=scaled(fact.rule))
     elif isinstance(fact, Jvp):
         yield "rule", Jvp(scaled(fact.rule))

@@ -51,8 +51,8 @@ from fad.numpy.products import (
 )
 from fad.numpy.reduce import (
     all, amax, amin, any, argmax, argmin, average, count_nonzero, cumprod, cumsum, cumulative_prod,
-    cumulative_sum, logsumexp, max, mean, min, nancumprod, nancumsum, nanmax, nanmean, nanmin, nanprod, nanstd, nansum, nanvar, prod,
-    ptp, std, sum, var,
+    cumulative_sum, logsumexp, max, mean, min, nancumprod, nancumsum, nanmax, nanmean, nanmin,
+    nanprod, nanstd, nansum, nanvar, prod, ptp, std, sum, var,
 )
 from fad.numpy.shape import (
     atleast_1d, atleast_2d, atleast_3d, broadcast_arrays, broadcast_to, diag, diagflat, diagonal, expand_dims,

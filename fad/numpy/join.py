@@ -10,7 +10,7 @@ import numpy as np
 
 from fad.errors import ShapeError
 from fad.expr import concrete, short
-from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out, unsupported
+from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out
 from fad.numpy.shape import atleast_1d, atleast_2d, atleast_3d, ravel, reshaped
 from fad.primitives import shape as primitives
 from fad.primitives.elementwise import cast

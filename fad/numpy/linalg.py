@@ -16,8 +16,9 @@ from fad.numpy.products import linalg_vecdot as vecdot
 from fad.numpy.shape import linalg_diagonal as diagonal
 from fad.numpy.shape import linalg_trace as trace
 from fad.numpy.shape import matrix_transpose, ravel, reshaped
-from fad.primitives import factor, solve as solving
+from fad.primitives import factor
 from fad.primitives import reduce as primitives
+from fad.primitives import solve as solving
 
 __all__ = ["solve", "inv", "det", "slogdet", "pinv", "lstsq", "tensorsolve", "tensorinv", "cholesky", "qr", "eigh", "eigvalsh",
            "eig", "eigvals", "svd", "svdvals", "matrix_rank", "cond", "norm", "vector_norm", "matrix_norm", "matrix_power",

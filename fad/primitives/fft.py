@@ -82,8 +82,8 @@ def _next(primitive: Any) -> Any:
 
 rfft = structural(
     "rfft", lambda x, *, axis, norm: np.fft.rfft(x, axis=axis, norm=norm),
-    of_floats(lambda x, *, axis, norm: (_half(x, axis), _complex(x.dtype))), Linear((_rfft_transpose,)), keeps=(), batch=_next(lambda: rfft),
-    flops=_flops, sample=lambda rng, shape, dtype: ((_draw(rng, shape, dtype),), {"axis": 0, "norm": _norm(rng)}),
+    of_floats(lambda x, *, axis, norm: (_half(x, axis), _complex(x.dtype))), Linear((_rfft_transpose,)), keeps=(),
+    batch=_next(lambda: rfft), flops=_flops, sample=lambda rng, shape, dtype: ((_draw(rng, shape, dtype),), {"axis": 0, "norm": _norm(rng)}),
     source="the first half of the transform of real numbers")
 
 
@@ -97,6 +97,6 @@ def _irfft_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
 
 
 irfft = structural(
-    "irfft", lambda x, *, axis, n, norm: np.fft.irfft(x, n, axis, norm), of_floats(_irfft_abstract), Linear((_irfft_transpose,)), keeps=(),
-    batch=_next(lambda: irfft), flops=_flops, sample=_irfft_sample,
+    "irfft", lambda x, *, axis, n, norm: np.fft.irfft(x, n, axis, norm), of_floats(_irfft_abstract), Linear((_irfft_transpose,)),
+    keeps=(), batch=_next(lambda: irfft), flops=_flops, sample=_irfft_sample,
     source="the inverse of rfft, which reads no imaginary part of entries that occur once")

@@ -62,13 +62,12 @@ def _special(name: str, partials: tuple, **fields: Any) -> Any:
 def no_derivative(name: str, argument: str) -> Any:
     """The rule for an argument by which no derivative is known here."""
 
-    def rule(*args: Any) -> Any:
+    def refuse(*args: Any) -> Any:
         raise TraceError(f"scipy.special.{name}: no derivative by {argument}", got=", ".join(map(short, args[1:])),
                          rule=f"it is differentiated by its variable, with {argument} constant",
                          fix=f"pass {argument} as a number, or fad.value({argument})")
 
-    rule.refuses = True
-    return rule
+    return refuse
 
 
 # -- sigmoids --------------------------------------------------------------------------------------

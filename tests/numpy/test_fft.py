@@ -19,7 +19,7 @@ def programs(name):
     f = getattr(np.fft, name)
     yield f
     for norm in ("backward", "ortho", "forward"):
-        yield lambda x: f(x, norm=norm)
+        yield lambda x, norm=norm: f(x, norm=norm)
     if name in ONE_AXIS:
         for n in (1, 2, 3, 4, 5, 8):
             yield lambda x, n=n: f(x, n)

@@ -64,7 +64,7 @@ BY_VARIABLE = {
     "inv_boxcox1p": (lambda y, power: (m.exp(y) if power == 0 else (power * y + 1) ** (1 / power)) - 1, ((0.3, 0.0), (0.5, 0.7))),
 }
 INVERSES = {"gammaincinv": "gammainc", "gammainccinv": "gammaincc", "betaincinv": "betainc", "ndtri_exp": "log_ndtr"}
-CONSTANT = {name: 1 for name in ("gammainc", "gammaincc", "jv", "yv", "iv", "kv", "ive", "kve", "expn")} | {"betainc": 2}
+CONSTANT = dict.fromkeys(("gammainc", "gammaincc", "jv", "yv", "iv", "kv", "ive", "kve", "expn"), 1) | {"betainc": 2}
 ROUGH = {"beta": 1e-11, "betaln": 1e-11, "expn": 1e-10, "dawsn": 1e-10, "erfcx": 1e-10, "log_ndtr": 1e-10}
 
 
