@@ -83,7 +83,8 @@ def _next(primitive: Any) -> Any:
 rfft = structural(
     "rfft", lambda x, *, axis, norm: np.fft.rfft(x, axis=axis, norm=norm),
     of_floats(lambda x, *, axis, norm: (_half(x, axis), _complex(x.dtype))), Linear((_rfft_transpose,)), keeps=(),
-    batch=_next(lambda: rfft), flops=_flops, sample=lambda rng, shape, dtype: ((_draw(rng, shape, dtype),), {"axis": 0, "norm": _norm(rng)}),
+    batch=_next(lambda: rfft), flops=_flops,
+    sample=lambda rng, shape, dtype: ((_draw(rng, shape, dtype),), {"axis": 0, "norm": _norm(rng)}),
     source="the first half of the transform of real numbers")
 
 

@@ -12,7 +12,7 @@ from fad.primitives.special import POSITIVE, PROBABILITY, _special, digamma, gam
 __all__ = ["gamma", "rgamma", "loggamma", "beta", "betaln", "gammainc", "gammaincc", "gammaincinv", "gammainccinv", "betainc",
            "betaincinv"]
 
-_POLES = Kink("x = 0, -1, -2, ...", "nan", "a pole")
+_POLES = Kink("x = -1, -2, ...", "nan", "a pole")
 gamma = _special("gamma", (lambda y, x: y * digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2", kinks=(_POLES,))
 
 
