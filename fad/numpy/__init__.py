@@ -60,7 +60,7 @@ from fad.numpy.shape import (
     shape, size, squeeze, swapaxes, trace, transpose, tril, triu,
 )
 from fad.numpy.statistics import corrcoef, cov
-from fad.primitives import special as _special  # scipy.special's ufuncs find it by name
+from fad.primitives import special as _special  # with its whole package: scipy.special's ufuncs find records there
 
 # sin, add, maximum, ...: every ufunc with a rule
 globals().update({_name: getattr(_elementwise, _name) for _name in _elementwise.UFUNC_NAMES})
