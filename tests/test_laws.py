@@ -19,7 +19,7 @@ import fad.random
 import fad.stax  # so that every record is in the registry
 from fad.function import freeze
 from fad.primitive import Joint, Jvp, Linear, LinearIn, Partials, Weights, registry
-from fad.primitives import bessel, entropy, factor, gamma, integrals
+from fad.primitives import bessel, elementary, entropy, factor, gamma, hypergeometric, integrals
 from fad.testing import GradientError, OracleError, assert_close, check_grads, layouts, shapes
 
 OPS = dict(registry)
@@ -42,7 +42,7 @@ REAL_ONLY = {
     "erfc", "erfinv", "expit", "fabs", "floor", "floor_divide", "fmod", "gammaln", "heaviside", "hypot", "ldexp", "log_expit",
     "logaddexp", "logaddexp2", "logit", "max_pool", "max_pool_grad", "max_pool_push", "ndtr", "ndtri", "polygamma", "rad2deg", "remainder", "rfft", "signbit",
     "softplus", "spacing", "sum_pool", "sum_pool_grad", "trunc", "xlog1py", "xlogy",
-} | {name for module in (bessel, entropy, gamma, integrals) for name in module.__all__}
+} | {name for module in (bessel, elementary, entropy, gamma, hypergeometric, integrals) for name in module.__all__}
 
 
 

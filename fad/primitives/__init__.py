@@ -4,11 +4,13 @@ from fad.primitives import (
     bessel,
     conv,
     dense,
+    elementary,
     elementwise,
     entropy,
     factor,
     fft,
     gamma,
+    hypergeometric,
     index,
     integrals,
     linalg,
@@ -19,5 +21,5 @@ from fad.primitives import (
     special,
 )
 
-__all__ = ["bessel", "conv", "dense", "elementwise", "entropy", "factor", "fft", "gamma", "index", "integrals", "linalg", "random",
-           "reduce", "shape", "solve", "special"]
+__all__ = ["bessel", "conv", "dense", "elementary", "elementwise", "entropy", "factor", "fft", "gamma", "hypergeometric",
+           "index", "integrals", "linalg", "random", "reduce", "shape", "solve", "special"]

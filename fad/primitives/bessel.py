@@ -11,7 +11,7 @@ import numpy as np
 
 from fad.primitives.special import ANY, POSITIVE, _special, no_derivative
 
-__all__ = ["jv", "yv", "iv", "kv", "ive", "kve", "j0", "j1", "y0", "y1", "i0", "i1", "k0", "k1", "i0e", "i1e", "k0e", "k1e"]
+__all__ = ["jv", "yv", "iv", "kv", "ive", "kve", "yn", "kn", "j0", "j1", "y0", "y1", "i0", "i1", "k0", "k1", "i0e", "i1e", "k0e", "k1e"]
 
 
 def _of_order(name: str, slope: Any, interval: tuple, source: str) -> Any:
@@ -26,6 +26,8 @@ iv = _of_order("iv", lambda y, v, x: (iv(v - 1, x) + iv(v + 1, x)) / 2, ANY, "DL
 kv = _of_order("kv", lambda y, v, x: -(kv(v - 1, x) + kv(v + 1, x)) / 2, POSITIVE, "DLMF 10.29.1")
 ive = _of_order("ive", lambda y, v, x: (ive(v - 1, x) + ive(v + 1, x)) / 2 - np.sign(x) * y, POSITIVE, "exp(-|x|) iv(v, x)")
 kve = _of_order("kve", lambda y, v, x: y - (kve(v - 1, x) + kve(v + 1, x)) / 2, POSITIVE, "exp(x) kv(v, x)")
+yn = _of_order("yn", lambda y, n, x: (yv(n - 1, x) - yv(n + 1, x)) / 2, POSITIVE, "DLMF 10.6.1; n is an integer")
+kn = _of_order("kn", lambda y, n, x: -(kv(n - 1, x) + kv(n + 1, x)) / 2, POSITIVE, "DLMF 10.29.1; n is an integer")
 
 j0 = _special("j0", (lambda y, x: -j1(x),), flops=60, source="DLMF 10.6.3")
 j1 = _special("j1", (lambda y, x: (j0(x) - jv(2, x)) / 2,), flops=60, source="DLMF 10.6.1")

@@ -10,7 +10,7 @@ from fad.primitive import Kink
 from fad.primitives.special import POSITIVE, PROBABILITY, _special, digamma, gammaln, no_derivative
 
 __all__ = ["gamma", "rgamma", "loggamma", "beta", "betaln", "gammainc", "gammaincc", "gammaincinv", "gammainccinv", "betainc",
-           "betaincinv"]
+           "betaincc", "betaincinv", "betainccinv"]
 
 _POLES = Kink("x = -1, -2, ...", "nan", "a pole")
 gamma = _special("gamma", (lambda y, x: y * digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2", kinks=(_POLES,))
@@ -33,8 +33,8 @@ betaln = _special("betaln", (lambda z, a, b: digamma(a) - digamma(a + b), lambda
 # -- incomplete functions: no derivative by their parameters yet ---------------------------------------
 
 
-def _with_shape(count: int, interval: tuple) -> Any:
-    """Samples with ``count`` integer parameters before the variable."""
+def with_parameters(count: int, interval: tuple) -> Any:
+    """Samples with ``count`` integer parameters, by which no derivative is taken, before the variable."""
     return lambda rng, shape, dtype: ((*(rng.integers(1, 4, shape) for _ in range(count)),
                                        rng.uniform(*interval, shape).astype(dtype)), {})
 
@@ -48,16 +48,22 @@ def _beta_density(a: Any, b: Any, x: Any) -> Any:
 
 
 gammainc = _special("gammainc", (no_derivative("gammainc", "a"), lambda y, a, x: _gamma_density(a, x)), flops=80, domains=(),
-                    sample=_with_shape(1, POSITIVE), source="DLMF 8.8.13")
+                    sample=with_parameters(1, POSITIVE), source="DLMF 8.8.13")
 gammaincc = _special("gammaincc", (no_derivative("gammaincc", "a"), lambda y, a, x: -_gamma_density(a, x)), flops=80, domains=(),
-                     sample=_with_shape(1, POSITIVE), source="DLMF 8.8.13")
+                     sample=with_parameters(1, POSITIVE), source="DLMF 8.8.13")
 gammaincinv = _special("gammaincinv", (no_derivative("gammaincinv", "a"), lambda x, a, y: 1 / _gamma_density(a, x)), flops=200,
-                       domains=(), sample=_with_shape(1, PROBABILITY), source="the inverse of gammainc")
+                       domains=(), sample=with_parameters(1, PROBABILITY), source="the inverse of gammainc")
 gammainccinv = _special("gammainccinv", (no_derivative("gammainccinv", "a"), lambda x, a, y: -1 / _gamma_density(a, x)),
-                        flops=200, domains=(), sample=_with_shape(1, PROBABILITY), source="the inverse of gammaincc")
+                        flops=200, domains=(), sample=with_parameters(1, PROBABILITY), source="the inverse of gammaincc")
 betainc = _special("betainc", (no_derivative("betainc", "a"), no_derivative("betainc", "b"),
                                lambda y, a, b, x: _beta_density(a, b, x)), flops=100, domains=(),
-                   sample=_with_shape(2, PROBABILITY), source="DLMF 8.17.1")
+                   sample=with_parameters(2, PROBABILITY), source="DLMF 8.17.1")
+betaincc = _special("betaincc", (no_derivative("betaincc", "a"), no_derivative("betaincc", "b"),
+                                 lambda y, a, b, x: -_beta_density(a, b, x)), flops=100, domains=(),
+                    sample=with_parameters(2, PROBABILITY), source="1 - betainc")
 betaincinv = _special("betaincinv", (no_derivative("betaincinv", "a"), no_derivative("betaincinv", "b"),
                                      lambda x, a, b, y: 1 / _beta_density(a, b, x)), flops=200, domains=(),
-                      sample=_with_shape(2, PROBABILITY), source="the inverse of betainc")
+                      sample=with_parameters(2, PROBABILITY), source="the inverse of betainc")
+betainccinv = _special("betainccinv", (no_derivative("betainccinv", "a"), no_derivative("betainccinv", "b"),
+                                       lambda x, a, b, y: -1 / _beta_density(a, b, x)), flops=200, domains=(),
+                       sample=with_parameters(2, PROBABILITY), source="the inverse of betaincc")

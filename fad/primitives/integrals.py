@@ -17,7 +17,7 @@ ROOT_HALF = 0.7071067811865476
 _FAR = 30.0  # from here on six terms of the asymptotic series are good to 1e-15
 
 
-def _series(t: Any, *coefficients: float) -> Any:
+def polynomial(t: Any, *coefficients: float) -> Any:
     """A polynomial, constant first."""
     y = coefficients[-1]
     for c in coefficients[-2::-1]:
@@ -28,14 +28,14 @@ def _series(t: Any, *coefficients: float) -> Any:
 def _erfcx_slope(y: Any, x: Any) -> Any:
     far = x > _FAR
     t = 1 / np.square(np.where(far, x, _FAR))
-    series = -t * _series(t, 1.0, -1.5, 3.75, -13.125, 59.0625, -324.84375) * (TWO_OVER_ROOT_PI / 2)
+    series = -t * polynomial(t, 1.0, -1.5, 3.75, -13.125, 59.0625, -324.84375) * (TWO_OVER_ROOT_PI / 2)
     return np.where(far, series, 2 * x * y - TWO_OVER_ROOT_PI)
 
 
 def _dawsn_slope(y: Any, x: Any) -> Any:
     far = np.abs(x) > _FAR
     t = 1 / np.square(np.where(far, x, _FAR))
-    return np.where(far, -t * _series(t, 0.5, 0.75, 1.875, 6.5625, 29.53125, 162.421875), 1 - 2 * x * y)
+    return np.where(far, -t * polynomial(t, 0.5, 0.75, 1.875, 6.5625, 29.53125, 162.421875), 1 - 2 * x * y)
 
 
 erfcx = _special("erfcx", (_erfcx_slope,), flops=40, domains=(ANY,), source="exp(x^2) erfc(x), DLMF 7.7.1, 7.12.1")
@@ -60,7 +60,7 @@ def exprel_slope(x: Any) -> Any:
     far = np.where(near, 1, x)
     y = exprel(far)
     away = np.where(above, y + (1 - y) / far, (np.exp(np.where(above, 0, far)) - y) / far)
-    return np.where(near, _series(np.where(near, x, 0), *_EXPREL), away)
+    return np.where(near, polynomial(np.where(near, x, 0), *_EXPREL), away)
 
 
 exprel = _special("exprel", (lambda y, x: exprel_slope(x),), flops=25, source="(exp(x) - 1) / x")

@@ -203,8 +203,9 @@ def _basis(a: Any) -> tuple:
 
 
 def _singular_basis(a: Any) -> Any:
-    u, s, vh = np.linalg.svd(a)
     n = a.shape[-1]
+    finite = np.all(np.isfinite(a), axis=(-2, -1), keepdims=True)
+    u, s, vh = np.linalg.svd(np.where(finite, a, np.eye(n, dtype=a.dtype)))
     rest = np.zeros((*a.shape[:-2], n * n), a.dtype)
     rest[..., 0] = np.linalg.det(u) * np.linalg.det(vh)
     rest[..., 1 : n - _LAST + 1] = s[..., :-_LAST] == 0

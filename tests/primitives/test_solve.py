@@ -89,6 +89,12 @@ def test_det_of_stacks_with_singular_matrices():
     np.testing.assert_allclose(fad.jit(fad.vmap(fad.grad(np.linalg.det)))(stack), found, rtol=1e-12, atol=1e-12)
 
 
+def test_det_of_what_is_not_finite():
+    a = np.diag([np.nan, 1.0, 2.0, 3.0])
+    assert np.isnan(np.linalg.det(a))
+    assert np.any(np.isnan(fad.grad(np.linalg.det)(a)))
+
+
 def test_the_pseudoinverse_keeps_its_rank():
     a = R.normal(size=(4, 2)) @ R.normal(size=(2, 3))
     t = R.normal(size=(4, 4)) @ a + a @ R.normal(size=(3, 3))  # along matrices of the same rank
