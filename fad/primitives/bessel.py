@@ -11,7 +11,8 @@ import numpy as np
 
 from fad.primitives.special import ANY, POSITIVE, _special, no_derivative
 
-__all__ = ["jv", "yv", "iv", "kv", "ive", "kve", "yn", "kn", "j0", "j1", "y0", "y1", "i0", "i1", "k0", "k1", "i0e", "i1e", "k0e", "k1e"]
+__all__ = ["jv", "yv", "iv", "kv", "ive", "kve", "yn", "kn", "j0", "j1", "y0", "y1", "i0", "i1", "k0", "k1",
+           "i0e", "i1e", "k0e", "k1e"]
 
 
 def _of_order(name: str, slope: Any, interval: tuple, source: str) -> Any:
