@@ -25,6 +25,7 @@ __all__ = [
     "NoMemoryError",
     "AssignmentError",
     "OutOfRangeError",
+    "SingularError",
     "KeyMissingError",
     "NonFiniteError",
     "FrozenWarning",
@@ -121,6 +122,10 @@ class AssignmentError(FadError, TypeError):
 
 class OutOfRangeError(FadError, IndexError):
     """An index outside its axis."""
+
+
+class SingularError(FadError, np.linalg.LinAlgError):
+    """A matrix that cannot be factored: singular, not positive definite, or without convergence."""
 
 
 class KeyMissingError(FadError, TypeError):

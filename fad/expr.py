@@ -21,6 +21,7 @@ from fad.errors import (
     FadError,
     OutOfRangeError,
     ShapeError,
+    SingularError,
     TraceError,
     library_call,
     library_fix,
@@ -460,6 +461,9 @@ def written(function: Callable) -> str:
 
 def explained(error: Exception, what: str, args: tuple) -> FadError:
     """NumPy's own error as one that shows the arguments and the user's line."""
+    if isinstance(error, np.linalg.LinAlgError):
+        return SingularError(f"np.linalg.{what.strip(' .:')}", got=", ".join(map(short, args)),
+                             fix="add a small multiple of the identity to the matrix, or use np.linalg.lstsq or np.linalg.pinv")
     kind = (ShapeError if isinstance(error, ValueError) else OutOfRangeError if isinstance(error, IndexError)
             else DtypeError)  # NumPy's AxisError is both of the first two, and is about a shape
     fix = ("make the shapes equal, or 1 along the axes to stretch; x[:, None] adds an axis" if "broadcast" in what

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fad.expr import Expr, Var, former
-from fad.primitive import Joint, Jvp, Linear, Partials, Primitive
+from fad.primitive import Joint, Jvp, Linear, LinearIn, Partials, Primitive
 from fad.primitives.elementwise import cast
 from fad.primitives.reduce import expand
 from fad.primitives.select import strong_multiply
@@ -67,6 +67,8 @@ def push(op: Primitive, tangents: dict, active: list, guarded: bool, out: Any, a
         return fact.rule(tangents, out, *args, **params)
     if isinstance(fact, Joint):
         return fact.push(tangents, *args, **params)
+    if isinstance(fact, LinearIn):
+        return op(*args[: fact.place], _through(fact, tangents, out, args, params), *args[fact.place + 1 :], **params)
     if isinstance(fact, Partials):
         factors = partials(fact, tangents, active, out, args)
         terms = [scale(t, p, guarded) for t, p in zip(tangents.values(), factors, strict=True) if p is not None]
@@ -82,6 +84,15 @@ def push(op: Primitive, tangents: dict, active: list, guarded: bool, out: Any, a
     for term in terms[1:]:
         total = total + term
     return total
+
+
+def _through(fact: LinearIn, tangents: dict, out: Any, args: tuple, params: dict) -> Any:
+    """The one tangent of the linear argument that does what all the tangents do."""
+    others = {i: t for i, t in tangents.items() if i != fact.place}
+    if not others:
+        return tangents[fact.place]
+    equal = fact.rule(others, out, *args, **params)
+    return tangents[fact.place] + equal if fact.place in tangents else equal
 
 
 def partials(fact: Partials, wanted: Iterable, active: list, out: Any, args: tuple) -> list:

@@ -127,7 +127,7 @@ def _forward_blocks(graph: Graph, inputs: list, outputs: list) -> list[list]:
         for y, dot, s in zip(outputs, dots, batched(pushed, dots, {t.id: basis}, len(basis)), strict=True):
             if _both_complex(x, y):
                 _check_holomorphic(t, dot, x, y)
-            s = s[: x.size] - 1j * s[x.size :] if _is_complex(x) and not _is_complex(y) else s[: x.size]
+            s = _first(s, x) - 1j * s[x.size :] if _is_complex(x) and not _is_complex(y) else _first(s, x)
             column.append(_block(np.moveaxis(s, 0, -1), x, y))
         columns.append(column)
     return [[column[i] for column in columns] for i in range(len(outputs))]
@@ -146,7 +146,7 @@ def _reverse_blocks(graph: Graph, inputs: list, outputs: list) -> list[list]:
         for x, bar, s in zip(inputs, bars, batched(pulled, bars, {ct.id: basis}, len(basis)), strict=True):
             if _both_complex(x, y):
                 _check_holomorphic(ct, bar, x, y)
-            s = s[: y.size] + 1j * s[y.size :] if _is_complex(y) and not _is_complex(x) else s[: y.size]
+            s = _first(s, y) + 1j * s[y.size :] if _is_complex(y) and not _is_complex(x) else _first(s, y)
             row.append(_block(s, x, y))
         rows.append(row)
     return rows
@@ -163,6 +163,11 @@ def _basis(x: Any, factors: tuple) -> np.ndarray:
     """Every unit direction of x, times each factor."""
     one = np.eye(x.size, dtype=x.dtype)
     return np.concatenate([one * factor for factor in factors]).reshape(len(factors) * x.size, *x.shape)
+
+
+def _first(s: Any, x: Any) -> Any:
+    """The derivatives along the unit directions of x, times the first factor; all there are without an index, which selects."""
+    return s if s.shape[0] == x.size else s[: x.size]
 
 
 def _block(s: Any, x: Any, y: Any) -> Any:

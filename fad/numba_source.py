@@ -195,26 +195,19 @@ _SAME = ("cbrt", "copysign", "cos", "cosh", "degrees", "exp", "exp2", "expm1", "
 @functools.cache
 def _math() -> SimpleNamespace:
     """The module `math` for numbers and nodes."""
-    from fad.primitives import special
+    from fad.primitives import gamma, special
+
     def integer(rounded: Callable) -> Callable:
         return lambda x: rounded(x).astype(np.int64)
 
     rules = {name: getattr(np, name) for name in _SAME} | {name: getattr(np, there) for name, there in _RENAMED.items()}
     rules |= {name: integer(getattr(np, name)) for name in ("ceil", "floor", "trunc")}
-    rules |= {"erf": special.erf, "erfc": special.erfc, "lgamma": special.gammaln, "gamma": _gamma, "log": _log}
+    rules |= {"erf": special.erf, "erfc": special.erfc, "lgamma": special.gammaln, "gamma": gamma.gamma, "log": _log}
     return SimpleNamespace(**{name: _either(rules[name], f) if name in rules else f for name, f in vars(math).items()})
 
 
 def _log(x: Any, *base: Any) -> Any:
     return np.log(x) / np.log(base[0]) if base else np.log(x)
-
-
-def _gamma(x: Any) -> Any:
-    """Gamma(x) = sign exp(log |Gamma(x)|); the sign changes at every pole (DLMF 5.2)."""
-    from fad.primitives import special
-
-    sign = np.where((x > 0) | (np.floor(x) % 2 == 0), 1.0, -1.0)
-    return sign.astype(x.dtype) * np.exp(special.gammaln(x))
 
 
 @functools.cache

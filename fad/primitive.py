@@ -1,11 +1,12 @@
 """The Primitive record: everything fad knows of one operation, in one place.
 
-A record has one derivative fact, of one of five kinds, from which both modes follow:
+A record has one derivative fact, of one of six kinds, from which both modes follow:
 
 * `Partials`: elementwise, one partial derivative per argument;
 * `Weights`: a reduction that is, to first order, a weighted sum of its argument;
 * `Linear`: linear in each argument by itself, with a transpose per argument;
 * `Joint`: linear in all its arguments at once (concatenate);
+* `LinearIn`: linear in one argument, through which the others act as well (solve);
 * `Jvp`: any other tangent rule, whose vjp is found by transposing it.
 
 ``None`` means that the derivative is zero everywhere it exists (comparisons, rounding, random bits).
@@ -23,7 +24,7 @@ from typing import Any
 from fad.errors import TraceError
 from fad.expr import Expr, bind
 
-__all__ = ["Primitive", "Partials", "Weights", "Linear", "Joint", "Jvp", "Kink", "named", "registry"]
+__all__ = ["Primitive", "Partials", "Weights", "Linear", "Joint", "LinearIn", "Jvp", "Kink", "named", "registry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,20 @@ class Joint:
 
 
 @dataclass(frozen=True, slots=True)
+class LinearIn:
+    """Linear in ``args[place]``, on which a small change of any other argument has an equal effect.
+
+    The solution x of a x = b is linear in b, and a + da changes it as b - da x does: so the tangent is the operation
+    itself on ``b_dot + rule(tangents of the others, out, *args, **params)``, and ``pull(ct, *args, **params)``, the
+    cotangent of ``args[place]``, is all that those of the others are made from. Each mode solves once.
+    """
+
+    place: int
+    pull: Callable
+    rule: Callable
+
+
+@dataclass(frozen=True, slots=True)
 class Jvp:
     """``rule(tangents, out, *args, **params)`` with tangents a dict from argument position to tangent."""
 
@@ -100,7 +115,7 @@ class Primitive:
     name: str
     evaluate: Callable
     abstract: Callable
-    derivative: Partials | Weights | Linear | Joint | Jvp | None
+    derivative: Partials | Weights | Linear | Joint | LinearIn | Jvp | None
     batch: Callable
     flops: Callable
     sample: Callable | None = None

@@ -5,13 +5,14 @@ Nodes are dropped as they are passed, so what only the sweep held is freed on th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fad.expr import Expr
 from fad.forward import partials, primal, scale
-from fad.primitive import Joint, Jvp, Linear, Partials, Primitive
+from fad.primitive import Joint, Jvp, Linear, LinearIn, Partials, Primitive
 from fad.primitives.elementwise import cast
 from fad.primitives.reduce import expand
 from fad.primitives.shape import getitem
@@ -108,18 +109,23 @@ def pull(op: Primitive, ct: Any, active: list, guarded: bool, out: Any, args: tu
                 for rule in (fact.transpose[i] if i < len(fact.transpose) else None for i in active)]
     if isinstance(fact, Joint):
         return fact.pull(ct, active, *args, **params)
+    if isinstance(fact, LinearIn):
+        through = fact.pull(ct, *args, **params)
+        others = [i for i in active if i != fact.place]
+        found = iter(_transposed(fact.rule, through, others, guarded, out, args, params) if others else ())
+        return [through if i == fact.place else next(found) for i in active]
     if isinstance(fact, Jvp):
-        return _transposed(fact, ct, active, guarded, out, args, params)
+        return _transposed(fact.rule, ct, active, guarded, out, args, params)
     axes = params["axes"]
     return [scale(np.broadcast_to(expand(ct, args[0], axes), args[0].shape),
                   fact.weight(expand(out, args[0], axes), args[0], axes), guarded)]
 
 
-def _transposed(fact: Jvp, ct: Any, active: list, guarded: bool, out: Any, args: tuple, params: dict) -> list:
+def _transposed(rule: Callable, ct: Any, active: list, guarded: bool, out: Any, args: tuple, params: dict) -> list:
     """Run the tangent rule on symbols, which gives a linear tree, and sweep that tree backwards."""
     trace = Trace("transpose")
     tangents = {i: trace.symbol(args[i].shape, args[i].dtype, "t") for i in active}
-    outputs = [fact.rule(tangents, out, *args, **params)]
+    outputs = [rule(tangents, out, *args, **params)]
     graph = trace.graph(outputs)
     graph.guarded = graph.active if guarded else graph.guarded
     return cotangents_of(graph, trace.inputs, outputs, [ct])

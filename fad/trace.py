@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -21,7 +22,6 @@ from fad.errors import AssignmentError, DtypeError, FadError, TraceError, user_l
 from fad.expr import ArrayWantedError, Expr, Var, concrete, constant, reachable, refuse_foreign, short
 from fad.numba_source import traceable
 from fad.primitive import Linear, Primitive, registry
-from fad.scipy_functions import meet
 
 __all__ = ["Trace", "value", "is_float"]
 
@@ -29,6 +29,17 @@ alias = Primitive(
     "alias", lambda x: x, lambda x: (x.shape, x.dtype), Linear((lambda ct, x: ct,), push=(lambda t, x: t,)),
     batch=lambda size, args, batched: args[0], flops=lambda out, x: 0,
     source="the argument of a transformation: a name for it that is new")
+
+
+_met_scipy = False  # whether SciPy's functions in Python know nodes
+
+
+def _meet_scipy() -> None:
+    global _met_scipy
+    from fad.scipy_source import meet_scipy
+
+    meet_scipy()
+    _met_scipy = True
 
 
 def is_float(x: Any) -> bool:
@@ -96,7 +107,8 @@ class Trace:
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """The function's result. What NumPy and Python hide of an error that a node raised is told in full here."""
-        meet()
+        if not _met_scipy and hasattr(sys.modules.get("scipy.special"), "logsumexp"):
+            _meet_scipy()
         try:
             result = traceable(self.function)(*args, **kwargs)
         except ArrayWantedError as error:

@@ -100,7 +100,7 @@ ROWS = {
     "matmul sizes": (lambda: fad.grad(lambda x: np.sum(x @ np.ones((4, 2))))(X), ShapeError, "f64[4,2]", "transpose"),
     "bool of a symbol": (lambda: fad.trace(lambda x: x if x > 0 else -x)(1.0), TraceError, "greater", "np.where"),
     "bool of an array": (lambda: fad.grad(lambda x: x.sum() if x > 0 else x[0])(X), TraceError, "greater", "any()"),
-    "function without a rule": (lambda: fad.grad(lambda x: np.linalg.det(np.outer(x, x)))(X), TraceError, "det", "fad.value"),
+    "function without a rule": (lambda: fad.grad(lambda x: np.busday_count(x, x))(X), TraceError, "busday_count", "fad.value"),
     "max of nothing": (lambda: fad.grad(np.max)(np.zeros(0)), ShapeError, "f64[0]", "initial"),
     "node from an ended grad": (lambda: fad.grad(lambda x, k=leaked(fad.grad, X): np.sum(x * k))(X), TraceError, "x:f64[3]", "return"),
     "node from an ended vmap": (lambda: fad.grad(lambda x, k=leaked(fad.vmap, np.ones((2, 3))): np.sum(x * k))(X), TraceError,

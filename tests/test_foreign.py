@@ -46,9 +46,9 @@ def test_a_ufunc_of_the_user_is_not_taken_for_a_primitive_of_its_name(name):
 
 def test_scipys_own_ufuncs_are_found_by_identity():
     for name, op in BY_SCIPY.items():
-        ufunc, x = getattr(sc, name), [fad.var("x", ())] * len(op.domains)
+        ufunc = getattr(sc, name)
         if isinstance(ufunc, np.ufunc):
-            assert ufunc(*x).op is op
+            assert ufunc(*[fad.var("x", ())] * ufunc.nin).op is op
     assert sc.psi(fad.var("x", ())).op is registry["digamma"]
     assert np.radians(fad.var("x", ())).op is registry["deg2rad"]
 
@@ -158,7 +158,7 @@ def test_what_has_no_source_or_writes_into_arrays_is_refused():
         r"the ufunc .* \(vectorized\) has no rule(.|\n)*fad.vmap": np.frompyfunc(lambda x: 2 * x, 1, 1),
         r"the ufunc total has no rule(.|\n)*returns its result": lambda x: fixed(x),
         r"the ufunc total has no rule(.|\n)*return": lambda x: dynamic(x, out),
-        r"turned into an ndarray(.|\n)*fad.vmap\(f\) for np.vectorize\(f\)": np.vectorize(lambda x: 2 * x),
+        r"a node as an ndarray(.|\n)*fad.vmap\(f\) for np.vectorize\(f\)": np.vectorize(lambda x: 2 * x),
         r"np.frexp has no rule": lambda x: np.frexp(x)[0],
         r"scipy.special.jv has no rule": lambda x: sc.jv(1, x),
         r"out=(.|\n)*returns": lambda x: f(x, out=out),

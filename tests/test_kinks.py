@@ -59,6 +59,24 @@ def slope(f):
     return fad.grad(f)
 
 
+SINGULAR = [[1.0, 2.0], [2.0, 4.0]]
+DEPENDENT = [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
+# Functions of factors at repeated values, which are right whatever vectors of one value are taken.
+LINALG = {
+    "eigh": {"repeated eigenvalues": [(lambda a: np.sum(np.linalg.eigvalsh(a)), (np.eye(2),), (np.eye(2),)),
+                                      (lambda a: np.linalg.eigh(a)[1][0, 1], (np.eye(2),), (np.zeros((2, 2)),))]},
+    "eig": {"repeated eigenvalues": [(lambda a: np.sum(np.linalg.eigvals(a)), (np.eye(2),), (np.eye(2),))],
+            "too few eigenvectors": [(lambda a: np.sum(np.linalg.eigvals(a)), ([[0.0, 1.0], [0.0, 0.0]],), (np.full((2, 2), NAN),))]},
+    "svd": {"repeated singular values": [(lambda a: np.sum(np.linalg.svdvals(a)), (np.eye(2),), (np.eye(2),))],
+            "a singular value 0": [(lambda a: np.sum(np.linalg.svdvals(a) ** 2), (np.diag([1.0, 0.0]),), (np.diag([2.0, 0.0]),))],
+            "full_matrices, columns beyond the singular values": [
+                (lambda a: np.sum(np.linalg.svd(a)[0][:, 1:] ** 2), ([[1.0], [0.0], [0.0]],), (np.zeros((3, 1)),))]},
+    "qr": {"columns that depend on one another": [(lambda a: np.sum(np.linalg.qr(a)[0]), (DEPENDENT,), (np.full((3, 2), NAN),))],
+           "complete, columns of q beyond those of a": [
+               (lambda a: np.sum(np.linalg.qr(a, mode="complete")[0][:, 1:] ** 2), ([[1.0], [0.0], [0.0]],), (np.zeros((3, 1)),))]},
+    "slogdet": {"singular matrices": [(lambda a: np.linalg.slogdet(a)[1], (SINGULAR,), (np.full((2, 2), NAN),))]},
+    "pinv": {"rank below the smaller side": [(lambda a: np.sum(np.linalg.pinv(a)), (np.diag([1.0, 0.0]),), ([[-1, 1], [1, 0]],))]},
+}
 POINTS = {
     **{(name, at): points for name in ("power", "float_power") for at, points in POWERS.items()},
     **{(name, "x = y"): EXTREMA for name in ("maximum", "minimum", "fmax", "fmin")},
@@ -94,6 +112,10 @@ POINTS = {
     ("xlogy", "x = y = 0"): [(None, (0.0, 0.0), (-INF, 0))],
     ("xlog1py", "x = 0, y = -1"): [(None, (0.0, -1.0), (-INF, 0))],
     ("entr", "x = 0"): [(None, (0.0,), (INF,))],
+    **{(name, at): points for name, points in LINALG.items() for at, points in points.items()},
+    ("gamma", "x = -1, -2, ..."): [(None, (-1.0,), (NAN,)), (None, (-2.0,), (NAN,))],
+    ("kl_div", "x = 0"): [(None, (0.0, 2.0), (-INF, 1))],
+    ("rel_entr", "x = 0"): [(None, (0.0, 2.0), (-INF, 0))],
     # functions written with these
     ("nn.relu", "x = 0"): [(nn.relu, (0.0,), (0,))],
     ("nn.leaky_relu", "x = 0"): [(nn.leaky_relu, (0.0,), (0.01,)), (lambda x: nn.leaky_relu(x, 0.3), (0.0,), (0.3,))],
@@ -111,6 +133,12 @@ POINTS = {
     ("np.sort", "ties"): [(np.sort, ([1.0, 1.0],), (np.eye(2),)), (np.sort, ([1.0, 0.0, 1.0],), (np.eye(3)[[1, 0, 2]],))],
     ("np.median, np.quantile", "ties"): [(np.median, ([1.0, 1.0, 1.0],), ([0, 1, 0],)),
                                          (lambda x: np.quantile(x, 0.5), ([1.0, 1.0, 1.0],), ([0, 1, 0],))],
+    ("np.median, np.quantile", "ties, methods that take one element"): [
+        (lambda x: np.quantile(x, 0.4, method="lower"), ([2.0, 1.0, 1.0, 3.0],), ([0, 0.5, 0.5, 0],))],
+    ("np.maximum.accumulate", "ties"): [(lambda x: np.maximum.accumulate(x)[1], ([1.0, 1.0],), ([0.5, 0.5],)),
+                                        (lambda x: np.minimum.accumulate(x)[1], ([1.0, 1.0],), ([0.5, 0.5],))],
+    ("np.linalg.norm", "ord 2, -2, 'nuc' of a matrix"): [(lambda x, p=p: np.linalg.norm(x, p), (np.eye(2),), (slope,))
+                                                         for p, slope in ((2, np.eye(2) / 2), (-2, np.eye(2) / 2), ("nuc", np.eye(2)))],
     ("np.round, np.fix", "jumps"): [(np.round, (0.5,), (0,)), (np.fix, (2.0,), (0,))],
     ("np.modf", "x integer"): [(lambda x: np.modf(x)[0], (2.0,), (1,))],
     ("np.nan_to_num", "x infinite or NaN"): [(np.nan_to_num, (x,), (0,)) for x in (INF, -INF, NAN)],

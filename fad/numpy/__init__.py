@@ -17,7 +17,7 @@ from numpy import (
 )
 
 from fad.numpy import elementwise as _elementwise
-from fad.numpy import linalg
+from fad.numpy import fft, linalg
 from fad.numpy.at import at
 from fad.numpy.calculus import (
     diff, ediff1d, gradient, interp, polyval, trapezoid, unwrap,
@@ -30,7 +30,7 @@ from fad.numpy.einsum import (
     einsum,
 )
 from fad.numpy.elementwise import (
-    allclose, angle, around, array_equal, array_equiv, clip, divmod, fix, imag, isclose, iscomplex,
+    allclose, angle, around, array_equal, array_equiv, clip, divmod, fix, i0, imag, isclose, iscomplex,
     iscomplexobj, isneginf, isposinf, isreal, isrealobj, modf, nan_to_num, piecewise, real, result_type,
     round, select, sinc, where,
 )
@@ -39,19 +39,20 @@ from fad.numpy.index import (
 )
 from fad.numpy.join import (
     append, array_split, block, column_stack, concat, concatenate, delete, dsplit, dstack, hsplit, hstack,
-    insert, pad, repeat, roll, split, stack, tile, unstack, vsplit, vstack,
+    insert, repeat, roll, split, stack, tile, unstack, vsplit, vstack,
 )
 from fad.numpy.order import (
     argpartition, argsort, bincount, digitize, median, nanmedian, partition, percentile, quantile,
     searchsorted, sort,
 )
+from fad.numpy.pad import pad
 from fad.numpy.products import (
     convolve, correlate, cross, dot, inner, kron, matmul, matvec, outer, tensordot, vdot, vecdot, vecmat,
 )
 from fad.numpy.reduce import (
     all, amax, amin, any, argmax, argmin, average, count_nonzero, cumprod, cumsum, cumulative_prod,
-    cumulative_sum, logsumexp, max, mean, min, nanmax, nanmean, nanmin, nanprod, nanstd, nansum, nanvar, prod,
-    ptp, std, sum, var,
+    cumulative_sum, logsumexp, max, mean, min, nancumprod, nancumsum, nanmax, nanmean, nanmin,
+    nanprod, nanstd, nansum, nanvar, prod, ptp, std, sum, var,
 )
 from fad.numpy.shape import (
     atleast_1d, atleast_2d, atleast_3d, broadcast_arrays, broadcast_to, diag, diagflat, diagonal, expand_dims,
@@ -59,7 +60,8 @@ from fad.numpy.shape import (
     shape, size, squeeze, swapaxes, trace, transpose, tril, triu,
 )
 from fad.numpy import ufuncs as _ufuncs  # their options and methods
-from fad.primitives import special as _special  # its records belong to the registry
+from fad.numpy.statistics import corrcoef, cov
+from fad.primitives import special as _special  # with its whole package: scipy.special's ufuncs find records there
 
 # sin, add, maximum, ...: every ufunc with a rule
 globals().update({_name: getattr(_elementwise, _name) for _name in _elementwise.UFUNC_NAMES})

@@ -9,11 +9,12 @@ import numpy as np
 from fad.expr import FUNCTIONS, UFUNCS, Expr, concrete
 from fad.memory import copied, view
 from fad.numpy.dispatch import as_array, implements, no_out, of_ufunc, ufunc_rule
+from fad.primitives import bessel
 from fad.primitives import elementwise as primitives
 from fad.primitives import select as selection
 
 __all__ = ["where", "select", "piecewise", "clip", "nan_to_num", "real", "imag", "angle", "round", "around",
-           "fix", "sinc", "isclose", "allclose", "array_equal", "array_equiv", "isposinf", "isneginf",
+           "fix", "sinc", "i0", "isclose", "allclose", "array_equal", "array_equiv", "isposinf", "isneginf",
            "isreal", "iscomplex", "iscomplexobj", "isrealobj", "divmod", "modf", "result_type"]
 
 
@@ -185,6 +186,14 @@ def fix(x: Any, out: Any = None) -> Any:
 
 
 sinc = implements(np.sinc)(primitives.sinc)
+
+
+@implements(np.i0)
+def i0(x: Any) -> Any:
+    """The modified Bessel function of order 0."""
+    x = as_array(x)
+    return bessel.i0(x if x.dtype.kind == "f" else primitives.cast(x, np.dtype(np.float64)))
+
 
 # -- tests -----------------------------------------------------------------------------------------
 

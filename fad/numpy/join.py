@@ -1,4 +1,4 @@
-"""Joining, splitting, repeating and padding arrays."""
+"""Joining, splitting and repeating arrays."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from fad.errors import DtypeError, ShapeError
 from fad.expr import concrete, short
 from fad.memory import copied, view
-from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out, unsupported
+from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out
 from fad.numpy.shape import atleast_1d, atleast_2d, atleast_3d, ravel, reshaped
 from fad.primitives import shape as primitives
 from fad.primitives.elementwise import cast
 
 __all__ = ["concatenate", "concat", "stack", "vstack", "hstack", "dstack", "column_stack", "append", "split",
-           "array_split", "hsplit", "vsplit", "dsplit", "unstack", "block", "tile", "repeat", "roll", "pad",
+           "array_split", "hsplit", "vsplit", "dsplit", "unstack", "block", "tile", "repeat", "roll",
            "insert", "delete"]
 
 
@@ -229,61 +229,6 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
             x = primitives.concatenate(primitives.getitem(x, index=(*lead, slice(n - step, None))),
                                        primitives.getitem(x, index=(*lead, slice(None, n - step))), axis=i)
     return x if x is not a else copied(x)
-
-
-# -- padding ---------------------------------------------------------------------------------------
-
-
-def _pairs(width: Any, ndim: int, what: str) -> list[tuple]:
-    """NumPy's ways to give a pair per axis."""
-    if isinstance(width, dict):
-        per_axis = {axis_of(axis, ndim): pair for axis, pair in width.items()}
-        return [tuple(np.broadcast_to(per_axis.get(i, 0), 2).tolist()) for i in range(ndim)]
-    try:
-        return [tuple(pair) for pair in np.broadcast_to(np.asarray(width), (ndim, 2)).tolist()]
-    except ValueError:
-        raise ShapeError(
-            f"pad: {what} does not fit",
-            got=f"{width} for {ndim} axes",
-            rule="one number, one pair, or a pair per axis",
-            fix="((before, after), ...)",
-        ) from None
-
-
-@implements(np.pad)
-def pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Any:
-    """The array with a border: 'constant' (``constant_values``), 'edge', 'reflect', 'symmetric' or 'wrap'."""
-    x = as_array(array)
-    widths = _pairs(concrete(pad_width, "np.pad's width"), x.ndim, "pad_width")
-    if any(w < 0 for pair in widths for w in pair):
-        raise ShapeError(
-            "pad by a negative width", got=pad_width, rule="a border is not negative", fix="slice: x[1:-1]"
-        )
-    if mode in ("constant", "empty"):
-        return _pad_constant(x, widths, options.get("constant_values", 0))
-    if mode not in ("edge", "reflect", "symmetric", "wrap") or options.get("reflect_type", "even") != "even":
-        raise unsupported(
-            "pad", f"mode={mode!r}, {options}", "mode constant, edge, reflect, symmetric or wrap"
-        )
-    for axis, pair in enumerate(widths):
-        if any(pair):
-            x = np.take(x, np.pad(np.arange(x.shape[axis]), pair, mode), axis)
-    return x if x is not array else copied(x)
-
-
-def _pad_constant(x: Any, widths: list, values: Any) -> Any:
-    if not any(w for pair in widths for w in pair):
-        return copied(x)
-    if isinstance(values, int | float) and values == 0:
-        index = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
-        shape = tuple(before + n + after for (before, after), n in zip(widths, x.shape, strict=True))
-        return primitives.embed(x, index=index, shape=shape)
-    values = np.broadcast_to(cast(as_array(values), x.dtype), (x.ndim, 2))
-    for axis, pair in enumerate(widths):
-        borders = [np.broadcast_to(values[axis, side], (*x.shape[:axis], width, *x.shape[axis + 1 :]))
-                   for side, width in enumerate(pair)]
-        x = concatenate([borders[0], x, borders[1]], axis)
-    return x
 
 
 # -- inserting and deleting, at places known while tracing -----------------------------------------

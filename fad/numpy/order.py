@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.expr import Expr, concrete
+from fad.expr import Expr, concrete, short
 from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out, unsupported
 from fad.numpy.index import getitem, take_along_axis
 from fad.numpy.shape import permuted, ravel, reshaped
@@ -69,28 +69,57 @@ def _rows_sorted(a: Any, axis: Any) -> tuple:
     return sort(reshaped(permuted(x, (*others, *axes)), shape)), reduced_shape(x.shape, axes, True)
 
 
+_BETWEEN = {"interpolated_inverted_cdf": (0, 1), "hazen": (0.5, 0.5), "weibull": (0, 0), "median_unbiased": (1 / 3, 1 / 3),
+            "normal_unbiased": (3 / 8, 3 / 8)}  # alpha and beta of Hyndman and Fan 1996
+_PLACES = {
+    "linear": lambda q, n: q * (n - 1),
+    "lower": lambda q, n: np.floor(q * (n - 1)),
+    "higher": lambda q, n: np.ceil(q * (n - 1)),
+    "nearest": lambda q, n: np.rint(q * (n - 1)),
+    "midpoint": lambda q, n: (np.floor(q * (n - 1)) + np.ceil(q * (n - 1))) / 2,
+    "inverted_cdf": lambda q, n: np.ceil(q * n - 1),
+    "averaged_inverted_cdf": lambda q, n: (np.ceil(q * n - 1) + np.floor(q * n)) / 2,
+    "closest_observation": lambda q, n: _odd_at_ties(q * n - 1.5),
+    **{name: lambda q, n, a=alpha, b=beta: n * q + (a + q * (1 - a - b)) - 1 for name, (alpha, beta) in _BETWEEN.items()},
+}
+_ONE_ELEMENT = ("lower", "higher", "nearest", "inverted_cdf", "closest_observation")
+
+
+def _odd_at_ties(place: Any) -> Any:
+    whole = np.floor(place)
+    return np.where((place == whole) & (whole % 2 == 1), whole, whole + 1)
+
+
+def _place(method: str, q: Any, n: int) -> Any:
+    """Where in the sorted row the quantile lies, between two elements or at one."""
+    if method not in _PLACES:
+        raise ValueError(f"method {method!r} is none of {', '.join(_PLACES)}")
+    return _PLACES[method](q, n)
+
+
 @implements(np.quantile)
 def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False,
              method: str = "linear", keepdims: bool = False, *, weights: Any = None) -> Any:
-    """The value below which a part ``q`` of the elements lies, interpolated linearly; NaN spreads."""
+    """The value below which a part ``q`` of the elements lies, by any of NumPy's methods; NaN spreads."""
     no_out(out)
-    if method != "linear" or weights is not None:
-        raise unsupported(
-            "quantile", f"method={method!r}, weights={weights}", "method='linear' without weights"
-        )
+    if weights is not None:
+        raise unsupported("quantile", f"weights={short(weights)}", "leave weights= away")
     rows, kept = _rows_sorted(a, axis)
     q = np.asarray(q, rows.dtype) if isinstance(q, int | float) else as_array(q)
     n = rows.shape[-1]
-    place = q * (n - 1)
-    below = np.clip(np.floor(place), 0, max(n - 2, 0))  # so that the last place has a slope, that to its left
+    place = np.clip(_place(method, q, n), 0, n - 1)
+    last = n - 1 if method in _ONE_ELEMENT else max(n - 2, 0)  # so that the last place has a slope, that to its left
+    below = np.clip(np.floor(place), 0, last)
     t = place - below
     below = below.astype(np.intp)
     above = np.minimum(below + 1, n - 1)
     front, back = tuple(range(q.ndim)), tuple(range(-q.ndim, 0))
     low, high = (np.moveaxis(getitem(rows, (Ellipsis, i)), back, front) for i in (below, above))
-    t = reshaped(t, (*t.shape, *(1,) * (low.ndim - t.ndim)))
-    gap = high - low
-    y = np.where(t < 0.5, low + strong_multiply(t, gap), high - strong_multiply(1 - t, gap))  # both ends exact, infinite ones too
+    if method in _ONE_ELEMENT:  # equal elements share, as for max
+        y = np.max(np.where(rows <= low[..., None], rows, -np.inf), axis=-1)
+    else:
+        t, gap = reshaped(t, (*t.shape, *(1,) * (low.ndim - t.ndim))), high - low
+        y = np.where(t < 0.5, low + strong_multiply(t, gap), high - strong_multiply(1 - t, gap))  # both ends exact, infinite too
     y = np.where(np.isnan(rows[..., -1]), np.nan, y)
     return reshaped(y, (*q.shape, *kept)) if keepdims else y
 

@@ -22,7 +22,8 @@ from fad.primitives.shape import reshape
 
 __all__ = ["sum", "prod", "max", "min", "amax", "amin", "mean", "var", "std", "ptp", "average", "any", "all",
            "count_nonzero", "argmax", "argmin", "cumsum", "cumprod", "cumulative_sum", "cumulative_prod",
-           "nansum", "nanprod", "nanmean", "nanvar", "nanstd", "nanmax", "nanmin", "logsumexp"]
+           "nansum", "nanprod", "nanmean", "nanvar", "nanstd", "nanmax", "nanmin", "nancumsum", "nancumprod",
+           "logsumexp"]
 
 
 def _typed(a: Any, dtype: Any) -> Any:
@@ -356,6 +357,20 @@ def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any
     return _scan(primitives.cumprod, a, axis, dtype, out)
 
 
+@implements(np.nancumsum)
+def nancumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+    """`cumsum` with 0 in place of NaN."""
+    x = as_array(a)
+    return cumsum(np.where(_number(x), x, np.zeros((), x.dtype)), axis, dtype, out)
+
+
+@implements(np.nancumprod)
+def nancumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+    """`cumprod` with 1 in place of NaN."""
+    x = as_array(a)
+    return cumprod(np.where(_number(x), x, np.ones((), x.dtype)), axis, dtype, out)
+
+
 def _cumulative(scan: Any, neutral: Any, x: Any, axis: Any, dtype: Any, out: Any,
                 include_initial: bool) -> Any:
     x = np.atleast_1d(as_array(x))
@@ -419,3 +434,22 @@ for _ufunc, _rule in (
     UFUNCS[_ufunc, "reduce"] = lambda x, axis=0, _rule=_rule, **options: _rule(x, axis, **options)
 for _ufunc, _rule in ((np.add, cumsum), (np.multiply, cumprod)):
     UFUNCS[_ufunc, "accumulate"] = lambda x, axis=0, dtype=None, _rule=_rule: _rule(x, axis, dtype)
+
+
+def _accumulate(ufunc: np.ufunc) -> Any:
+    """``ufunc.accumulate`` of an associative ufunc: Hillis and Steele's scan, whose step doubles."""
+
+    def accumulate(array: Any, axis: Any = 0, dtype: Any = None) -> Any:
+        x = _typed(array, dtype)
+        axis = axis_of(axis, x.ndim)
+        y, step = np.moveaxis(x, axis, 0), 1
+        while step < y.shape[0]:
+            y = np.concatenate([y[:step], ufunc(y[:-step], y[step:])])
+            step *= 2
+        return np.moveaxis(y, 0, axis)
+
+    return accumulate
+
+
+for _ufunc in (np.maximum, np.minimum, np.fmax, np.fmin, np.logaddexp, np.logaddexp2, np.hypot):
+    UFUNCS[_ufunc, "accumulate"] = _accumulate(_ufunc)

@@ -1,5 +1,27 @@
 """One record per operation; importing this package fills the registry."""
 
-from fad.primitives import cones, conv, dense, elementwise, index, linalg, random, reduce, select, shape, special
+from fad.primitives import (
+    bessel,
+    cones,
+    conv,
+    dense,
+    elementary,
+    elementwise,
+    entropy,
+    factor,
+    fft,
+    gamma,
+    hypergeometric,
+    index,
+    integrals,
+    linalg,
+    random,
+    reduce,
+    select,
+    shape,
+    solve,
+    special,
+)
 
-__all__ = ["cones", "conv", "dense", "elementwise", "index", "linalg", "random", "reduce", "select", "shape", "special"]
+__all__ = ["bessel", "cones", "conv", "dense", "elementary", "elementwise", "entropy", "factor", "fft", "gamma", "hypergeometric",
+           "index", "integrals", "linalg", "random", "reduce", "select", "shape", "solve", "special"]

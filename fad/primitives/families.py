@@ -145,6 +145,18 @@ def reduction(name: str, function: Callable, weight: Callable | Linear | None, *
     return primitive
 
 
+def of_floats(abstract: Callable) -> Callable:
+    """An ``abstract`` that takes nothing but real and complex arrays."""
+
+    def checked(*args: Any, **params: Any) -> tuple:
+        for a in args:
+            if a.dtype.kind not in "fc":
+                raise TypeError(f"{a.dtype} is no floating dtype")
+        return abstract(*args, **params)
+
+    return checked
+
+
 def batch_by_loop(primitive: Callable) -> Callable:
     """A batching rule for any primitive: one application per example, stacked."""
 

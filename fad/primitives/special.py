@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.errors import DtypeError
+from fad.errors import DtypeError, TraceError
 from fad.expr import short
 from fad.primitive import Kink, Primitive
 from fad.primitives.families import as_float, dtype_of, elementwise, promoted, ufunc_dtype
@@ -61,6 +61,17 @@ def _scipy(name: str) -> Any:
 def _special(name: str, partials: tuple, **fields: Any) -> Any:
     primitive = BY_SCIPY[name] = elementwise(name, _scipy(name), partials, dtype=_real_dtype, **fields)
     return primitive
+
+
+def no_derivative(name: str, argument: str) -> Any:
+    """The rule for an argument by which no derivative is known here."""
+
+    def refuse(*args: Any) -> Any:
+        raise TraceError(f"scipy.special.{name}: no derivative by {argument}", got=", ".join(map(short, args[1:])),
+                         rule=f"it is differentiated by its variable, with {argument} constant",
+                         fix=f"pass {argument} as a number, or fad.value({argument})")
+
+    return refuse
 
 
 # -- sigmoids --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import special
 
 import fad
 from tests.numpy.test_functions import ALONG, ELEMENTS, SHAPES, TWO, A, B, M, N, cases
@@ -64,6 +65,44 @@ def test_of_reductions(name, axis):
     lambda x: np.interp(x, np.array([-2.0, 0.1, 1.0]), x[0, :3]), lambda x: np.average(x, weights=x * x)])
 def test_of_options(program):
     check_derivatives(program, A)
+
+
+PLANE = np.array([[2.0, 1.0], [1.0, 3.0]])
+# Functions whose absence users reported to other libraries.
+REPORTED = {
+    "det (jax#2380, autograd#549, pytorch#80761)": np.linalg.det,
+    "slogdet (autograd#401)": lambda a: np.linalg.slogdet(a)[1],
+    "inv (jax#518)": lambda a: np.linalg.inv(a)[0, 0],
+    "matrix_power(-1)": lambda a: np.linalg.matrix_power(a, -1)[0, 0],
+    "solve (jax#1168)": lambda a: np.linalg.solve(a, np.ones(2))[0],
+    "cholesky": np.linalg.cholesky,
+    "eigh (autograd#527)": lambda a: np.linalg.eigh(a)[0][0],
+    "svd (jax#40541)": lambda a: np.linalg.svd(a, compute_uv=False)[0],
+    "qr": lambda a: np.linalg.qr(a)[1],
+    "pinv (jax#25111)": lambda a: np.linalg.pinv(a)[0, 0],
+    "lstsq (jax#11433)": lambda a: np.linalg.lstsq(a, np.ones(2))[0][0],
+    "norm ord=2 of a matrix": lambda a: np.linalg.norm(a, 2),
+    "norm nuc": lambda a: np.linalg.norm(a, "nuc"),
+    "fft (autograd#185)": lambda a: np.sum(np.abs(np.fft.fft(a)[:, 0]) ** 2),
+    "rfft (autograd#187, tensorflow#108479)": lambda a: np.sum(np.abs(np.fft.rfft(a)[:, 0]) ** 2),
+    "cov (pytorch#50466)": np.cov,
+    "corrcoef": lambda a: np.corrcoef(a @ np.array([[1.0, 2.0, 0.5], [0.0, 1.0, 3.0]]))[0, 1],
+    "nancumsum": np.nancumsum,
+    "maximum.accumulate (mlx#3599)": lambda a: np.maximum.accumulate(a[0]),
+    "logaddexp.accumulate (pytorch#196705)": lambda a: np.logaddexp.accumulate(a[0]),
+    "quantile method=lower (jax#2610)": lambda a: np.quantile(a, 0.4, method="lower"),
+    "pad mode=mean (autograd#429)": lambda a: np.pad(a, 1, mode="mean"),
+    "scipy.special.gamma (ForwardDiff.jl#705)": special.gamma,
+    "scipy.special.softmax": lambda a: special.softmax(a)[0, 0],
+    "scipy.special.logsumexp (autograd#336)": special.logsumexp,
+    "scipy.special.log_ndtr": special.log_ndtr,
+    "scipy.special.betaln": lambda a: special.betaln(a, 2.0),
+}
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_of_what_users_missed(name):
+    check_derivatives(REPORTED[name], PLANE)
 
 
 @pytest.mark.parametrize("name", ["nansum", "nanprod", "nanmean", "nanvar", "nanstd", "nanmax", "nanmin", "nanmedian"])

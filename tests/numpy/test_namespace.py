@@ -8,7 +8,7 @@ import pytest
 
 import fad
 import fad.numpy as fnp
-from fad.errors import AssignmentError, FadError, ShapeError, TraceError
+from fad.errors import AssignmentError, FadError, ShapeError, SingularError, TraceError
 from fad.expr import FUNCTIONS, UFUNCS, Expr
 from tests.numpy.oracle import concrete, symbolic
 
@@ -20,7 +20,8 @@ ONLY_IN_NUMPY = {"common_type", "asanyarray", "ascontiguousarray", "asfortranarr
 def test_every_rule_has_its_name():
     for function in FUNCTIONS:
         if callable(function) and function.__name__ not in ONLY_IN_NUMPY:
-            home = fnp.linalg if getattr(np.linalg, function.__name__, None) is function else fnp
+            home = next((there for there, numpys in ((fnp.linalg, np.linalg), (fnp.fft, np.fft))
+                         if getattr(numpys, function.__name__, None) is function), fnp)
             assert callable(getattr(home, function.__name__)), function
     for ufunc in UFUNCS:
         if isinstance(ufunc, np.ufunc) and hasattr(np, ufunc.__name__):
@@ -109,16 +110,26 @@ def test_one_node_is_enough(program):
     (lambda x: np.stack([x, x[0]]), ShapeError, "one shape"), (lambda x: np.split(x, 4, 1), ShapeError, "array_split"),
     (lambda x: x @ x, ShapeError, "matmul"), (lambda x: np.tensordot(x, x, 1), ShapeError, "tensordot"),
     (lambda x: np.matmul(x, 2.0), ShapeError, "scalars"), (lambda x: np.pad(x, -1), ShapeError, "negative"),
-    (lambda x: np.pad(x, 1, "mean"), TraceError, "symmetric"), (lambda x: np.pad(x, 1, "reflect", reflect_type="odd"), TraceError, "mode"),
-    (lambda x: np.max(x[:0], axis=0), ShapeError, "initial"), (lambda x: np.linalg.norm(x, "nuc"), TraceError, "SVD"),
+    (lambda x: np.pad(x, 1, lambda *parts: None), TraceError, "symmetric"), (lambda x: np.pad(x, 1, "mean", end_values=1), FadError, "mean"),
+    (lambda x: np.pad(x[:0], 1, "edge"), ShapeError, "nothing to repeat"),
+    (lambda x: np.max(x[:0], axis=0), ShapeError, "initial"), (lambda x: np.linalg.norm(x, "fuc"), FadError, "nuc"),
     (lambda x: np.linalg.norm(x[None], 2), ShapeError, "two axes"), (lambda x: np.cross(x[:, :2], x[:, :2]), ShapeError, "3 components"),
-    (lambda x: np.quantile(x, 0.5, method="nearest"), TraceError, "linear"), (lambda x: np.diag(x[None]), ShapeError, "diag"),
+    (lambda x: np.quantile(x, 0.5, method="nearer"), FadError, "nearest"), (lambda x: np.quantile(x, 0.5, weights=x), TraceError, "weights"),
+    (lambda x: np.diag(x[None]), ShapeError, "diag"),
     (lambda x: np.sum(x, out=np.zeros(())), AssignmentError, "out="), (lambda x: np.sum(x, 0, None, np.zeros(3)), AssignmentError, "out="),
-    (lambda x: np.sort(x, order="name"), TraceError, "order"), (lambda x: np.linalg.svd(x), TraceError, "no rule"),
-    (lambda x: np.fft.fft(x), TraceError, "no rule"), (lambda x: np.broadcast_to(x, (4, 3)), FadError, "broadcast"),
+    (lambda x: np.sort(x, order="name"), TraceError, "order"), (lambda x: np.busday_count(x, x), TraceError, "no rule"),
+    (lambda x: np.linalg.qr(x, mode="raw"), TraceError, "complete"), (lambda x: np.fft.fft(x, 0), ShapeError, "at least 1"),
+    (lambda x: np.fft.fftn(x, (1, 2, 3), (0, 1)), FadError, "differ in length"), (lambda x: np.fft.fft(x, norm="b"), FadError, "ortho"),
+    (lambda x: np.broadcast_to(x, (4, 3)), FadError, "broadcast"),
     (lambda x: np.average(x, 0, [1.0, 2.0, 3.0]), ShapeError, "weights"),
     (lambda x: np.interp(x, [0.0, 1.0], [0.0, 1.0], period=2.0), TraceError, "period"),
-    (lambda x: np.linalg.matrix_power(x, 2), ShapeError, "square"), (lambda x: np.repeat(x, symbolic(np.array([1]))), TraceError, "symbolic"),
+    (lambda x: np.linalg.matrix_power(x, 2), ShapeError, "square"),
+    *((lambda x, name=name: getattr(np.linalg, name)(x), ShapeError, rf"np\.linalg\.{name}")
+      for name in ("inv", "det", "slogdet", "cholesky", "eigh", "eig")),
+    (lambda x: np.linalg.solve(x, x), ShapeError, "square"), (lambda x: np.linalg.solve(x @ x.T, np.ones(3)), ShapeError, "row"),
+    (lambda x: np.linalg.svd(x[0]), ShapeError, "matrix"), (lambda x: np.linalg.lstsq(x, np.ones(3)), ShapeError, "row"),
+    (lambda x: np.linalg.inv(x[:, :2]), SingularError, r"np\.linalg\.inv: Singular"), (lambda x: np.cov(x[None]), ShapeError, "two axes"),
+    (lambda x: np.linalg.cholesky(-x[:, :2]), SingularError, "positive definite"), (lambda x: np.repeat(x, symbolic(np.array([1]))), TraceError, "symbolic"),
     (lambda x: np.nonzero(symbolic(np.ones(2))), TraceError, "symbolic"), (lambda x: np.convolve(x, x), ShapeError, "two rows"),
     (lambda x: np.gradient(x, 1.0, 2.0, 3.0), ShapeError, "spacings"),
 ])

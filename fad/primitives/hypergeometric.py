@@ -1,0 +1,81 @@
+"""Elliptic integrals, hypergeometric functions by their variable, and what is made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fad.primitives.gamma import with_parameters
+from fad.primitives.integrals import polynomial
+from fad.primitives.special import POSITIVE, _special, digamma, gammaln, no_derivative
+
+__all__ = ["ellipk", "ellipkm1", "ellipe", "hyp0f1", "hyp1f1", "hyp2f1", "spence", "poch", "binom", "stdtr"]
+
+# -- complete elliptic integrals: near m = 0 the series of K' and E', elsewhere the closed form ------------
+
+_NEAR = 0.1
+_SQUARES = np.cumprod([1.0, *(((2 * n - 1) / (2 * n)) ** 2 for n in range(1, 18))]) * np.pi / 2  # K = sum c m^n, DLMF 19.5.1
+_ORDERS = np.arange(1, 18)
+_OF_K = (_SQUARES[1:] * _ORDERS).tolist()
+_OF_E = (-_SQUARES[1:] * _ORDERS / (2 * _ORDERS - 1)).tolist()
+
+
+def _away(m: Any) -> tuple:
+    """Whether m is near 0, m where it is, and m where it is not."""
+    near = np.abs(m) < _NEAR
+    return near, np.where(near, m, 0.0), np.where(near, 0.5, m)
+
+
+def _slope_of_k(k: Any, m: Any, rest: Any) -> Any:
+    near, small, m = _away(m)
+    rest = np.where(near, 0.5, rest)  # 1 - m
+    far = (ellipe(1 - rest) / rest - np.where(near, 0, k)) / (2 * m)
+    return np.where(near, polynomial(small, *_OF_K), far)
+
+
+def _slope_of_e(e: Any, m: Any) -> Any:
+    near, small, m = _away(m)
+    return np.where(near, polynomial(small, *_OF_E), (e - ellipk(m)) / (2 * m))
+
+
+_MODULI = (-2.0, 0.9)
+ellipk = _special("ellipk", (lambda y, m: _slope_of_k(y, m, 1 - m),), flops=40, domains=(_MODULI,), source="DLMF 19.4.1")
+ellipkm1 = _special("ellipkm1", (lambda y, p: -_slope_of_k(y, 1 - p, p),), flops=40, domains=((0.1, 3.0),),
+                    source="ellipk(1 - p), DLMF 19.4.1")
+ellipe = _special("ellipe", (_slope_of_e,), flops=40, domains=(_MODULI,), source="DLMF 19.4.2")
+
+# -- hypergeometric functions ------------------------------------------------------------------------------
+
+hyp0f1 = _special("hyp0f1", (no_derivative("hyp0f1", "v"), lambda y, v, x: hyp0f1(v + 1, x) / v), flops=80, domains=(),
+                  sample=with_parameters(1, (-2.0, 2.0)), source="DLMF 16.3.1")
+hyp1f1 = _special("hyp1f1", (no_derivative("hyp1f1", "a"), no_derivative("hyp1f1", "b"),
+                             lambda y, a, b, x: a / b * hyp1f1(a + 1, b + 1, x)), flops=100, domains=(),
+                  sample=with_parameters(2, (-2.0, 2.0)), source="DLMF 13.3.15")
+hyp2f1 = _special("hyp2f1", (*(no_derivative("hyp2f1", v) for v in "abc"),
+                             lambda y, a, b, c, x: a * b / c * hyp2f1(a + 1, b + 1, c + 1, x)), flops=150, domains=(),
+                  sample=with_parameters(3, (-0.5, 0.5)), source="DLMF 15.5.1")
+
+
+def _spence_slope(y: Any, z: Any) -> Any:
+    near, small, away = _away(z - 1)
+    return -np.where(near, polynomial(small, *((-1) ** n / (n + 1) for n in range(18))), np.log1p(away) / away)
+
+
+spence = _special("spence", (_spence_slope,), flops=60, domains=((0.2, 3.0),), source="the dilogarithm of 1 - z, DLMF 25.12.2")
+
+# -- ratios of gamma functions, Student's t ------------------------------------------------------------------
+
+poch = _special("poch", (lambda y, x, m: y * (digamma(x + m) - digamma(x)), lambda y, x, m: y * digamma(x + m)), flops=80,
+                domains=(POSITIVE, POSITIVE), source="gamma(x + m) / gamma(x), DLMF 5.2.5")
+binom = _special("binom", (lambda y, n, k: y * (digamma(n + 1) - digamma(n - k + 1)),
+                           lambda y, n, k: y * (digamma(n - k + 1) - digamma(k + 1))), flops=120,
+                 domains=((3.3, 5.7), (0.3, 2.7)), source="gamma(n + 1) / (gamma(k + 1) gamma(n - k + 1))")
+
+
+def _student_density(df: Any, t: Any) -> Any:
+    return np.exp(gammaln((df + 1) / 2) - gammaln(df / 2) - np.log1p(t * t / df) * (df + 1) / 2) / np.sqrt(np.pi * df)
+
+
+stdtr = _special("stdtr", (no_derivative("stdtr", "df"), lambda y, df, t: _student_density(df, t)), flops=100, domains=(),
+                 sample=with_parameters(1, (-3.0, 3.0)), source="the distribution function of Student's t")
