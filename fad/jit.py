@@ -163,13 +163,15 @@ class Jit:
         return as_numba(compiled, self.__name__)
 
     def explain(self) -> str:
-        """What was compiled, when, for which signatures, and which argument caused each retrace."""
+        """What was compiled, when, for which signatures, which argument caused each retrace, and what NumPy computes as there is
+        no native code for it."""
         lines = [f"{self.__name__}: {len(self.compiled)} signature{'s' * (len(self.compiled) != 1)}"]
         before: list[Compiled] = []
         for c in self.compiled.values():
             lines.append(f"- {c.text}")
             lines.append(f"  {c.when}: traced in {c.trace_seconds * 1e3:.1f} ms, {c.nodes} nodes; "
                          f"{c.origin} in {c.compile_seconds * 1e3:.1f} ms")
+            lines += [f"  by NumPy: {what}" for what in c.program.called]
             if before:
                 lines.append("  retraced: " + min((c.difference(b) for b in before), key=len))
             before.append(c)
