@@ -13,7 +13,7 @@ import numpy as np
 import optree
 
 from fad import tree
-from fad.errors import DtypeError, TraceError, TreeError
+from fad.errors import DtypeError, OutOfRangeError, TraceError, TreeError
 from fad.expr import Expr, Var, aval_text, reachable, short
 from fad.function import Function, freeze
 from fad.numba_source import traceable
@@ -46,9 +46,8 @@ def jit(f: Callable | None = None, *, static_argnums: int | tuple = (), static_a
         raise DtypeError("jit: not a function", got=short(f), rule="the first argument is the function", fix="fad.jit(f)(x)")
     if isinstance(f, Jit):
         return f
-    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    return Jit(f, numbers, names, (donate,) if isinstance(donate, int) else tuple(donate))
+    return Jit(f, _positions(f, static_argnums, "static_argnums"), names, _positions(f, donate, "donate"))
 
 
 class Jit:
@@ -191,6 +190,23 @@ class Jit:
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
+
+
+def _positions(f: Callable, numbers: Any, option: str) -> tuple:
+    """Positions among f's arguments, given as one or as several integers."""
+    numbers = tuple(numbers) if isinstance(numbers, tuple | list | set | frozenset) else (numbers,)
+    if not all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in numbers):
+        raise DtypeError(f"jit: {option}", got=short(numbers), rule="positions are integers, counted from 0",
+                         fix=f"{option}=0, or {option}=(0, 2)" + ("; names go into static_argnames" if "static" in option else ""))
+    try:
+        parameters = inspect.signature(f).parameters.values() if numbers else []
+    except (TypeError, ValueError):  # of builtin functions
+        return numbers
+    count = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    if not all(-count <= n < count for n in numbers) and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise OutOfRangeError(f"jit: {option}", got=short(numbers),
+                              rule=f"{getattr(f, '__name__', 'f')} has {count} positional arguments", fix="count them from 0")
+    return tuple(int(n) for n in numbers)
 
 
 def _rejit(f: Callable, static_argnums: tuple, static_argnames: tuple, donate: tuple) -> Jit:
@@ -340,7 +356,8 @@ def _donated(donate: tuple, rest: tuple, static: tuple) -> frozenset:
     args, _ = rest
     fixed = [n for n, _ in static if isinstance(n, int)]
     positions = [n for n in range(len(args) + len(fixed)) if n not in fixed]  # of what is in args
-    chosen = {n % (len(args) + len(fixed)) for n in donate if len(args) + len(fixed)}
+    total = len(args) + len(fixed)
+    chosen = {n + total if n < 0 else n for n in donate}
     places, at = set(), 0
     for n, arg in zip(positions, args, strict=True):
         count = len(tree.leaves(arg))

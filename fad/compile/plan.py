@@ -401,7 +401,8 @@ def takeovers(parts: Partition, steps: list, donated: frozenset) -> dict[int, in
 
     They must be alike, and once the output is begun, the input is read only at the element that is just being written."""
     function = parts.function
-    free = {k: function.inputs[k] for k in sorted(donated) if function.inputs[k].shape}
+    returned = {parts.alias.get(y.id, y).id for y in function.outputs}
+    free = {k: x for k in sorted(donated) if (x := function.inputs[k]).shape and x.id not in returned}
     called = [step.node for step in steps if isinstance(step, Callback)]
     held = {memory_of(parts, a)[0].id for n in called for a in n.args if isinstance(a, Expr)} | {n.id for n in called}
     nests = [n for step in steps if isinstance(step, Segment) for n in step.nests]

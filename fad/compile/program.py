@@ -138,9 +138,8 @@ class Program:
     def __call__(self, leaves: list) -> list:
         """The outputs, as arrays of the caller's own."""
         leaves = [fitted(x, v) for x, v in zip(leaves, self.function.inputs, strict=True)]
-        for k in self.donated:
-            if not leaves[k].flags.writeable:
-                leaves[k] = leaves[k].copy()
+        for k in self.donated and {*shared(leaves, self.donated), *(k for k in self.donated if not leaves[k].flags.writeable)}:
+            leaves[k] = leaves[k].copy()
         objects = [*leaves, *self.plan.constants, *[None if f is None else np.empty(*f) for f in self.fresh]]
         with _arena.taken(self.plan.arena) as arena:
             for step in self.steps:
@@ -159,8 +158,8 @@ class Program:
     def quick(self, avals: list) -> Callable | None:
         """``call(arguments)`` for arguments of exactly these types, shapes and dtypes: one native call asks and does all.
 
-        It gives (outputs,), or None where the arguments are others. There is none for programs with callbacks, and for
-        those whose outputs are not all of them fresh arrays."""
+        It gives the list of outputs, or the only one; None where the arguments are others. There is none for programs with
+        callbacks, and for those whose outputs are not all of them fresh arrays."""
         outputs, first = self.plan.outputs, self.first
         places = [place for kind, place in outputs if kind in ("object", "donated")]
         if len(self.tables) != 1 or len(self.steps) != 1 or not layout_is_known() or len(set(places)) != len(outputs):
@@ -182,15 +181,16 @@ class Program:
                 return refused(code)
             return y[()] if is_scalar else y
 
-        def many(arguments: Any, keep: Any = (self, guard, table, context)) -> list | None:
+        def many(arguments: Any, keep: Any = (self, guard, table, context)) -> Any:
             if len(arguments) != count:
                 return None
             objects = [*arguments, *constants, *[empty(s, d) for s, d in fresh]]
             if code := run(id(objects), arena.reserve(size) if size else 0, at):
                 return refused(code)
             found = [objects[k] for k in places]
-            return [y if y.ndim else y[()] for y in found]
+            return [y if y.ndim else y[()] for y in found] if several else found[0]
 
+        several = len(places) != 1
         if places == [first]:
             shape, dtype = shapes[first]
             is_scalar = not shape
@@ -233,6 +233,18 @@ def fitted(x: Any, var: Var) -> Any:
     if x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative:
         return x
     return np.ascontiguousarray(x, var.dtype)
+
+
+def shared(leaves: list, places: set[int]) -> set[int]:
+    """The places whose arrays share memory with another argument."""
+    spans = sorted([(x.ctypes.data, x.ctypes.data + x.nbytes, k) for k, x in enumerate(leaves) if isinstance(x, np.ndarray)])
+    found, end, last = set(), 0, -1
+    for begin, stop, k in spans:
+        if begin < min(end, stop):
+            found |= {k, last}
+        if stop > end:
+            end, last = stop, k
+    return found & places
 
 
 class Arena:
