@@ -17,6 +17,7 @@ from fad.errors import DtypeError, OutOfRangeError, TraceError, TreeError
 from fad.expr import Expr, Var, aval_text, reachable, short
 from fad.function import Function, freeze
 from fad.numba_source import traceable
+from fad.trace import Trace, check_alive
 from fad.transforms import argument_names, recorded
 
 __all__ = ["jit", "Jit", "Lowered"]
@@ -87,6 +88,8 @@ class Jit:
                 avals.append(kind)
                 continue
             if isinstance(x, Expr):
+                if type(x) is Var and not x.args:
+                    check_alive([x], Trace("jit", self.f))
                 return None, leaves
             if not isinstance(x, np.ndarray | np.generic) or x.dtype.kind not in "fiubc":
                 x = leaves[k] = _array(x, rest, k)
@@ -262,12 +265,13 @@ def _traced(f: Callable, static: tuple, rest: tuple) -> Function | None:
         places = [by_place[n] if n in by_place else next(given) for n in range(len(args) + len(by_place))]
         return f(*places, **kwargs, **by_name)
 
-    call.__name__ = getattr(f, "__name__", "f")
+    call.__name__, call.__wrapped__ = getattr(f, "__name__", "f"), f  # by which it is named in messages
     before = Var("before", (), np.float64).id
     inputs, outputs, *more = recorded(call, rest, argument_names(call, rest))
     own = {x.id for x in inputs}
     older = reachable([y for y in outputs if isinstance(y, Expr)], before, own)[1]
     if any(x.op is not None or isinstance(x, Var) for x in older):
+        check_alive(older, Trace("jit", f))
         return None  # f closes over nodes of a trace around it
     return Function(inputs, outputs, *more)
 

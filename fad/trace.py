@@ -6,6 +6,7 @@ There is no global state: a Var made for a node is an alias of it, so trees nest
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from typing import Any
@@ -67,7 +68,7 @@ class Trace:
         self.live, self.inputs, self.start = True, [], None
 
     def __repr__(self) -> str:
-        code = getattr(self.function, "__code__", None)
+        code = getattr(inspect.unwrap(self.function) if self.function else None, "__code__", None)
         at = f" of {code.co_name} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code else ""
         return self.kind + at
 

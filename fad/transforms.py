@@ -69,8 +69,10 @@ def recorded(f: Callable, args: tuple, names: list[str], concrete: bool = False)
     leaves, in_tree = tree.flatten(args)
     opened = Trace("trace", f)
     inputs = [_input(opened, x, name, concrete) for x, name in zip(leaves, names, strict=True)]
-    outputs, out_tree = tree.flatten(opened.call(*tree.unflatten(in_tree, inputs)))
-    opened.live = False
+    try:
+        outputs, out_tree = tree.flatten(opened.call(*tree.unflatten(in_tree, inputs)))
+    finally:
+        opened.live = False
     name = getattr(f, "__name__", "f")
     return inputs, outputs, in_tree, out_tree, "f" if name == "<lambda>" else name
 

@@ -259,7 +259,7 @@ class _Planner:
 
     def blocked(self, loops: Loops) -> list[Loops]:
         """Loops with long reductions in blocks, cut into pieces for threads."""
-        first = next((a for a, r in enumerate(loops.reduced) if r), None)
+        first = next((a for a, r in enumerate(loops.reduced) if r and loops.extents[a] > 1), None)
         if first is not None:
             inner = prod(loops.extents[first + 1 :])
             size = max(1, min(BLOCK // inner, rows_at_once(loops, first)))
@@ -322,10 +322,11 @@ class _Planner:
 
         originals = [a for _, a, _ in loops.body.folds]
         main.body.folds = [(n, move(o, 0, True), v) for (n, _, v), o in zip(main.body.folds, originals, strict=True)]
-        found = [self.shared(n) for n in jammed(main, self.vector_bytes)]
+        again = prod([n for n, r in zip(main.extents, main.reduced, strict=True) if r]) > BLOCK  # along the axes inside
+        found = self.blocked(main) if again else [self.shared(n) for n in jammed(main, self.vector_bytes)]
         if rest is not None:
             rest.body.folds = [(n, move(o, blocks, False), v) for (n, _, v), o in zip(rest.body.folds, originals, strict=True)]
-            found += [self.shared(n) for n in jammed(rest, self.vector_bytes)]
+            found += self.blocked(rest) if again else [self.shared(n) for n in jammed(rest, self.vector_bytes)]
         return found + combine
 
     def combined(self, name: str, access: Access, buffer: int, parts: int, kept: list, loops: Loops) -> list[Loops]:
