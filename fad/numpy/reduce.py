@@ -28,6 +28,11 @@ def _typed(a: Any, dtype: Any) -> Any:
     return x if dtype is None else cast(x, np.dtype(dtype))
 
 
+def _in(y: Any, dtype: Any) -> Any:
+    """A result in the dtype asked for: sums of narrow integers and booleans are made in wider ones, whose last bits are theirs."""
+    return y if dtype is None or y.dtype == np.dtype(dtype) else cast(y, np.dtype(dtype))
+
+
 def _reduce(primitive: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     axes = axes_of(axis, x.ndim)
     if not axes and x.dtype.kind in "fc":
@@ -50,7 +55,7 @@ def sum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: 
     x = _typed(a, dtype)
     if where is not True:
         x = np.where(where, x, np.zeros((), x.dtype))
-    y = _reduce(primitives.sum_, x, axis, keepdims)
+    y = _in(_reduce(primitives.sum_, x, axis, keepdims), dtype)
     return y if initial is None else y + initial
 
 
@@ -62,7 +67,7 @@ def prod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
     x = _typed(a, dtype)
     if where is not True:
         x = np.where(where, x, np.ones((), x.dtype))
-    y = _reduce(primitives.prod_, x, axis, keepdims)
+    y = _in(_reduce(primitives.prod_, x, axis, keepdims), dtype)
     return y if initial is None else y * initial
 
 
@@ -143,9 +148,11 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 @implements(np.mean)
 def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *,
          where: Any = True) -> Any:
-    """The mean over axes; integers give float64."""
+    """The mean over axes; integers give float64, but for an integer ``dtype``, in which it is cut off."""
     no_out(out)
     x = _typed(a, dtype)
+    if x.dtype.kind in "biu" and dtype is not None:
+        return cast(sum(x, axis, dtype, keepdims=keepdims, where=where) / _divisor(x, axis, keepdims, where), np.dtype(dtype))
     if x.dtype.kind in "biu":
         x = cast(x, np.dtype(np.float64))
     return sum(x, axis, keepdims=keepdims, where=where) / _divisor(x, axis, keepdims, where)
@@ -321,7 +328,7 @@ def _scan(primitive: Any, a: Any, axis: Any, dtype: Any, out: Any) -> Any:
     x = _typed(a, dtype)
     if axis is None:
         x, axis = reshape(x, shape=(_product(x.shape),)), 0
-    return primitive(x, axis=axis_of(axis, x.ndim))
+    return _in(primitive(x, axis=axis_of(axis, x.ndim)), dtype)
 
 
 @implements(np.cumsum)
