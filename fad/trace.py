@@ -33,6 +33,11 @@ def is_float(x: Any) -> bool:
     return dtype.kind in "fc" if dtype is not None else isinstance(x, float | complex)
 
 
+def number_of(x: Any) -> type | None:
+    """The Python type that a leaf is, or that a symbol stands for."""
+    return x.weak if type(x) is Var else type(x)
+
+
 def value(x: Any) -> Any:
     """The number or array a node holds, read on purpose: no derivative flows through it. Maps over pytrees.
 

@@ -19,7 +19,7 @@ from fad.forward import tangents_of
 from fad.function import Function, own
 from fad.primitives.families import elementwise, shape_of
 from fad.reverse import cotangents_of
-from fad.trace import Graph, Trace, differentiable, is_float
+from fad.trace import Graph, Trace, differentiable, is_float, number_of
 
 __all__ = ["trace", "var", "jvp", "vjp", "linearize", "grad", "value_and_grad", "jacfwd", "jacrev", "jacobian", "hessian",
            "hvp", "stop_gradient"]
@@ -135,9 +135,9 @@ def _open(opened: Trace, arg: Any, what: str, name: str = "x") -> tuple[Any, Cal
     inner, places = list(leaves), []
     for k, leaf in enumerate(leaves):
         kind = getattr(getattr(leaf, "dtype", None), "kind", "")
-        if type(leaf) is bool or (kind in "iub" and kind):
+        if number_of(leaf) is bool or (kind in "iub" and kind and number_of(leaf) is not int):
             continue
-        if not (is_float(leaf) or type(leaf) is int):
+        if not (is_float(leaf) or number_of(leaf) is int):
             differentiable(leaf, what, f" at {tree.paths(arg)[k]}")
         inner[k] = opened.var(differentiable(leaf, what), name)
         places.append(k)
@@ -213,7 +213,7 @@ def _tangents(opened: Trace, primals: tuple, tangents: tuple) -> list:
         raise TreeError("jvp: primals and tangents differ in structure", got=f"{a_def} and {b_def}",
                         rule="each primal needs a tangent", fix="build the tangents with fad.tree.map over the primals")
     pairs = [(p, t) for p, t in zip(a, b, strict=True)
-             if p is not None and (is_float(p) or type(p) is int)]
+             if p is not None and (is_float(p) or number_of(p) is int)]
     dots = []
     for x, (_, t) in zip(opened.inputs, pairs, strict=True):
         if t is not None:
