@@ -34,9 +34,12 @@ def jit(f: Callable | None = None, *, static_argnums: int | tuple = (), static_a
             its arguments, on symbols: Python's ``if`` cannot follow their values (use np.where, or static arguments).
         static_argnums, static_argnames: arguments that are no arrays, or whose value the code may depend on. They must be
             hashable; each value is compiled for itself.
-        donate: positions of arguments whose memory results may take over; do not use those arrays afterwards.
+        donate: positions of arguments whose memory results may take over; do not use those arrays afterwards. An array that
+            shares memory with another argument of the call is copied first.
     Returns: a `Jit`, which composes with every transformation: ``grad(jit(f))`` is ``jit(grad(f))``.
-    Raises: TraceError where f asks a symbol for its value, DtypeError for arguments that are not arrays of numbers.
+    Raises: TraceError where f asks a symbol for its value or uses one that another trace left behind, DtypeError for arguments
+    that are not arrays of numbers, OutOfRangeError for positions that f has not. What has no native code is run by NumPy, and
+    ``explain()`` says so.
 
     >>> jit(lambda x: np.sum(np.sin(x) ** 2))(np.zeros(3))
     np.float64(0.0)
@@ -265,7 +268,8 @@ def _traced(f: Callable, static: tuple, rest: tuple) -> Function | None:
         places = [by_place[n] if n in by_place else next(given) for n in range(len(args) + len(by_place))]
         return f(*places, **kwargs, **by_name)
 
-    call.__name__, call.__wrapped__ = getattr(f, "__name__", "f"), f  # by which it is named in messages
+    call.__name__ = getattr(f, "__name__", "f")
+    vars(call)["__wrapped__"] = f  # by which messages name it
     before = Var("before", (), np.float64).id
     inputs, outputs, *more = recorded(call, rest, argument_names(call, rest))
     own = {x.id for x in inputs}

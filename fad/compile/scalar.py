@@ -187,8 +187,8 @@ def _lower(op: Primitive, given: tuple, out: np.dtype) -> tuple[Callable, tuple]
 
 
 def truncated(x: Value, new: np.dtype) -> Value:
-    """Floats to integers as NumPy's loops convert them on x86, numbers out of range included: in 32 bits, of which narrower integers
-    take the last ones, or in 64. What does not fit in there is the least of them."""
+    """Floats to integers as NumPy's loops convert them on x86, numbers out of range included: in 32 bits, of which narrower
+    integers take the last ones, or in 64. What does not fit in there is the least of them."""
     wide = "i64" if new.itemsize == 8 else "i32"
     limit = 2.0 ** (63 if wide == "i64" else 31)
 

@@ -5,7 +5,7 @@ its roundings is moved by 4 units in the last place (three trials of Monte Carlo
 the last place of the array's largest element, plus the smallest normal number. Programs of operations that IEEE 754 defines
 agree to the last bit.
 
-CI draws some 470 programs. For a long search: ``HYPOTHESIS_PROFILE=thorough pytest tests/compile/test_differential.py``,
+CI draws some 500 programs. For a long search: ``HYPOTHESIS_PROFILE=thorough pytest tests/compile/test_differential.py``,
 which draws 100 times as many.
 """
 
@@ -92,6 +92,15 @@ def gradient(program):
     return lambda loss: lambda *xs: list(fad.grad(loss, program.floats)(*xs))
 
 
+def gradient_of_gradient(program):
+    """The gradient of a smooth function of the gradient."""
+    def twice(loss):
+        inner = lambda *xs: sum(np.sum(np.sin(g)) for g in fad.grad(loss, program.floats)(*xs))
+        return lambda *xs: list(fad.grad(inner, program.floats)(*xs))
+
+    return twice
+
+
 def directional(program):
     """Value and slope along ones."""
     def along(loss):
@@ -142,6 +151,12 @@ def test_gradients(program):
 @given(programs(edges=True, dtypes=FLOATS[:2], max_steps=8).filter(settled))
 def test_gradients_at_nan_infinities_and_signed_zeros(program):
     check_derivative(program, gradient(program))
+
+
+@examples(30)
+@given(programs(dtypes=FLOATS, max_steps=5).filter(settled))
+def test_gradients_of_gradients(program):
+    check_derivative(program, gradient_of_gradient(program))
 
 
 @examples(40)
