@@ -234,10 +234,10 @@ def write_derivative(pick, x, y):
 
 def write_conv(pick, x):
     """A convolution with constant weights, of one element now and then."""
-    if x.ndim != 3 or x.dtype.kind != "f" or 0 in x.shape:
+    if not 1 <= x.ndim <= 3 or x.dtype.kind != "f" or 0 in x.shape:
         return None
-    k, out = 1 + pick(min(2, x.shape[1])), 1 + pick(3)
-    return f"fad.nn.conv({{a}}, np.full(({k}, {x.shape[2]}, {out}), 0.5, {{a}}.dtype))"
+    index, (_, n, channels) = {1: ("[None, :, None]", (1, *x.shape, 1)), 2: ("[None]", (1, *x.shape)), 3: ("", x.shape)}[x.ndim]
+    return f"fad.nn.conv({{a}}{index}, np.full(({1 + pick(min(2, n))}, {channels}, {1 + pick(3)}), 0.5, {{a}}.dtype))"
 
 
 def write_single(pick, x):
@@ -381,19 +381,24 @@ SETTLED = {
 
 def noisy(function: fad.Function, args: tuple, seed: int) -> list:
     """The results where every rounding that is not settled, of operands and results, is 4 units in the last place off, by
-    chance up or down: Monte Carlo arithmetic (Parker 1997)."""
+    chance up or down: Monte Carlo arithmetic (Parker 1997). Results of reductions are off by a unit more for 64 terms, as
+    NumPy adds up along the first axes one after another."""
     rng = np.random.default_rng(seed)
 
-    def rounded(x):
+    def rounded(x, terms=1):
         if not isinstance(x, np.ndarray | np.generic) or x.dtype.kind not in "fc" or x.dtype.itemsize < 4:
             return x
-        return x * (1 + 4 * np.finfo(x.dtype).eps * rng.choice([-1.0, 1.0], x.shape)).astype(x.real.dtype)
+        return x * (1 + (4 + terms // 64) * np.finfo(x.dtype).eps * rng.choice([-1.0, 1.0], x.shape)).astype(x.real.dtype)
 
     template, steps, outputs = function.plan
     env = [*args, *template[len(args) :]]
     for op, refs, params, slot, _ in steps:
         operands = [env[r] for r in refs]
-        env[slot] = op(*operands, **params) if op.name in SETTLED else rounded(op(*map(rounded, operands), **params))
+        if op.name in SETTLED:
+            env[slot] = op(*operands, **params)
+        else:
+            y = op(*map(rounded, operands), **params)
+            env[slot] = rounded(y, max(map(np.size, operands)) // max(np.size(y), 1))
     return [env[slot] for slot in outputs]
 
 
