@@ -13,10 +13,11 @@ import numpy as np
 import optree
 
 from fad import drawn, tree
-from fad.errors import DtypeError, TraceError, TreeError
+from fad.errors import DtypeError, OutOfRangeError, TraceError, TreeError
 from fad.expr import Expr, Var, aval_text, reachable, refuse_foreign, short
 from fad.function import Function
 from fad.numba_source import traceable
+from fad.trace import Trace, check_alive
 from fad.transformed import argument_names, by_name, name_of, parameters, recorded
 from fad.tree import freeze
 
@@ -34,9 +35,12 @@ def jit(f: Callable | None = None, *, static_argnums: int | tuple = (), static_a
             its arguments, on symbols: Python's ``if`` cannot follow their values (use np.where, or static arguments).
         static_argnums, static_argnames: arguments that are no arrays, or whose value the code may depend on. They must be
             hashable; each value is compiled for itself.
-        donate: positions of arguments whose memory results may take over; do not use those arrays afterwards.
+        donate: positions of arguments whose memory results may take over; do not use those arrays afterwards. An array that
+            shares memory with another argument of the call is copied first.
     Returns: a `Jit`, which composes with every transformation: ``grad(jit(f))`` is ``jit(grad(f))``.
-    Raises: TraceError where f asks a symbol for its value, DtypeError for arguments that are not arrays of numbers.
+    Raises: TraceError where f asks a symbol for its value or uses one that another trace left behind, DtypeError for arguments
+    that are not arrays of numbers, OutOfRangeError for positions that f has not. What has no native code is run by NumPy, and
+    ``explain()`` says so.
 
     >>> jit(lambda x: np.sum(np.sin(x) ** 2))(np.zeros(3))
     np.float64(0.0)
@@ -47,9 +51,8 @@ def jit(f: Callable | None = None, *, static_argnums: int | tuple = (), static_a
         raise DtypeError("jit: not a function", got=short(f), rule="the first argument is the function", fix="fad.jit(f)(x)")
     if isinstance(f, Jit):
         return f
-    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    return Jit(f, numbers, names, (donate,) if isinstance(donate, int) else tuple(donate))
+    return Jit(f, _positions(f, static_argnums, "static_argnums"), names, _positions(f, donate, "donate"))
 
 
 class Jit:
@@ -90,6 +93,8 @@ class Jit:
                 avals.append(kind)
                 continue
             if isinstance(x, Expr):
+                if type(x) is Var and not x.args:
+                    check_alive([x], Trace("jit", self.f))
                 return None, leaves
             if (kind is not np.ndarray and not isinstance(x, np.generic)) or x.dtype.kind not in "fiubc":
                 x = leaves[k] = _array(x, rest, k)
@@ -168,13 +173,15 @@ class Jit:
         return as_numba(compiled, self.__name__)
 
     def explain(self) -> str:
-        """What was compiled, when, for which signatures, and which argument caused each retrace."""
+        """What was compiled, when, for which signatures, which argument caused each retrace, and what NumPy computes as there is
+        no native code for it."""
         lines = [f"{self.__name__}: {len(self.compiled)} signature{'s' * (len(self.compiled) != 1)}"]
         before: list[Compiled] = []
         for c in self.compiled.values():
             lines.append(f"- {c.text}")
             lines.append(f"  {c.when}: traced in {c.trace_seconds * 1e3:.1f} ms, {c.nodes} nodes; "
                          f"{c.origin} in {c.compile_seconds * 1e3:.1f} ms")
+            lines += [f"  by NumPy: {what}" for what in c.program.called]
             if before:
                 lines.append("  retraced: " + min((c.difference(b) for b in before), key=len))
             before.append(c)
@@ -188,6 +195,23 @@ class Jit:
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
+
+
+def _positions(f: Callable, numbers: Any, option: str) -> tuple:
+    """Positions among f's arguments, given as one or as several integers."""
+    numbers = tuple(numbers) if isinstance(numbers, tuple | list | set | frozenset) else (numbers,)
+    if not all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in numbers):
+        raise DtypeError(f"jit: {option}", got=short(numbers), rule="positions are integers, counted from 0",
+                         fix=f"{option}=0, or {option}=(0, 2)" + ("; names go into static_argnames" if "static" in option else ""))
+    try:
+        parameters = inspect.signature(f).parameters.values() if numbers else []
+    except (TypeError, ValueError):  # of builtin functions
+        return numbers
+    count = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    if not all(-count <= n < count for n in numbers) and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise OutOfRangeError(f"jit: {option}", got=short(numbers), rule=f"{name_of(f)} has {count} positional arguments",
+                              fix="count them from 0")
+    return tuple(int(n) for n in numbers)
 
 
 def _both(f: Callable, numbers: tuple, names: tuple) -> tuple[tuple, tuple]:
@@ -238,11 +262,13 @@ def _traced(f: Callable, static: tuple, rest: tuple) -> Function | None:
         return f(*places, **kwargs, **by_name)
 
     call.__name__ = name_of(f)
+    vars(call)["__wrapped__"] = f  # by which messages name it
     before = Var("before", (), np.float64).id
     inputs, outputs, *more = recorded(call, rest, argument_names(call, rest))
     own = {x.id for x in inputs}
     older = reachable([y for y in outputs if isinstance(y, Expr)], before, own)[1]
     if any(x.op is not None or isinstance(x, Var) for x in older):
+        check_alive(older, Trace("jit", f))
         return None  # f closes over nodes of a trace around it
     return Function(inputs, outputs, *more)
 
@@ -331,7 +357,8 @@ def _donated(donate: tuple, rest: tuple, static: tuple) -> frozenset:
     args, _ = rest
     fixed = [n for n, _ in static if isinstance(n, int)]
     positions = [n for n in range(len(args) + len(fixed)) if n not in fixed]  # of what is in args
-    chosen = {n % (len(args) + len(fixed)) for n in donate if len(args) + len(fixed)}
+    total = len(args) + len(fixed)
+    chosen = {n + total if n < 0 else n for n in donate}
     places, at = set(), 0
     for n, arg in zip(positions, args, strict=True):
         count = len(tree.leaves(arg))

@@ -88,14 +88,14 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Any:
     Args:
         labels: integers (...) in [0, classes), or rows of probabilities q (..., classes), e.g. one-hot.
     Raises: ShapeError if the shapes do not fit, DtypeError for class labels that are no integers,
-    OutOfRangeError for labels outside the classes and rows that are no probabilities (not under jit).
+    OutOfRangeError for labels outside the classes and rows that are no probabilities (these not under jit).
 
     >>> cross_entropy(np.array([[2.0, 0.0], [0.0, 0.0]]), np.array([0, 1]), reduction="none")
     array([0.12692801, 0.69314718])
     """
     logits, labels = _as_array(logits), _as_array(labels)
     if labels.shape == logits.shape[:-1] and logits.ndim:
-        _check_classes(labels, logits.shape[-1])
+        labels = _in_classes(labels, logits.shape[-1])
         rows = -np.take_along_axis(nn.log_softmax(logits, axis=-1), labels[..., None], axis=-1)[..., 0]
     elif labels.shape == logits.shape and logits.ndim:
         _check_probabilities(labels)
@@ -167,7 +167,8 @@ def _same_shape(loss: str, **arrays: Any) -> list[Any]:
     return [a, b]
 
 
-def _check_classes(labels: Any, classes: int) -> None:
+def _in_classes(labels: Any, classes: int) -> Any:
+    """Class labels, checked; those that are not known yet so that one out of range is one for indexing too."""
     if not np.issubdtype(labels.dtype, np.integer):
         raise DtypeError(
             "cross_entropy: class labels",
@@ -183,6 +184,10 @@ def _check_classes(labels: Any, classes: int) -> None:
             rule=f"0 <= label < {classes} for logits of {classes} classes",
             fix="number the classes from 0, or give the net more outputs",
         )
+    if known is not None:
+        return labels
+    labels = labels.astype(np.int64)
+    return np.where(labels < 0, classes, labels)
 
 
 def _check_probabilities(labels: Any) -> None:

@@ -17,6 +17,7 @@ from fad.primitives import conv as _conv
 from fad.primitives import pool as _pool
 from fad.primitives import special
 from fad.primitives.dense import dense as _dense
+from fad.primitives.index import gather as _gather
 
 __all__ = ["dense", "conv", "conv_transpose", "max_pool", "avg_pool", "relu", "leaky_relu", "elu", "gelu", "sigmoid", "silu",
            "log_sigmoid", "softplus", "tanh", "softmax", "log_softmax", "logsumexp", "one_hot"]
@@ -329,4 +330,7 @@ def one_hot(labels: Any, num_classes: int, dtype: Any = np.float32) -> Any:
     if known is not None and np.size(known) and (np.min(known) < 0 or np.max(known) >= num_classes):
         raise OutOfRangeError("one_hot: a label is out of range", got=f"{np.min(known)} .. {np.max(known)}",
                               rule=f"labels lie in 0 .. {num_classes - 1}", fix="raise num_classes, or clean the labels")
+    if known is None:  # asked when they are known: as an index, which may not be too large
+        labels = labels.astype(np.int64)
+        labels = _gather(np.arange(num_classes), np.where(labels < 0, num_classes, labels))
     return np.equal(labels[..., None], np.arange(num_classes)).astype(dtype)

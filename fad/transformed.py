@@ -93,8 +93,10 @@ def recorded(f: Callable, args: tuple, names: list[str], concrete: bool = False,
     leaves, in_tree = tree.flatten(args)
     opened = Trace("trace", f)
     inputs = [_input(opened, x, name, concrete) for x, name in zip(leaves, names, strict=True)]
-    outputs, out_tree = tree.flatten(opened.call(*tree.unflatten(in_tree, inputs), **kwargs or {}))
-    opened.live = False
+    try:
+        outputs, out_tree = tree.flatten(opened.call(*tree.unflatten(in_tree, inputs), **kwargs or {}))
+    finally:
+        opened.live = False
     return inputs, outputs, in_tree, out_tree, name_of(f)
 
 

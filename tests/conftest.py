@@ -1,4 +1,5 @@
-"""Settings shared by all tests: hypothesis profiles, and no windows from matplotlib.
+"""Settings shared by all tests: hypothesis profiles, no windows from matplotlib, and FAD_CHECK: what the compiler leaves to NumPy
+because of an error of its own is an error here.
 
 Profiles, chosen by HYPOTHESIS_PROFILE:
     dev       the default: random, so that every run searches somewhere new
@@ -11,6 +12,7 @@ import os
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("FAD_CHECK", "1")
 
 # No deadline anywhere: the first call of a kernel compiles it, and machines are shared.
 common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}

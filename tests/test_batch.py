@@ -20,6 +20,7 @@ def test_axes():
     assert np.allclose(fad.vmap(f, in_axes=(0, None))(XS, np.ones(3)), XS)
     assert np.allclose(fad.vmap(f, in_axes=(1, 0))(XS.T, XS), XS * XS)
     assert np.allclose(fad.vmap(f, in_axes=(-1, 0), out_axes=1)(XS.T, XS), (XS * XS).T)
+    assert np.allclose(fad.vmap(f, in_axes=(-2, 0))(XS, XS), XS * XS)
     tree = {"w": XS, "b": 2.0}
     assert np.allclose(fad.vmap(lambda p: p["w"] * p["b"], in_axes=({"w": 0, "b": None},))(tree), 2 * XS)
     assert np.allclose(fad.vmap(lambda x: (x, 1.0))(XS)[1], np.ones(4))
@@ -65,6 +66,14 @@ def test_results_are_the_callers_own():
     for axes in (0, None):
         result = fad.vmap(lambda x: constant, out_axes=axes)(XS)
         assert not np.shares_memory(result, constant) and result.flags.writeable
+@pytest.mark.parametrize("x, axis", [(np.arange(3.0), -1), (XS, -2), (XS, -1), (np.ones((2, 3, 4)), -3), (np.ones((2, 3, 4)), -2)])
+def test_axes_counted_from_the_end(x, axis):
+    found = fad.vmap(np.sin, in_axes=axis, out_axes=axis)(x)
+    np.testing.assert_allclose(found, np.sin(x))
+    with pytest.raises(ShapeError):
+        fad.vmap(np.sin, in_axes=-x.ndim - 1)(x)
+    with pytest.raises(ShapeError):
+        fad.vmap(np.sin, in_axes=x.ndim)(x)
 
 
 def test_nests_with_derivatives():

@@ -176,6 +176,10 @@ def test_labels_are_checked_under_grad_too():
 def test_wrong_arguments():
     with pytest.raises(OutOfRangeError, match=r"\[0, 1\]|0 <= y <= 1"):
         losses.binary_cross_entropy(np.zeros(2), np.array([-1, 1]))
+    for labels in ([0, 2], [0.5, 1.0001], [-0.0001, 0.5], [np.nan, 0.5]):
+        with pytest.raises(OutOfRangeError, match="0 <= y <= 1"):
+            losses.binary_cross_entropy(np.zeros(2), np.array(labels))
+    assert losses.binary_cross_entropy(np.zeros(2), np.array([0.0, 1.0])) == pytest.approx(np.log(2))
     with pytest.raises(OutOfRangeError, match="'average'"):
         losses.mean_squared_error(np.zeros(2), np.zeros(2), reduction="average")
     with pytest.raises(ShapeError):

@@ -18,7 +18,7 @@ from fad.compile.scalar import KIND, STORED, lower
 from fad.expr import Const, Expr, Var, aval_text
 from fad.function import Function
 
-__all__ = ["Partition", "Nest", "Callback", "partition", "REDUCTIONS"]
+__all__ = ["Partition", "Nest", "Callback", "computed", "partition", "REDUCTIONS"]
 
 REDUCTIONS = {"sum": "+", "prod": "*", "max": "max", "min": "min", "any": "or", "all": "and"}
 VIEWS = {"transpose", "broadcast_to", "getitem", "reshape"}
@@ -47,12 +47,13 @@ class Nest:
 
 @dataclass
 class Callback:
-    """A primitive evaluated by NumPy."""
+    """A primitive evaluated by NumPy; ``why`` says so where its native code failed."""
 
     node: Expr
+    why: str = ""
 
     def __str__(self) -> str:
-        return f"call {self.node.op.name}: {aval_text(self.node.shape, self.node.dtype)}"
+        return f"call {self.node.op.name}: {aval_text(self.node.shape, self.node.dtype)}" + (f" ({self.why})" if self.why else "")
 
 
 @dataclass
@@ -97,8 +98,8 @@ NO_CUTS: frozenset = frozenset()
 
 
 class _Partitioner:
-    def __init__(self, function: Function):
-        self.function = function
+    def __init__(self, function: Function, called: dict[int, str]):
+        self.function, self.called = function, called
         self.nodes = function.nodes
         self.stored: set[int] = set()
         self.alias: dict[int, Expr] = {}
@@ -152,7 +153,9 @@ class _Partitioner:
         over = args[0].shape if name in REDUCTIONS else node.shape
         self.stretch[node.id] = self.counted[over] // BODY
         self.counted[over] += not is_view(node)
-        if name == "reshape" and self.can_hold(node) and (self.is_memory(args[0]) if args else False):
+        if node.id in self.called:
+            self.callback(node, args)
+        elif name == "reshape" and self.can_hold(node) and (self.is_memory(args[0]) if args else False):
             self.reshape(node)
         elif is_view(node) and node.dtype.str[1:] in STORED:
             if name == "broadcast_to":
@@ -301,12 +304,14 @@ class _Partitioner:
         for node in self.nodes:
             direct = self.native[node.id] and node.op.name not in ("gather", "scatter_add") and node.id not in self.kernels \
                 and not is_view(node) and not is_masked(node) and node.id not in self.alias
-            folds = node.op.name in REDUCTIONS
+            folds = node.op.name in REDUCTIONS and node.id not in self.inline
             found = [self.wait(node, a, direct, folds) for a in node.args
                      if isinstance(a, Expr) and a.op is not None and not isinstance(a, Var)]
             here = max([at for at, _, _ in found], default=0)
             sources = {s for at, s, _ in found if at == here and s is not None}
             cutting = any(cut for at, _, cut in found if at == here)
+            if cutting and folds:  # the loops of a fold are one box
+                here, sources, cutting = here + 1, set(), False
             boxed = cutting or self.cuts.get(node.id) or node.id in self.boxed
             if sources and (len(sources) > 1 or boxed):  # of two results one must be in memory
                 for a in node.args:
@@ -395,8 +400,8 @@ class _Partitioner:
                 if isinstance(key, tuple) and not key[1] and key[2] is None:
                     partner = next((k for k in groups if isinstance(k, tuple) and k[1] and k[0] == key[0]), None)
                     if partner is not None:
-                        groups[partner] = [r for r in groups[key] if r.id not in self.boxed] + groups[partner]
-                        groups[key] = [r for r in groups[key] if r.id in self.boxed]
+                        groups[partner] = [r for r in groups[key] if r.id not in self.cutting] + groups[partner]
+                        groups[key] = [r for r in groups[key] if r.id in self.cutting]
             for key, roots in groups.items():
                 if isinstance(key, tuple):
                     kernel = next((r for r in roots if r.id == key[2]), None)
@@ -407,7 +412,7 @@ class _Partitioner:
                 elif self.native[key]:
                     ordered.append(Nest(*self.domain(roots[0]), roots))
                 else:
-                    ordered.append(Callback(roots[0]))
+                    ordered.append(Callback(roots[0], self.called.get(key, "")))
         return ordered
 
     def split(self, empty: Nest, roots: list[Expr]) -> list[Nest]:
@@ -433,9 +438,28 @@ class _Partitioner:
         return [*nests, nest]
 
 
-def partition(function: Function) -> Partition:
-    """The steps of a simplified Function."""
-    work = _Partitioner(function)
+def computed(step: Nest | Callback, parts: Partition, done: set[int]) -> list[Expr]:
+    """The nodes that a step computes: its roots, and what is neither in memory nor among the ids ``done``."""
+    roots = [step.node] if isinstance(step, Callback) else step.roots
+    found: dict[int, Expr] = {r.id: r for r in roots}
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if node.id in parts.alias and node.id not in done:
+            base = parts.alias[node.id]
+            reads: list = [] if base.op is None or isinstance(base, Var) or base.id in done else [base]
+        else:
+            reads = [a for a in node.args if isinstance(a, Expr) and a.op is not None and not isinstance(a, Var)]
+        for a in reads:
+            if a.id not in found and a.id not in done:
+                found[a.id] = a
+                stack.append(a)
+    return list(found.values())
+
+
+def partition(function: Function, called: dict[int, str] | None = None) -> Partition:
+    """The steps of a simplified Function; the nodes ``called`` are NumPy's, whatever they are, for the reasons given."""
+    work = _Partitioner(function, called or {})
     for node in work.nodes:
         work.visit(node)
     work.levels()

@@ -16,7 +16,8 @@ import numpy as np
 from fad.compile import index as ix
 from fad.compile.body import Access, Body, Instruction, bodies
 from fad.compile.contraction import recipe_of
-from fad.compile.fuse import Callback, Nest, Partition
+from fad.compile.debug import Refused
+from fad.compile.fuse import Callback, Nest, Partition, computed
 from fad.compile.kernel import KernelRun, runs, summed
 from fad.compile.loops import Loops, arrange, jammed, permuted, split_axis
 from fad.compile.loops import accesses as body_accesses
@@ -52,6 +53,7 @@ class Plan:
     objects: dict[int, int]  # buffers that are Python objects: their places among inputs, constants, outputs, results
     offsets: dict[int, int]  # buffers in the arena: where they begin, in bytes
     arena: int  # bytes
+    sizes: dict[int, int]  # bytes of the buffers that are no inputs or constants
     constants: list[np.ndarray]
     outputs: list[tuple]  # ("object", place), ("input", k) or ("constant", array) for every output
 
@@ -81,6 +83,11 @@ def loads(n: Any) -> list[Access]:
 def accesses(n: Any) -> list[Access]:
     """Every memory access of a nest or kernel."""
     return (n.operands if isinstance(n, KernelRun) else []) + [a for b in bodies_of(n) for a in body_accesses(b)]
+
+
+def written(n: Any) -> list[Access]:
+    """What a nest or kernel writes."""
+    return [a for b in bodies_of(n) for a in [*(a for a, _ in b.stores), *(a for _, a, _ in b.folds), *(s[0] for s in b.scatters)]]
 
 
 def describe(n: Any) -> str:
@@ -252,7 +259,7 @@ class _Planner:
 
     def blocked(self, loops: Loops) -> list[Loops]:
         """Loops with long reductions in blocks, cut into pieces for threads."""
-        first = next((a for a, r in enumerate(loops.reduced) if r), None)
+        first = next((a for a, r in enumerate(loops.reduced) if r and loops.extents[a] > 1), None)
         if first is not None:
             inner = prod(loops.extents[first + 1 :])
             size = max(1, min(BLOCK // inner, rows_at_once(loops, first)))
@@ -315,10 +322,11 @@ class _Planner:
 
         originals = [a for _, a, _ in loops.body.folds]
         main.body.folds = [(n, move(o, 0, True), v) for (n, _, v), o in zip(main.body.folds, originals, strict=True)]
-        found = [self.shared(n) for n in jammed(main, self.vector_bytes)]
+        again = prod([n for n, r in zip(main.extents, main.reduced, strict=True) if r]) > BLOCK  # along the axes inside
+        found = self.blocked(main) if again else [self.shared(n) for n in jammed(main, self.vector_bytes)]
         if rest is not None:
             rest.body.folds = [(n, move(o, blocks, False), v) for (n, _, v), o in zip(rest.body.folds, originals, strict=True)]
-            found += [self.shared(n) for n in jammed(rest, self.vector_bytes)]
+            found += self.blocked(rest) if again else [self.shared(n) for n in jammed(rest, self.vector_bytes)]
         return found + combine
 
     def combined(self, name: str, access: Access, buffer: int, parts: int, kept: list, loops: Loops) -> list[Loops]:
@@ -359,15 +367,19 @@ def plan(parts: Partition, vector_bytes: int, donated: frozenset = frozenset()) 
             continue
         if not steps or isinstance(steps[-1], Callback):
             steps.append(Segment())
-        steps[-1].nests += work.rows(step, done) if isinstance(step, list) else work.loops(step, done)
-        for nest in step if isinstance(step, list) else [step]:
+        nests = step if isinstance(step, list) else [step]
+        try:
+            steps[-1].nests += work.rows(nests, done) if len(nests) > 1 else work.loops(nests[0], done)
+        except Exception as error:
+            raise Refused(error, {x.id for n in nests for x in computed(n, parts, done)}) from error
+        for nest in nests:
             done |= {r.id for r in nest.roots}
             work.sizes.update({r.id: r.nbytes for r in nest.roots})
     forget_unread(parts, steps, work.results)
     taken = takeovers(parts, steps, donated)
     objects, constants, outputs = places(parts, steps, taken)
     offsets, arena = layout(parts, steps, {b: n for b, n in work.sizes.items() if b not in objects})
-    return Plan(parts, steps, objects, offsets, arena, constants, outputs)
+    return Plan(parts, steps, objects, offsets, arena, work.sizes, constants, outputs)
 
 
 def forget_unread(parts: Partition, steps: list, results: dict[int, Body]) -> None:
@@ -390,7 +402,8 @@ def takeovers(parts: Partition, steps: list, donated: frozenset) -> dict[int, in
 
     They must be alike, and once the output is begun, the input is read only at the element that is just being written."""
     function = parts.function
-    free = {k: function.inputs[k] for k in sorted(donated) if function.inputs[k].shape}
+    returned = {parts.alias.get(y.id, y).id for y in function.outputs}
+    free = {k: x for k in sorted(donated) if (x := function.inputs[k]).shape and x.id not in returned}
     called = [step.node for step in steps if isinstance(step, Callback)]
     held = {memory_of(parts, a)[0].id for n in called for a in n.args if isinstance(a, Expr)} | {n.id for n in called}
     nests = [n for step in steps if isinstance(step, Segment) for n in step.nests]
@@ -431,8 +444,9 @@ def places(parts: Partition, steps: list, taken: dict[int, int]) -> tuple[dict, 
     function = parts.function
     objects = {x.id: k for k, x in enumerate(function.inputs)}
     constants: list[np.ndarray] = []
+    read = {a.buffer for step in steps if isinstance(step, Segment) for n in step.nests for a in accesses(n)}
     for node in function.constants:
-        if node.size > 1:
+        if node.id in read:  # in loops those of one element are numbers in the code
             objects[node.id] = len(objects)
             constants.append(np.ascontiguousarray(node.value))
     outputs: list[tuple] = []

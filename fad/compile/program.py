@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import sys
 import threading
 from collections import Counter
@@ -14,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from fad.compile.debug import check, show, shows
+from fad.compile.debug import Refused, attempted, check, show, shows
 from fad.compile.emit import FLAG, shape_of_code, write_function
 from fad.compile.fuse import Callback, partition
+from fad.compile.invariants import check_code, check_partition, check_plan
 from fad.compile.kernel import KernelRun
 from fad.compile.loops import Loops
-from fad.compile.plan import Plan, Segment, grain, memory_of, parallel, plan
+from fad.compile.plan import Plan, Segment, grain, memory_of, parallel, plan, written
 from fad.compile.rows import Rows
 from fad.compile.runtime import (
     IN_ARENA,
@@ -34,8 +36,8 @@ from fad.compile.runtime import (
     runner,
 )
 from fad.compile.simplify import simplify
-from fad.errors import OutOfRangeError
-from fad.expr import Const, Expr, Var
+from fad.errors import FadError, OutOfRangeError
+from fad.expr import Const, Expr, Var, explained
 from fad.function import Function
 from fad.native import disk, engine
 from fad.native.ir import Module
@@ -44,6 +46,7 @@ from fad.native.launch import launcher
 __all__ = ["Program"]
 
 PART = 100_000  # characters of IR from which modules are compiled side by side
+ROUNDS = 16  # after so many failures all of a program is NumPy's
 GROUP = 250  # instructions of nests that share a native function
 
 
@@ -54,11 +57,26 @@ class Program:
         self.function = check(function, "trace")
         self.simplified = check(simplify(function), "simplify")
         show(3, "tree", self.simplified)
-        self.plan: Plan = plan(partition(self.simplified), engine.machine().vector_bytes, donated)
+        called: dict[int, str] = {}
+        for k in range(ROUNDS):
+            try:
+                return self._build(donated, called)
+            except Exception as error:
+                called = yielded(self.simplified, called, error, everything=k == ROUNDS - 2)
+
+    def _build(self, donated: frozenset, called: dict[int, str]) -> None:
+        """Plan and compile; the nodes ``called`` are left to NumPy."""
+        function, parts = self.function, partition(self.simplified, called)
+        self.plan: Plan = plan(parts, engine.machine().vector_bytes, donated)
+        if engine.is_checking():
+            check_partition(parts)
+            check_plan(self.plan)
         show(2, "loops", self.plan)
         segments = [s for s in self.plan.steps if isinstance(s, Segment)]
         groups = units(segments)
         self.functions = functions_of(groups)
+        if engine.is_checking():
+            check_code(itertools.chain(*groups), code_of)
         if shows(4):
             show(4, "LLVM IR", self.text)
         threads = any(parallel(n) for s in segments for n in s.nests)
@@ -84,12 +102,22 @@ class Program:
         """The functions as modules of at least so many characters."""
         module = Module(engine.machine().has_fma)
         for name, unit in self.functions.items():
-            write_function(module, name, unit.nests, unit.buffers)
+            try:
+                write_function(module, name, unit.nests, unit.buffers)
+            except Exception as error:
+                failed = [u for u in apart(unit) if attempted(code_of, u) is None]
+                raise Refused(error, {a.buffer for u in failed for a in written(u.nests[0])}) from error
             if module.length >= size:
                 yield str(module)
                 module = Module(engine.machine().has_fma)
         if module.functions:
             yield str(module)
+
+    @property
+    def called(self) -> list[str]:
+        """What NumPy computes: primitives without native code, and those where the compiler failed."""
+        counts = Counter([str(s).removeprefix("call ") for s in self.plan.steps if isinstance(s, Callback)])
+        return [what + (f", {n} times" if n > 1 else "") for what, n in counts.items()]
 
     @property
     def text(self) -> str:
@@ -110,9 +138,8 @@ class Program:
     def __call__(self, leaves: list) -> list:
         """The outputs, as arrays of the caller's own."""
         leaves = [fitted(x, v) for x, v in zip(leaves, self.function.inputs, strict=True)]
-        for k in self.donated:
-            if not leaves[k].flags.writeable:
-                leaves[k] = leaves[k].copy()
+        for k in self.donated and {*shared(leaves, self.donated), *(k for k in self.donated if not leaves[k].flags.writeable)}:
+            leaves[k] = leaves[k].copy()
         objects = [*leaves, *self.plan.constants, *[None if f is None else np.empty(*f) for f in self.fresh]]
         with _arena.taken(self.plan.arena) as arena:
             for step in self.steps:
@@ -131,8 +158,8 @@ class Program:
     def quick(self, avals: list) -> Callable | None:
         """``call(arguments)`` for arguments of exactly these types, shapes and dtypes: one native call asks and does all.
 
-        It gives (outputs,), or None where the arguments are others. There is none for programs with callbacks, and for
-        those whose outputs are not all of them fresh arrays."""
+        It gives the list of outputs, or the only one; None where the arguments are others. There is none for programs with
+        callbacks, and for those whose outputs are not all of them fresh arrays."""
         outputs, first = self.plan.outputs, self.first
         places = [place for kind, place in outputs if kind in ("object", "donated")]
         if len(self.tables) != 1 or len(self.steps) != 1 or not layout_is_known() or len(set(places)) != len(outputs):
@@ -154,15 +181,16 @@ class Program:
                 return refused(code)
             return y[()] if is_scalar else y
 
-        def many(arguments: Any, keep: Any = (self, guard, table, context)) -> list | None:
+        def many(arguments: Any, keep: Any = (self, guard, table, context)) -> Any:
             if len(arguments) != count:
                 return None
             objects = [*arguments, *constants, *[empty(s, d) for s, d in fresh]]
             if code := run(id(objects), arena.reserve(size) if size else 0, at):
                 return refused(code)
             found = [objects[k] for k in places]
-            return [y if y.ndim else y[()] for y in found]
+            return [y if y.ndim else y[()] for y in found] if several else found[0]
 
+        several = len(places) != 1
         if places == [first]:
             shape, dtype = shapes[first]
             is_scalar = not shape
@@ -174,6 +202,30 @@ class Program:
         return engine.assembly(self.text)
 
 
+def yielded(function: Function, called: dict[int, str], error: Exception, everything: bool) -> dict[int, str]:
+    """The nodes left to NumPy after an error of the compiler: also those it came from, or, where that is not known or there was
+    error upon error, all of them. FAD_CHECK excuses none."""
+    nodes = {n.id for n in function.nodes}
+    if engine.is_checking() or called.keys() >= nodes:
+        raise error
+    refused = nodes & error.nodes - called.keys() if isinstance(error, Refused) and not everything else set()
+    why = f"fad's compiler failed: {error if isinstance(error, Refused) else f'{type(error).__name__}: {error}'}"
+    show(1, f"{function.name}: {len(refused or nodes)} of {len(nodes)} operations are left to NumPy", why)
+    return dict.fromkeys(refused or nodes, why) | called
+
+
+def apart(unit: Unit) -> list[Unit]:
+    """The nests of a unit as one each."""
+    return [Unit([n], [code]) for n, code in zip(unit.nests, unit.codes, strict=True)]
+
+
+def code_of(unit: Unit) -> str:
+    """The IR of a unit by itself."""
+    module = Module(engine.machine().has_fma)
+    write_function(module, "f", unit.nests, unit.buffers)
+    return str(module)
+
+
 def fitted(x: Any, var: Var) -> Any:
     """An input as native code reads it."""
     if not var.shape:
@@ -181,6 +233,18 @@ def fitted(x: Any, var: Var) -> Any:
     if x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative:
         return x
     return np.ascontiguousarray(x, var.dtype)
+
+
+def shared(leaves: list, places: set[int]) -> set[int]:
+    """The places whose arrays share memory with another argument."""
+    spans = sorted([(x.ctypes.data, x.ctypes.data + x.nbytes, k) for k, x in enumerate(leaves) if isinstance(x, np.ndarray)])
+    found, end, last = set(), 0, -1
+    for begin, stop, k in spans:
+        if begin < min(end, stop):
+            found |= {k, last}
+        if stop > end:
+            end, last = stop, k
+    return found & places
 
 
 class Arena:
@@ -238,9 +302,15 @@ def called_back(node: Expr, plan: Plan) -> Any:
     fetch = [argument(a, plan) for a in node.args]
 
     def run(objects: list, arena: Any) -> None:
-        with np.errstate(all="ignore"):
-            result = op.evaluate(*[f(objects, arena) for f in fetch], **params)
-        objects[place] = np.ascontiguousarray(result, node.dtype).reshape(node.shape)
+        args = [f(objects, arena) for f in fetch]
+        try:
+            with np.errstate(all="ignore"):
+                y = np.ascontiguousarray(op.evaluate(*args, **params), node.dtype)
+        except (TypeError, ValueError, IndexError) as error:
+            raise error if isinstance(error, FadError) else explained(error, f"{op.name}: {error}", args) from None
+        if any(isinstance(a, np.ndarray) and np.may_share_memory(a, y) for a in args):  # a view of what is not its own
+            y = y.copy()
+        objects[place] = y.reshape(node.shape)
 
     return run
 

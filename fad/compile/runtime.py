@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,55 @@ good:
   %k.next = add i64 %k, 1
   br label %object
 yes:
+  %m.at = getelementptr i64, ptr %guard, i64 %g
+  %m = load i64, ptr %m.at
+  br label %taken
+taken:
+  %w = phi i64 [ 0, %yes ], [ %w.next, %apart ]
+  %w.some = icmp slt i64 %w, %m
+  br i1 %w.some, label %own, label %fine
+own:
+  %w.slot = add i64 %w, %n
+  %w.off = add i64 %w.slot, 1
+  %w.at = getelementptr i64, ptr %m.at, i64 %w.off
+  %own.k = load i64, ptr %w.at
+  %own.slot = getelementptr ptr, ptr %items, i64 %own.k
+  %own.x = load ptr, ptr %own.slot
+  %own.data = getelementptr i8, ptr %own.x, i64 16
+  %own.begin = load i64, ptr %own.data
+  %own.sizes = getelementptr i64, ptr %m.at, i64 1
+  %own.size.at = getelementptr i64, ptr %own.sizes, i64 %own.k
+  %own.size = load i64, ptr %own.size.at
+  %own.end = add i64 %own.begin, %own.size
+  br label %other
+other:
+  %o = phi i64 [ 0, %own ], [ %o.next, %other.next ]
+  %o.some = icmp slt i64 %o, %n
+  br i1 %o.some, label %other.kind, label %apart
+other.kind:
+  %o.size.at = getelementptr i64, ptr %own.sizes, i64 %o
+  %o.size = load i64, ptr %o.size.at
+  %o.empty = icmp eq i64 %o.size, 0
+  %o.self = icmp eq i64 %o, %own.k
+  %o.skip = or i1 %o.empty, %o.self
+  br i1 %o.skip, label %other.next, label %other.test
+other.test:
+  %o.slot = getelementptr ptr, ptr %items, i64 %o
+  %o.x = load ptr, ptr %o.slot
+  %o.data = getelementptr i8, ptr %o.x, i64 16
+  %o.begin = load i64, ptr %o.data
+  %o.end = add i64 %o.begin, %o.size
+  %o.left = icmp slt i64 %o.begin, %own.end
+  %o.right = icmp slt i64 %own.begin, %o.end
+  %o.both = and i1 %o.left, %o.right
+  br i1 %o.both, label %no, label %other.next
+other.next:
+  %o.next = add i64 %o, 1
+  br label %other
+apart:
+  %w.next = add i64 %w, 1
+  br label %taken
+fine:
   ret i64 0
 no:
   ret i64 1
@@ -103,9 +153,11 @@ no:
 
 
 def guard_table(avals: Any, written: Any = ()) -> Any:
-    """For every argument its type's address; for arrays also the dtype's address, flags, the rank and the shape.
+    """For every argument its type's address; for arrays also the dtype's address, flags, the rank and the shape. Then how many are
+    written, the bytes of every argument (0 for scalars), and the places of those written.
 
-    ``avals`` are types of scalars, or (shape, dtype) of arrays; those at the places ``written`` must be writeable."""
+    ``avals`` are types of scalars, or (shape, dtype) of arrays; those at the places ``written`` must be writeable, and share no
+    memory with others."""
     table = [len(avals)]
     for k, a in enumerate(avals):
         if isinstance(a, type):
@@ -113,6 +165,7 @@ def guard_table(avals: Any, written: Any = ()) -> Any:
         else:
             shape, dtype = a
             table += [id(np.ndarray), id(dtype), 0x501 if k in written else 0x101, len(shape), *shape]
+    table += [len(written), *(0 if isinstance(a, type) else prod(a[0]) * a[1].itemsize for a in avals), *written]
     return (ctypes.c_int64 * len(table))(*table)
 
 

@@ -192,6 +192,20 @@ def _lower(op: Primitive, given: tuple, out: np.dtype) -> tuple[Callable, tuple]
     return None if function is None else (function, tuple(np.dtype(d) for d in dtypes))
 
 
+def truncated(x: Value, new: np.dtype) -> Value:
+    """Floats to integers as NumPy's loops convert them on x86, numbers out of range included: in 32 bits, of which narrower
+    integers take the last ones, or in 64. What does not fit in there is the least of them."""
+    wide = "i64" if new.itemsize == 8 else "i32"
+    limit = 2.0 ** (63 if wide == "i64" else 31)
+
+    def whole(x: Value) -> Value:
+        return where(abs(x) < limit, x.to(wide), constant(-int(limit), x.to(wide)))
+
+    if new.kind == "u" and new.itemsize >= 4:
+        return where(x >= limit, whole(x - limit) ^ constant(-int(limit), whole(x)), whole(x))
+    return whole(x).to(kind_of(new))
+
+
 def convert(x: Value, old: Any, new: Any) -> Value:
     """A value of one dtype in another."""
     old, new = np.dtype(old), np.dtype(new)
@@ -199,4 +213,6 @@ def convert(x: Value, old: Any, new: Any) -> Value:
         return x
     if new.kind == "b":
         return x.to("i1")
-    return x.to(kind_of(new), signed=(new if old.kind == "f" else old).kind not in "ub")
+    if old.kind == "f" and new.kind in "iu":
+        return truncated(x, new)
+    return x.to(kind_of(new), signed=old.kind not in "ub")

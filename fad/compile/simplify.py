@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fad.compile.debug import attempted
 from fad.errors import FadError
 from fad.expr import Const, Expr, Var, reachable
 from fad.function import Function
@@ -50,7 +51,7 @@ class _Simplifier:
             if node.op is None:
                 self.env[node.id] = self.const(node.value)
             elif isinstance(node, Var):
-                self.env[node.id] = self.env[node.args[0].id]
+                self.env[node.id] = self.strong(self.env[node.args[0].id])
             else:
                 args = tuple([self.env[a.id] if isinstance(a, Expr) else self.const(a) for a in node.args])
                 self.env[node.id] = self.node(node.op, args, node.params, node.shape, node.dtype)
@@ -75,21 +76,25 @@ class _Simplifier:
     def node(self, op: Primitive, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
         """``op(*args)``, or what it is equal to."""
         if (rule := RULES.get(op.name)) is not None:
-            found = rule(self, args, params, shape, dtype)
+            found = attempted(rule, self, args, params, shape, dtype)
             if found is not None:
-                return found
+                return self.strong(found)
         key = (op.name, tuple([a.id if isinstance(a, Expr) else freeze(a) for a in args]), freeze(params) if params else ())
         found = self.known.get(key)
         if found is not None:
             return found
         if op.name in COMPOSITE:
-            found = self.written_out(op, args, params, dtype)
+            found = attempted(self.written_out, op, args, params, dtype)
         else:
             found = self.folded(op, args, params, shape)
         if found is None:
             found = Expr(op, args, params, shape, dtype, None)
         self.known[key] = found
         return found
+
+    def strong(self, x: Any) -> Any:
+        """What stands for a node: an argument that is a Python number promotes weakly, nodes made from it do not."""
+        return self.op("astype", x, dtype=x.dtype) if isinstance(x, Var) and x.weak else x
 
     def op(self, name: str, *args: Any, **params: Any) -> Any:
         """The node of a primitive by its name."""

@@ -22,6 +22,11 @@ def _misfit(name: str, a: Any, b: Any, rule: str, fix: str) -> ShapeError:
     return ShapeError(f"{name}: the shapes do not fit", got=f"{short(a)} and {short(b)}", rule=rule, fix=fix)
 
 
+def _conjugate(x: Any) -> Any:
+    """NumPy's conjugate of a boolean is an int8; its products leave them alone."""
+    return np.conj(x) if x.dtype.kind == "c" else x
+
+
 @ufunc_rule(np.matmul)
 def matmul(a: Any, b: Any) -> Any:
     """``a @ b``: (..., m, k) by (..., k, n); a vector is a row on the left and a column on the right."""
@@ -66,7 +71,7 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
 @implements(np.vdot)
 def vdot(a: Any, b: Any) -> Any:
     """``sum(conj(a) b)`` of the flattened arrays."""
-    return matmul(np.conj(ravel(a)), ravel(b))
+    return matmul(_conjugate(ravel(a)), ravel(b))
 
 
 @implements(np.inner)
@@ -91,7 +96,8 @@ def _vecdot(x1: Any, x2: Any) -> Any:
     a, b = as_array(x1), as_array(x2)
     if a.shape[-1] != b.shape[-1]:
         raise _misfit("vecdot", a, b, "the last axes have one length", "np.vdot or np.outer")
-    return np.sum(np.conj(a) * b, axis=-1)
+    terms = _conjugate(a) * b
+    return np.sum(terms, axis=-1, dtype=terms.dtype)
 
 
 vecdot = ufunc_rule(getattr(np, "vecdot", None))(_vecdot)
@@ -112,7 +118,7 @@ def matvec(x1: Any, x2: Any) -> Any:
 @ufunc_rule(getattr(np, "vecmat", None))
 def vecmat(x1: Any, x2: Any) -> Any:
     """Conjugate vectors (..., n) by matrices (..., n, m)."""
-    return np.squeeze(matmul(np.conj(np.expand_dims(as_array(x1), -2)), x2), -2)
+    return np.squeeze(matmul(_conjugate(np.expand_dims(as_array(x1), -2)), x2), -2)
 
 
 @implements(np.tensordot, np.linalg.tensordot)

@@ -31,6 +31,11 @@ def _typed(a: Any, dtype: Any) -> Any:
     return x if dtype is None else cast(x, np.dtype(dtype))
 
 
+def _in(y: Any, dtype: Any) -> Any:
+    """A result in the dtype asked for: sums of narrow integers and booleans are made in wider ones, whose last bits are theirs."""
+    return y if dtype is None or y.dtype == np.dtype(dtype) else cast(y, np.dtype(dtype))
+
+
 def _reduce(primitive: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     axes = axes_of(axis, x.ndim)
     if not axes and x.dtype.kind in "fc":
@@ -53,7 +58,7 @@ def sum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: 
     x = _typed(a, dtype)
     if where is not True:
         x = np.where(where, x, np.zeros((), x.dtype))
-    y = _reduce(primitives.sum_, x, axis, keepdims)
+    y = _in(_reduce(primitives.sum_, x, axis, keepdims), dtype)
     return y if initial is None else y + initial
 
 
@@ -65,7 +70,7 @@ def prod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
     x = _typed(a, dtype)
     if where is not True:
         x = np.where(where, x, np.ones((), x.dtype))
-    y = _reduce(primitives.prod_, x, axis, keepdims)
+    y = _in(_reduce(primitives.prod_, x, axis, keepdims), dtype)
     return y if initial is None else y * initial
 
 
@@ -342,7 +347,7 @@ def _scan(primitive: Any, a: Any, axis: Any, dtype: Any, out: Any) -> Any:
     x = _typed(a, dtype)
     if axis is None or not (x.ndim or axes_of(axis, 0)):
         x, axis = reshape(x, shape=(_product(x.shape),)), 0
-    return primitive(x, axis=axis_of(axis, x.ndim))
+    return _in(primitive(x, axis=axis_of(axis, x.ndim)), dtype)
 
 
 @implements(np.cumsum)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fad.expr import explained
 from fad.primitive import Joint, Linear
 from fad.primitives.families import align, front, shape_of, structural
 
@@ -41,8 +42,15 @@ def _gather_batch(size: int, args: tuple, batched: tuple) -> Any:
     return gather(x, *align(size, tuple(index), batched[1:]))
 
 
+def _gather(x: Any, *index: Any) -> Any:
+    try:
+        return np.asarray(x)[index]
+    except IndexError as error:
+        raise explained(error, f"index: {error}", (x, *index)) from None
+
+
 gather = structural(
-    "gather", lambda x, *index: np.asarray(x)[index],
+    "gather", _gather,
     lambda x, *index: (_index_shape(index) + x.shape[len(index) :], x.dtype),
     Linear((lambda ct, x, *index: scatter_add(ct, *index, shape=x.shape),)), batch=_gather_batch, drops=True,
     keeps=tuple(range(1, 64)),

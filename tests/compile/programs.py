@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 import fad
+from fad.errors import FadError
 
 LARGEST, ELEMENTS, AXES = 50.0, 400, 5  # of the values in a program; ELEMENTS unless an argument is larger
 SMALL = [(3,), (), (2, 3), (4, 17), (8,), (1, 5), (7, 1), (16, 16), (3, 4, 5), (33,), (1,), (2, 1, 9), (100,), (17, 3), (5, 0),
@@ -207,6 +208,48 @@ def write_cast(pick, x):
     return f"{{a}}.astype(np.{name})" if safe or (name.startswith("float") and x.dtype.kind != "c") else None
 
 
+def write_gradient(pick, x):
+    axes = [a for a, n in enumerate(x.shape) if n > 2]
+    return f"np.gradient({{a}}, axis={axes[pick(len(axes))]})" if axes and x.dtype.kind == "f" else None
+
+
+def write_slices_product(pick, x, y):
+    """A product of the matrices in two slices."""
+    if min(x.ndim, y.ndim) < 2 or x.ndim > 3 or y.ndim > 3 or 0 in (*x.shape, *y.shape):
+        return None
+    k = min(x.shape[-1], y.shape[-2])
+    at, to = x.shape[-1] - k, y.shape[-2] - k
+    rows, columns = [":", "::-1", "1:", "::2"][pick(4)], [":", "::-1", ":1", "::2"][pick(4)]
+    return f"{{a}}[..., {rows}, {at}:] @ {{b}}[..., {to}:, {columns}]"
+
+
+def write_derivative(pick, x, y):
+    """A gradient inside the program, of first or second order."""
+    inner = ["np.sum({b} * np.sin(t))", "np.sum(t * t * t) * np.sum({b})", "np.sum(np.tanh(t * {b}))", "np.sum(t[..., :1] * t)"][pick(4)]
+    if not (x.dtype.kind == y.dtype.kind == "f" and x.ndim and np.broadcast_shapes(x.shape, y.shape) == x.shape):
+        return None
+    first = f"fad.grad(lambda t: {inner})"
+    return [first + "({a})", f"fad.grad(lambda s: np.sum(np.sin({first}(s))))({{a}})", f"fad.jvp(lambda t: {inner}, ({{a}},), ({{a}},))[1]"][pick(3)]
+
+
+def write_conv(pick, x):
+    """A convolution with constant weights, of one element now and then."""
+    if not 1 <= x.ndim <= 3 or x.dtype.kind != "f" or 0 in x.shape:
+        return None
+    index, (_, n, channels) = {1: ("[None, :, None]", (1, *x.shape, 1)), 2: ("[None]", (1, *x.shape)), 3: ("", x.shape)}[x.ndim]
+    return f"fad.nn.conv({{a}}{index}, np.full(({1 + pick(min(2, n))}, {channels}, {1 + pick(3)}), 0.5, {{a}}.dtype))"
+
+
+def write_single(pick, x):
+    """Constants of one element, as an operand, a piece, and a factor of products."""
+    if x.dtype.kind not in "fc" or not x.ndim or not x.size:
+        return None
+    one = ["np.full((1,), 1.5)", "np.full((1, 1), 0.5)", "np.ones(1)"][pick(3)]
+    return [f"{{a}} * {one}", f"np.concatenate([np.ravel({{a}}), {one.replace('(1, 1)', '(1,)')}])", f"np.outer({{a}}, {one})",
+            "np.reshape({a}, (-1, 1)) @ np.full((1, 1), 2.0)", "np.full((1, 1), 2.0) @ np.reshape({a}, (1, -1))",
+            "np.ravel({a})[:1] @ np.full((1,), 3.0)", "np.full((1, 4), 0.5) @ np.full((4, 1), 0.5) + {a}"][pick(7)]
+
+
 def write_repeat(pick, x):
     return f"np.repeat({{a}}, {pick(3)}, axis={pick(x.ndim)})" if x.ndim else None
 
@@ -222,14 +265,16 @@ FUNCTIONS = each(
     "np.log1p(np.square({a}))", "np.exp2({a})", "np.sinh({a})", "np.arcsinh({a})", "np.cbrt({a} * {a} + 1)", "np.sinc({a})",
     "np.nan_to_num({a})", "{a} ** 2", "{a} ** 3", "(np.square({a}) + 0.5) ** {b}", "np.logaddexp({a}, {b})",
     "np.arctan2({a}, {b} * {b} + 1)", "np.hypot({a}, {b} * {b} + 1)", "special.expit({a})", "special.erf({a})",
+    "np.real(np.exp(1j * {a}))", "np.imag({a} * (0.5 - 0.2j))", "np.real(np.conj(1j * {a} + {b}) * ({a} - 0.5j))",
+    "{a} * (0.3 + 0.4j)", "np.exp(0.5j * {a})", "np.abs({a} + 2.5j)", "np.ravel({a}) @ np.ravel({a})", "np.vdot({a}, np.sin({a}))",
     "special.log_expit({a})", "special.gammaln(np.square({a}) + 0.5)", "special.xlogy({a}, {b} * {b} + 1)", exact=False)
 VIEWS = [
     *[Operation(write_index)] * 12, *[Operation(write_join, 3)] * 8, *[Operation(w) for w in (write_transpose, write_pad)] * 6,
     *[Operation(w) for w in (write_reshape, write_broadcast, write_roll)] * 4, Operation(write_repeat),
     *along("np.flip", "np.expand_dims"), *each("np.moveaxis({a}, 0, -1)", "np.ravel({a})", "np.squeeze({a})", "np.tril({a})"),
-    *each("np.tile({a}, 2)", "np.diagonal({a})")]
+    *each("np.tile({a}, 2)", "np.diagonal({a})", "np.diag({a})", "np.diff({a})")]
 REDUCTIONS = [
-    *reducing("np.sum", "np.sum", "np.mean", "np.prod", "fad.nn.logsumexp", "np.std", exact=False),
+    *reducing("np.sum", "np.sum", "np.mean", "np.mean", "np.prod", "fad.nn.logsumexp", "np.std", "np.var", exact=False),
     *reducing("np.linalg.norm", several=False, exact=False), *reducing("np.any", "np.all", jumps=True),
     *reducing("np.max", "np.min", then=" + 0", jumps=True)]
 JUMPS = each(
@@ -246,6 +291,8 @@ COMPARISONS = each(
 OTHERS = [
     Operation(write_cast, jumps=True), Operation(write_product, 2, exact=False), Operation(write_gather),
     Operation(write_gather_at, 2, jumps=True), Operation(write_scatter), Operation(write_scatter_of, 2),
+    Operation(write_gradient), Operation(write_slices_product, 2, exact=False),
+    Operation(write_derivative, 2, exact=False), Operation(write_conv, exact=False), Operation(write_single, exact=False),
     *along("np.cumsum", "np.cumprod", exact=False), *along("np.sort", "np.argsort", "np.argmax", jumps=True)]
 OPERATIONS: list[Operation] = [
     *ARITHMETIC * 2, *VIEWS * 2, *REDUCTIONS * 2, *FUNCTIONS, *JUMPS, *ROUNDED_JUMPS, *COMPARISONS, *OTHERS * 2]
@@ -334,19 +381,24 @@ SETTLED = {
 
 def noisy(function: fad.Function, args: tuple, seed: int) -> list:
     """The results where every rounding that is not settled, of operands and results, is 4 units in the last place off, by
-    chance up or down: Monte Carlo arithmetic (Parker 1997)."""
+    chance up or down: Monte Carlo arithmetic (Parker 1997). Results of reductions are off by a unit more for 64 terms, as
+    NumPy adds up along the first axes one after another."""
     rng = np.random.default_rng(seed)
 
-    def rounded(x):
+    def rounded(x, terms=1):
         if not isinstance(x, np.ndarray | np.generic) or x.dtype.kind not in "fc" or x.dtype.itemsize < 4:
             return x
-        return x * (1 + 4 * np.finfo(x.dtype).eps * rng.choice([-1.0, 1.0], x.shape)).astype(x.real.dtype)
+        return x * (1 + (4 + terms // 64) * np.finfo(x.dtype).eps * rng.choice([-1.0, 1.0], x.shape)).astype(x.real.dtype)
 
     template, steps, outputs = function.plan
     env = [*args, *template[len(args) :]]
     for op, refs, params, slot, _ in steps:
         operands = [env[r] for r in refs]
-        env[slot] = op(*operands, **params) if op.name in SETTLED else rounded(op(*map(rounded, operands), **params))
+        if op.name in SETTLED:
+            env[slot] = op(*operands, **params)
+        else:
+            y = op(*map(rounded, operands), **params)
+            env[slot] = rounded(y, max(map(np.size, operands)) // max(np.size(y), 1))
     return [env[slot] for slot in outputs]
 
 
@@ -425,7 +477,7 @@ def step_of(op: Operation, pick: Choices, values: list, exact: list) -> tuple:
             return None, None  # SciPy has ideas of its own about the dtype of the result
         with np.errstate(all="ignore"):
             value = _callable(text)(*xs)
-    except (ValueError, TypeError, IndexError, AttributeError, ZeroDivisionError, np.exceptions.AxisError):
+    except (ValueError, TypeError, IndexError, AttributeError, ZeroDivisionError, np.exceptions.AxisError, FadError):
         return None, None
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.char in "egO":
         return None, None

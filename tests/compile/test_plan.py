@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fad
-from fad.compile.plan import in_order, rounded
+from fad.compile.plan import BLOCK, in_order, rounded
 from fad.compile.program import Program
 
 
@@ -105,3 +105,15 @@ def test_wide_trees_compile_in_linear_time():
     np.testing.assert_allclose(program([x])[0], f(x), rtol=1e-9)
     operations = sum(len(n.body.instructions) for s in program.plan.steps for n in s.nests)
     assert operations < 5 * len(program.function.nodes)
+
+
+@pytest.mark.parametrize("shape", [(2, 30_011), (30_011, 2), (7, 9_001, 3), (3, 2, 12_000), (50, 1, 5_000)])
+def test_reductions_over_axes_that_do_not_merge_are_in_blocks(shape):
+    """So rounding errors grow with a block, not with the axis."""
+    x = np.random.default_rng(0).normal(size=shape)
+    f = lambda x: (np.sum(np.sin(x)[..., 1:] + x[..., :0:-1]), np.max(x[..., 1:] * 2, axis=(0, x.ndim - 1)))
+    program = Program(fad.trace(f)(x))
+    for y, z in zip(program([x]), f(x), strict=True):
+        np.testing.assert_allclose(y, z, rtol=1e-10)
+    for n in (n for segment in program.plan.steps for n in segment.nests):
+        assert np.prod([e for e, r in zip(n.extents, n.reduced, strict=True) if r], initial=1) <= BLOCK

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 import fad
 from fad import losses, nn
+from fad.compile.body import Access, Body
+from fad.compile.rows import is_own
 
 RNG = np.random.default_rng(0)
 SHAPES = [(8, 48), (9, 50), (16, 129), (2, 6, 64), (40, 200)]
@@ -137,3 +139,28 @@ def test_reductions_behind_rows_in_place():
     got = fad.jit(fad.grad(scaled, argnums=(0, 1, 2)), donate=0)(args[0].copy(), *args[1:])
     for g, e in zip(got, expected, strict=True):
         np.testing.assert_allclose(g, e, rtol=1e-9, atol=1e-10)
+
+
+# -- what stays in its own row ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offset, strides, rows, own", [
+    (0, (60, 1), 1, True), (60, (60, 1), 1, False), (1, (60, 1), 1, False), (-1, (60, 1), 1, False), (0, (60, 0), 1, True),
+    (0, (120, 1), 1, False), (0, (0, 1), 1, False), (0, (60, 2), 1, False), (0, (60, -1), 1, False)])
+def test_an_access_to_what_another_nest_writes(offset, strides, rows, own):
+    where = lambda o, s: Access(7, o, s, np.dtype(float))
+    body = Body(((0, 8), (0, 60)), ())
+    assert is_own(where(offset, strides), {7: where(0, (60, 1))}, body, rows) is own
+    assert is_own(where(offset + 5, strides), {7: where(5, (60, 1))}, body, rows) is own
+    assert is_own(where(offset, strides), {}, body, rows)  # what nobody writes
+
+
+@pytest.mark.parametrize("f", [
+    lambda y: nn.softmax(y)[::-1] * y, lambda y: nn.softmax(y)[:, ::-1] * y, lambda y: np.roll(nn.softmax(y), 1, axis=0) * y,
+    lambda y: np.roll(nn.softmax(y), 1, axis=1) * y, lambda y: nn.softmax(nn.softmax(y)[1:]), lambda y: nn.softmax(nn.softmax(y)[:, 1:]),
+    lambda y: nn.softmax(y)[:-1] + nn.softmax(y)[1:], lambda y: np.sum(nn.softmax(y), axis=1)[::-1, None] * y])
+@pytest.mark.parametrize("shape", [(8, 60), (64, 100)])
+def test_rows_that_read_others(f, shape):
+    x = RNG.normal(size=shape)
+    close(f, x)
+    close(fad.grad(lambda x: np.sum(f(x) ** 2)), x)

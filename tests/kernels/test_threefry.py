@@ -1,5 +1,6 @@
 """Threefry-2x32-20 against published vectors, and its two forms against each other."""
 
+import ctypes
 import subprocess
 import sys
 
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 from fad.errors import ShapeError
 from fad.kernels import recipe, threefry
 from fad.kernels.threefry import threefry2x32, threefry_bits
-from fad.kernels.threefry_native import CHUNK
+from fad.kernels.threefry_native import CHUNK, Threefry
+from fad.kernels.tile import Epilogue
+from fad.native import engine
+from fad.native.ir import Module, Value, write
 
 ONES = 0xFFFFFFFF
 # Known-answer vectors of Random123 (kat_vectors, threefry2x32 20): key, counter, answer.
@@ -48,6 +52,34 @@ def test_forms_agree(key, n):
     blocks = np.arange((n + 1) // 2, dtype=np.uint64)
     expected = np.stack(threefry2x32(*key, np.uint64(0), blocks), axis=1).reshape(-1)[:n]
     np.testing.assert_array_equal(native(key, n), expected)
+
+
+def native_pieces(key, n, first, count):
+    """The words of some pieces out of n words, by the code of the native kernel."""
+    out, key = np.zeros(count * CHUNK, np.uint32), np.array(key, np.uint32)
+
+    def body(block):
+        key_at, out_at = (Value(block, name, "i32", 1) for name in ("%key", "%out"))
+
+        def take(inside, index, value):
+            p = write(f"getelementptr i32, ptr %out, i64 {(index[0] - first * CHUNK).name}", "ptr", 1, out_at, index[0] - first * CHUNK)
+            inside.append(f"store {value.type} {value.name}, ptr {p.name}, align 4")
+
+        Threefry(n).write(block, [key_at], Epilogue(take), block.integer(first), block.integer(first + count))
+
+    module = Module(engine.machine().has_fma)
+    module.function("void @pieces(ptr %key, ptr %out)", body)
+    loaded = engine.load(str(module))
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(loaded.address("pieces"))(key.ctypes.data, out.ctypes.data)
+    return out
+
+
+@pytest.mark.parametrize("high", [0, 1, 2, 77])
+def test_counters_beyond_32_bits(high):
+    first = (high << 33) // CHUNK - (1 if high else 0)  # two words a counter
+    blocks = np.arange(first * CHUNK // 2, (first + 3) * CHUNK // 2, dtype=np.uint64)
+    expected = np.stack(threefry2x32(5, 6, blocks >> np.uint64(32), blocks & np.uint64(ONES)), axis=1).reshape(-1)
+    np.testing.assert_array_equal(native_pieces((5, 6), 1 << 41, first, 3), expected)
 
 
 def test_the_first_words_do_not_depend_on_how_many_are_drawn():
