@@ -5,6 +5,7 @@ Immutable, callable, composable, comparable and hashable by structure, picklable
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from fad.expr import Const, Expr, Var, aval_text, reachable, short
 from fad.primitive import registry
 
 __all__ = ["Function", "own"]
+
+LARGE = 1024  # bytes of an array from which a key has a digest in its place
 
 
 class Function:
@@ -281,9 +284,10 @@ def _with_deaths(steps: list, needed: set[int]) -> list:
 
 
 def freeze(x: Any) -> Any:
-    """A hashable stand-in for a parameter or constant, equal exactly when the original is."""
+    """A hashable stand-in for a parameter or constant, equal exactly when the original is: of a large array a digest."""
     if isinstance(x, np.ndarray):
-        return x.shape, x.dtype.str, x.tobytes()
+        content = x.tobytes()
+        return x.shape, x.dtype.str, content if len(content) <= LARGE else hashlib.sha256(content).digest()
     if isinstance(x, slice):
         return "slice", x.start, x.stop, x.step
     if isinstance(x, dict):

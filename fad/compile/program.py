@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import sys
 import threading
 from collections import Counter
@@ -44,6 +43,7 @@ from fad.native.launch import launcher
 __all__ = ["Program"]
 
 PART = 100_000  # characters of IR from which modules are compiled side by side
+NODE, LEAST = 2048, 1 << 16  # bytes that a node takes in trees and plan, and any program, as measured
 GROUP = 250  # instructions of nests that share a native function
 
 
@@ -79,6 +79,14 @@ class Program:
         self.donated = {k for kind, k in self.plan.outputs if kind == "donated"}
         self.fresh = [None if k in results else (by_place[k].shape, by_place[k].dtype) for k in range(self.first, count)]
         self.shapes = [y.shape for y in function.outputs]
+        self.nbytes = self._size()
+
+    def _size(self) -> int:
+        """Bytes that it keeps in memory, nearly: constants, code, and what it knows of its nodes."""
+        own = [a for n in self.simplified.nodes for a in n.args]
+        arrays = {id(c): c.nbytes for c in [*self.function.plan[0], *own, *self.plan.constants] if isinstance(c, np.ndarray)}
+        code = self.loaded.size if self.loaded else 0
+        return LEAST + NODE * len(self.function.nodes) + code + sum(arrays.values())
 
     def parts(self, size: int = PART) -> Iterator[str]:
         """The functions as modules of at least so many characters."""
@@ -286,17 +294,20 @@ class Unit:
 
     nests: list[Loops | KernelRun | Rows]
     codes: list[tuple[tuple, list[int]]]
+    known: tuple = ()  # the key, once it was asked for
 
     @property
     def buffers(self) -> list[int]:
         """All buffers, in the order in which the function takes them."""
         return list(dict.fromkeys([b for _, own in self.codes for b in own]))
 
-    @functools.cached_property
+    @property
     def key(self) -> tuple:
         """What decides the function's code; units of one key share it."""
-        place = {b: k for k, b in enumerate(self.buffers)}
-        return tuple([(code, tuple([place[b] for b in own])) for code, own in self.codes])
+        if not self.known:  # not a cached property, whose lock a fork may find taken
+            place = {b: k for k, b in enumerate(self.buffers)}
+            self.known = tuple([(code, tuple([place[b] for b in own])) for code, own in self.codes])
+        return self.known
 
     @property
     def size(self) -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ThreadsError", "get_num_threads", "launcher", "set_num_threads"]
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may come back here
 _pool: Pool | None = None
 _threads: int | None = None  # as set; None: the default
 
@@ -87,7 +87,7 @@ def _from_environment() -> int | None:
 def _after_fork_in_child() -> None:
     """A forked child has the pool's memory and none of its threads; another thread may have held the lock."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     if _pool is not None:
         _pool.reset()
 
