@@ -26,10 +26,16 @@ from fad.compile.runtime import (
     IN_FLAG,
     IN_SCALAR,
     OUT_OF_RANGE,
+    PAUSED,
+    PIECES,
+    STEPS,
+    context_of,
     guard_table,
     in_arrays,
+    items_of,
     layout_is_known,
     program_table,
+    resumer,
     runner,
 )
 from fad.compile.simplify import simplify
@@ -44,6 +50,7 @@ __all__ = ["Program"]
 
 PART = 100_000  # characters of IR from which modules are compiled side by side
 NODE, LEAST = 2048, 1 << 16  # bytes that a node takes in trees and plan, and any program, as measured
+LONG = 10_000_000  # operations of a program that looks after signals
 GROUP = 250  # instructions of nests that share a native function
 
 
@@ -54,7 +61,10 @@ class Program:
         self.function = check(function, "trace")
         self.simplified = check(simplify(function), "simplify")
         show(3, "tree", self.simplified)
-        self.plan: Plan = plan(partition(self.simplified), engine.machine().vector_bytes, donated)
+        parts = partition(self.simplified)
+        if any(isinstance(s, Callback) for s in parts.steps):
+            donated = frozenset()  # an interrupt between steps would leave memory of the caller's half written
+        self.plan: Plan = plan(parts, engine.machine().vector_bytes, donated)
         show(2, "loops", self.plan)
         segments = [s for s in self.plan.steps if isinstance(s, Segment)]
         groups = units(segments)
@@ -68,6 +78,8 @@ class Program:
         self.origin = "loaded from disk" if self.loaded is not None and self.loaded.kept else "compiled"
         addresses = {u.key: self.loaded.address(name) for name, u in self.functions.items()} if self.loaded else {}
         scalars = {x.id for x in function.inputs if not x.shape}
+        self.donated = {k for kind, k in self.plan.outputs if kind == "donated"}
+        self.pauses = not self.donated and takes_long([n for s in segments for n in s.nests])  # what is donated is written whole
         self.tables = [table_of(g, self.plan, addresses, scalars) for g in groups]
         tables = iter(self.tables)
         self.steps = [called_back(s.node, self.plan) if isinstance(s, Callback) else self.native(next(tables))
@@ -76,7 +88,6 @@ class Program:
         by_place = {self.plan.objects[n.id]: n for n in self.simplified.nodes if n.id in self.plan.objects}
         self.first = len(function.inputs) + len(self.plan.constants)
         count = max(self.plan.objects.values(), default=-1) + 1
-        self.donated = {k for kind, k in self.plan.outputs if kind == "donated"}
         self.fresh = [None if k in results else (by_place[k].shape, by_place[k].dtype) for k in range(self.first, count)]
         self.shapes = [y.shape for y in function.outputs]
         self.nbytes = self._size()
@@ -106,11 +117,15 @@ class Program:
 
     def native(self, table: Any) -> Callable:
         """A step that runs a segment."""
-        run, context = runner(), (ctypes.c_int64 * 3)(self.launch, 0, ctypes.addressof(table))
-        at = ctypes.addressof(context)
+        context = context_of(self.launch, None, table, self.pauses)
+        run, resume, at = runner(), resumer(), ctypes.addressof(context)
 
         def step(objects: list, arena: Any, keep: Any = context) -> None:
-            if run(id(objects), arena.address, at):
+            items, _kept = items_of(objects)
+            code = run(items, arena.address, at)
+            while code & PAUSED:
+                code = resume(items, arena.address, at, code)
+            if code:
                 raise out_of_range()
 
         return step
@@ -149,9 +164,9 @@ class Program:
         if any(tuple(shapes[k][0]) != s for k, s in zip(places, self.shapes, strict=True)):
             return None
         guard, table = guard_table(avals, self.donated), in_arrays(self.tables[0], avals)
-        context = (ctypes.c_int64 * 3)(self.launch, ctypes.addressof(guard), ctypes.addressof(table))
+        context = context_of(self.launch, guard, table, self.pauses)
         at, run, count, size, constants = ctypes.addressof(context), runner(), len(avals), self.plan.arena, self.plan.constants
-        fresh, empty, arena = self.fresh, np.empty, _arena
+        fresh, empty, arena, resume = self.fresh, np.empty, _arena, resumer()
 
         def one(arguments: Any, keep: Any = (self, guard, table, context)) -> Any:
             if len(arguments) != count:
@@ -171,7 +186,24 @@ class Program:
             found = [objects[k] for k in places]
             return [y if y.ndim else y[()] for y in found]
 
-        if places == [first]:
+        def long(arguments: Any, keep: Any = (self, guard, table, context)) -> Any:
+            if len(arguments) != count:
+                return None
+            objects = [*arguments, *constants, *[empty(s, d) for s, d in fresh]]
+            own = arena.take(size)  # when it pauses, a signal handler may run another program
+            code = run(id(objects), own.address, at)
+            while code & PAUSED:
+                code = resume(id(objects), own.address, at, code)
+            arena.arena = own
+            if code:
+                return refused(code)
+            found = [y if y.ndim else y[()] for y in [objects[k] for k in places]]
+            return found[0] if is_one else found
+
+        is_one = places == [first]
+        if self.pauses:
+            return long
+        if is_one:
             shape, dtype = shapes[first]
             is_scalar = not shape
             return one
@@ -180,6 +212,11 @@ class Program:
     def assembly(self) -> str:
         """The machine code as text."""
         return engine.assembly(self.text)
+
+
+def takes_long(nests: list) -> bool:
+    """Whether nests may take more than an instant, and a place in them can be told."""
+    return sum([n.work for n in nests]) > LONG and len(nests) < STEPS and all(n.pieces < PIECES for n in nests)
 
 
 def fitted(x: Any, var: Var) -> Any:
@@ -201,11 +238,14 @@ class Arena:
         self.address = self.memory.ctypes.data
 
 
+NOTHING = Arena(0)
+
+
 class _OwnArena(threading.local):
     """A thread's arena. It stays with the thread, as fresh memory costs more than most programs."""
 
     def __init__(self) -> None:
-        self.arena = Arena(0)
+        self.arena = NOTHING
 
     def reserve(self, size: int) -> int:
         """The address of at least so many bytes."""
@@ -213,11 +253,16 @@ class _OwnArena(threading.local):
             self.arena = Arena(size)
         return self.arena.address
 
+    def take(self, size: int) -> Arena:
+        """The arena, away from the thread."""
+        self.reserve(size)
+        arena, self.arena = self.arena, NOTHING
+        return arena
+
     @contextmanager
     def taken(self, size: int) -> Iterator[Arena]:
         """The arena, away from the thread: a callback may call another program, which then finds an arena of its own."""
-        self.reserve(size)
-        arena, self.arena = self.arena, Arena(0)
+        arena = self.take(size)
         try:
             yield arena
         finally:

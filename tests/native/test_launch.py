@@ -69,7 +69,7 @@ done:
 define void @nested(ptr %data, i64 %begin, i64 %end) {
   %launch = load ptr, ptr %data
   %rest = getelementptr ptr, ptr %data, i64 1
-  call void %launch(ptr @count, ptr %rest, i64 40, i64 3)
+  call i64 %launch(ptr @count, ptr %rest, i64 0, i64 40, i64 3, ptr null)
   ret void
 }
 declare ptr @pthread_self()
@@ -83,9 +83,9 @@ can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform can
 fork_of_threads = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
-def run(chunk, data, total, grain, address=None):
-    launcher = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    launcher(address or launch.launcher())(address_of[chunk], data.ctypes.data, total, grain)
+def run(chunk, data, total, grain, address=None, first=0, until=None):
+    call = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3, ctypes.c_void_p)
+    return call(address or launch.launcher())(address_of[chunk], data.ctypes.data, first, total, grain, until)
 
 
 def pieces(total, grain):
