@@ -70,6 +70,8 @@ LONG_PROGRAMS = """
     import os, signal, sys, threading, time
     import numpy as np, fad
     from fad import nn
+    from fad.native import pool
+    pool.SLICE = 10_000_000  # programs need not be very long then
 
     def elementwise(x):
         for k in range(50):
@@ -141,7 +143,7 @@ def test_a_handler_may_run_programs(name):
         fine.append(np.array_equal(f(0.5 * x), half))
         fine.append(np.array_equal(other(y), expected))
     signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
     np.testing.assert_array_equal(f(x), want)
     signal.setitimer(signal.ITIMER_REAL, 0)
     assert fine and all(fine), fine
@@ -163,7 +165,7 @@ def test_pauses_between_steps_that_run_alone():
             return x
 
         x = np.linspace(0, 1, 500)
-        print(np.allclose(fad.jit(f)(x), f(x), rtol=1e-9), len(count) > 2)
+        print(np.allclose(fad.jit(f)(x), f(x), rtol=1e-9), len(count) > 1)
     """)
 
 
