@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import functools
 import hashlib
 import itertools
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -61,6 +63,14 @@ class Loaded:
 
     def __init__(self, library: Any, linker: Any, size: int, kept: bool):
         self.library, self.linker, self.size, self.kept = library, linker, size, kept  # size in bytes; kept: it was found on disk
+
+    def __del__(self, at_exit: Callable = sys.is_finalizing) -> None:
+        if at_exit():  # when threads may still run the code
+            return
+        try:
+            self.library.close()
+        except KeyboardInterrupt:  # Python drops the exceptions of destructors: once more, from outside of this one
+            _thread.start_new_thread(_thread.interrupt_main, ())
 
     def address(self, name: str) -> int:
         """The address of a function."""

@@ -168,6 +168,20 @@ def test_a_function_dropped_while_it_runs(nothing_kept):
         assert results == [pytest.approx(np.sum(np.sin(np.exp(big)) ** 2) + k)]
 
 
+def test_numba_code_keeps_its_program(nothing_kept):
+    import numba
+
+    jitted = fad.jit(lambda x: np.sin(x) * 9.125)
+    sine = jitted.as_numba(x)
+    outer = numba.njit(lambda x: sine(x) + 1.0)
+    expected = outer(x)
+    del jitted, sine
+    gc.collect()
+    for k in range(20):
+        fad.jit(lambda x, k=k: np.cos(x) * k)(x)  # takes what memory is free
+    np.testing.assert_array_equal(outer(x), expected)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_lock_that_another_thread_holds_is_free_in_a_child():
