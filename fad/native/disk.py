@@ -27,7 +27,7 @@ OURS = re.compile(r"[0-9a-f]{64}\.o|tmp\w{8}\.tmp")  # the directory may hold fi
 STALE = 3600  # seconds after which a temporary file is one that a crash left
 READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _written = 0
-_told: set[Path] = set()
+_told: set[Path] = set()  # directories
 
 
 class CacheWarning(UserWarning):
@@ -151,8 +151,9 @@ def _is_private(path: Path, state: os.stat_result) -> bool:
     is_owned, mode = state.st_uid == os.geteuid(), stat.S_IMODE(state.st_mode)
     if is_owned and (stat.S_ISLNK(state.st_mode) or not mode & (stat.S_IWGRP | stat.S_IWOTH)):
         return True
-    if path not in _told:
-        _told.add(path)
+    place = path.parent if stat.S_ISREG(state.st_mode) else path
+    if place not in _told:
+        _told.add(place)
         got, fix = (f"mode {mode:04o}", f"chmod go-w {path}") if is_owned else (f"owner {state.st_uid}", "set FAD_CACHE_DIR")
         warnings.warn(f"compiled code in {path} is not loaded: got {got}; what lies there is run, so it must be this user's, and "
                       f"nobody else may write to it\n  fix: {fix}", CacheWarning, stacklevel=2)

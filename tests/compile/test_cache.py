@@ -175,7 +175,7 @@ def test_numba_code_keeps_its_program(nothing_kept):
     sine = jitted.as_numba(x)
     outer = numba.njit(lambda x: sine(x) + 1.0)
     expected = outer(x)
-    del jitted, sine
+    del jitted
     gc.collect()
     for k in range(20):
         fad.jit(lambda x, k=k: np.cos(x) * k)(x)  # takes what memory is free
