@@ -12,6 +12,7 @@ from fad.function import Function
 from fad.jacobians import hessian, jacfwd, jacobian, jacrev
 from fad.jit import jit
 from fad.modes import ModeReport, compare_modes
+from fad.native import fork as _fork  # noqa: F401  # a fork waits for what other threads do, from the beginning
 from fad.numpy.at import at
 from fad.trace import value
 from fad.transforms import (

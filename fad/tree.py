@@ -21,6 +21,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import hashlib
 import threading
 import warnings
 from collections.abc import Callable, Iterable
@@ -34,6 +35,7 @@ from fad.errors import FadError, TreeError
 __all__ = ["flatten", "unflatten", "map", "leaves", "structure", "register", "paths"]
 
 _NAMESPACE = "fad"
+LARGE = 1024  # bytes of an array from which a key has a digest in its place
 TreeDef = optree.PyTreeSpec
 
 
@@ -152,9 +154,10 @@ def _constructed(cls: type, values: dict) -> Any:
 
 
 def freeze(x: Any) -> Any:
-    """A hashable stand-in for a parameter or constant, equal exactly when the original is."""
+    """A hashable stand-in for a parameter or constant, equal exactly when the original is: of a large array a digest."""
     if isinstance(x, np.ndarray):
-        return x.shape, x.dtype.str, x.tobytes()
+        content = x.tobytes()
+        return x.shape, x.dtype.str, content if len(content) <= LARGE else hashlib.sha256(content).digest()
     if isinstance(x, slice):
         return "slice", x.start, x.stop, x.step
     if isinstance(x, dict):

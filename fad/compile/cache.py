@@ -1,19 +1,26 @@
-"""Programs by structure: equal Functions share one program in this process."""
+"""Programs by structure: equal Functions share one program in this process.
+
+A program lives as long as something uses it, as a jitted function does. Those made last are kept beyond that, for functions
+that are defined again and again, but only so many bytes of them.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
+from weakref import WeakValueDictionary
 
 from fad.compile.program import Program
 from fad.function import Function
 
 __all__ = ["program_for"]
 
-KEPT = 512  # programs
+KEPT = 16 << 20  # bytes of programs that nothing uses
 
-_programs: OrderedDict[tuple, Program] = OrderedDict()
-_lock = threading.Lock()
+_programs: WeakValueDictionary[tuple, Program] = WeakValueDictionary()
+_recent: OrderedDict[tuple, Program] = OrderedDict()
+_lock = threading.RLock()  # a signal handler or a destructor may come back here
 
 
 def program_for(function: Function, donated: frozenset = frozenset()) -> tuple[Program, str]:
@@ -21,12 +28,33 @@ def program_for(function: Function, donated: frozenset = frozenset()) -> tuple[P
     key = (function.key[1], donated)
     with _lock:
         program = _programs.get(key)
-        if program is not None:
-            _programs.move_to_end(key)
-            return program, "found in this process"
-    program = Program(function, donated)
+    origin = "found in this process"
+    if program is None:
+        program = Program(function, donated)
+        origin = program.origin
     with _lock:
-        _programs[key] = program
-        while len(_programs) > KEPT:
-            _programs.popitem(last=False)
-    return program, program.origin
+        dropped = _keep(key, program)
+    del dropped  # without the lock, as destructors run
+    return program, origin
+
+
+def _keep(key: tuple, program: Program) -> list[Program]:
+    """Note a program as the one used last. Gives those that are too many now."""
+    _programs[key] = program
+    _recent[key] = program
+    _recent.move_to_end(key)
+    total, dropped = sum([p.nbytes for p in list(_recent.values())]), []
+    while total > KEPT and _recent:
+        dropped.append(_recent.popitem(last=False)[1])
+        total -= dropped[-1].nbytes
+    return dropped
+
+
+def _after_fork_in_child() -> None:
+    """Another thread may have held the lock."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

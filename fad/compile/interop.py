@@ -15,7 +15,7 @@ import numpy as np
 from fad.compile.cache import program_for
 from fad.compile.fuse import Callback
 from fad.compile.program import Program
-from fad.compile.runtime import runner
+from fad.compile.runtime import context_of, runner
 from fad.errors import DtypeError, TraceError, TreeError
 from fad.expr import aval_text, short
 
@@ -150,7 +150,7 @@ def _run(program: Program) -> Any:
     if not program.plan.steps:
         return None
     run_at = ctypes.cast(runner(), ctypes.c_void_p).value
-    context_of = _entered.setdefault(program, (ctypes.c_int64 * 3)(program.launch, 0, ctypes.addressof(program.tables[0])))
+    entered = _entered.setdefault(program, context_of(program.launch, None, program.tables[0], pauses=False))
     constants = [id(c) for c in program.plan.constants]
     fresh = [(bool(shape), from_dtype(dtype)) for shape, dtype in program.fresh]
 
@@ -166,7 +166,7 @@ def _run(program: Program) -> Any:
                     rooms.append((t, stack.room(context.get_data_type(t))))
                 objects.append(stack.object(*next(arrays)) if is_array else stack.struct(HEAD, rooms[-1][1]))
             arena = stack.aligned(memory, args[2]) if isinstance(memory, types.Array) else stack.address(0)
-            code = stack.call(run_at, stack.struct(ITEMS, stack.row(objects)), arena, stack.address(ctypes.addressof(context_of)))
+            code = stack.call(run_at, stack.struct(ITEMS, stack.row(objects)), arena, stack.address(ctypes.addressof(entered)))
             return context.make_tuple(builder, signature.return_type, [code, *(stack.value(t, at) for t, at in rooms)])
 
         return types.Tuple([types.int64, *(t for is_array, t in fresh if not is_array)])(inputs, outputs, memory), codegen

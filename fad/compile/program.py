@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import itertools
 import sys
 import threading
@@ -29,10 +28,16 @@ from fad.compile.runtime import (
     IN_FLAG,
     IN_SCALAR,
     OUT_OF_RANGE,
+    PAUSED,
+    PIECES,
+    STEPS,
+    context_of,
     guard_table,
     in_arrays,
+    items_of,
     layout_is_known,
     program_table,
+    resumer,
     runner,
 )
 from fad.compile.simplify import simplify
@@ -47,6 +52,8 @@ __all__ = ["Program"]
 
 PART = 100_000  # characters of IR from which modules are compiled side by side
 ROUNDS = 16  # after so many failures all of a program is NumPy's
+NODE, LEAST = 2048, 1 << 16  # bytes that a node takes in trees and plan, and any program, as measured
+LONG = 10_000_000  # operations of a program that looks after signals
 GROUP = 250  # instructions of nests that share a native function
 
 
@@ -67,6 +74,8 @@ class Program:
     def _build(self, donated: frozenset, called: dict[int, str]) -> None:
         """Plan and compile; the nodes ``called`` are left to NumPy."""
         function, parts = self.function, partition(self.simplified, called)
+        if any(isinstance(s, Callback) for s in parts.steps):
+            donated = frozenset()  # an interrupt between steps would leave memory of the caller's half written
         self.plan: Plan = plan(parts, engine.machine().vector_bytes, donated)
         if engine.is_checking():
             check_partition(parts)
@@ -86,6 +95,8 @@ class Program:
         self.origin = "loaded from disk" if self.loaded is not None and self.loaded.kept else "compiled"
         addresses = {u.key: self.loaded.address(name) for name, u in self.functions.items()} if self.loaded else {}
         scalars = {x.id for x in function.inputs if not x.shape}
+        self.donated = {k for kind, k in self.plan.outputs if kind == "donated"}
+        self.pauses = not self.donated and takes_long([n for s in segments for n in s.nests])  # what is donated is written whole
         self.tables = [table_of(g, self.plan, addresses, scalars) for g in groups]
         tables = iter(self.tables)
         self.steps = [called_back(s.node, self.plan) if isinstance(s, Callback) else self.native(next(tables))
@@ -94,9 +105,16 @@ class Program:
         by_place = {self.plan.objects[n.id]: n for n in self.simplified.nodes if n.id in self.plan.objects}
         self.first = len(function.inputs) + len(self.plan.constants)
         count = max(self.plan.objects.values(), default=-1) + 1
-        self.donated = {k for kind, k in self.plan.outputs if kind == "donated"}
         self.fresh = [None if k in results else (by_place[k].shape, by_place[k].dtype) for k in range(self.first, count)]
         self.shapes = [y.shape for y in function.outputs]
+        self.nbytes = self._size()
+
+    def _size(self) -> int:
+        """Bytes that it keeps in memory, nearly: constants, code, and what it knows of its nodes."""
+        own = [a for n in self.simplified.nodes for a in n.args]
+        arrays = {id(c): c.nbytes for c in [*self.function.plan[0], *own, *self.plan.constants] if isinstance(c, np.ndarray)}
+        code = self.loaded.size if self.loaded else 0
+        return LEAST + NODE * len(self.function.nodes) + code + sum(arrays.values())
 
     def parts(self, size: int = PART) -> Iterator[str]:
         """The functions as modules of at least so many characters."""
@@ -126,11 +144,15 @@ class Program:
 
     def native(self, table: Any) -> Callable:
         """A step that runs a segment."""
-        run, context = runner(), (ctypes.c_int64 * 3)(self.launch, 0, ctypes.addressof(table))
-        at = ctypes.addressof(context)
+        context = context_of(self.launch, None, table, self.pauses)
+        run, resume, at = runner(), resumer(), ctypes.addressof(context)
 
         def step(objects: list, arena: Any, keep: Any = context) -> None:
-            if run(id(objects), arena.address, at):
+            items, _kept = items_of(objects)
+            code = run(items, arena.address, at)
+            while code & PAUSED:
+                code = resume(items, arena.address, at, code)
+            if code:
                 raise out_of_range()
 
         return step
@@ -168,9 +190,9 @@ class Program:
         if any(tuple(shapes[k][0]) != s for k, s in zip(places, self.shapes, strict=True)):
             return None
         guard, table = guard_table(avals, self.donated), in_arrays(self.tables[0], avals)
-        context = (ctypes.c_int64 * 3)(self.launch, ctypes.addressof(guard), ctypes.addressof(table))
+        context = context_of(self.launch, guard, table, self.pauses)
         at, run, count, size, constants = ctypes.addressof(context), runner(), len(avals), self.plan.arena, self.plan.constants
-        fresh, empty, arena = self.fresh, np.empty, _arena
+        fresh, empty, arena, resume = self.fresh, np.empty, _arena, resumer()
 
         def one(arguments: Any, keep: Any = (self, guard, table, context)) -> Any:
             if len(arguments) != count:
@@ -191,6 +213,23 @@ class Program:
             return [y if y.ndim else y[()] for y in found] if several else found[0]
 
         several = len(places) != 1
+
+        def long(arguments: Any, keep: Any = (self, guard, table, context)) -> Any:
+            if len(arguments) != count:
+                return None
+            objects = [*arguments, *constants, *[empty(s, d) for s, d in fresh]]
+            own = arena.take(size)  # when it pauses, a signal handler may run another program
+            code = run(id(objects), own.address, at)
+            while code & PAUSED:
+                code = resume(id(objects), own.address, at, code)
+            arena.arena = own
+            if code:
+                return refused(code)
+            found = [objects[k] for k in places]
+            return [y if y.ndim else y[()] for y in found] if several else found[0] if found[0].ndim else found[0][()]
+
+        if self.pauses:
+            return long
         if places == [first]:
             shape, dtype = shapes[first]
             is_scalar = not shape
@@ -224,6 +263,9 @@ def code_of(unit: Unit) -> str:
     module = Module(engine.machine().has_fma)
     write_function(module, "f", unit.nests, unit.buffers)
     return str(module)
+def takes_long(nests: list) -> bool:
+    """Whether nests may take more than an instant, and a place in them can be told."""
+    return sum([n.work for n in nests]) > LONG and len(nests) < STEPS and all(n.pieces < PIECES for n in nests)
 
 
 def fitted(x: Any, var: Var) -> Any:
@@ -257,11 +299,14 @@ class Arena:
         self.address = self.memory.ctypes.data
 
 
+NOTHING = Arena(0)
+
+
 class _OwnArena(threading.local):
     """A thread's arena. It stays with the thread, as fresh memory costs more than most programs."""
 
     def __init__(self) -> None:
-        self.arena = Arena(0)
+        self.arena = NOTHING
 
     def reserve(self, size: int) -> int:
         """The address of at least so many bytes."""
@@ -269,11 +314,16 @@ class _OwnArena(threading.local):
             self.arena = Arena(size)
         return self.arena.address
 
+    def take(self, size: int) -> Arena:
+        """The arena, away from the thread."""
+        self.reserve(size)
+        arena, self.arena = self.arena, NOTHING
+        return arena
+
     @contextmanager
     def taken(self, size: int) -> Iterator[Arena]:
         """The arena, away from the thread: a callback may call another program, which then finds an arena of its own."""
-        self.reserve(size)
-        arena, self.arena = self.arena, Arena(0)
+        arena = self.take(size)
         try:
             yield arena
         finally:
@@ -356,17 +406,20 @@ class Unit:
 
     nests: list[Loops | KernelRun | Rows]
     codes: list[tuple[tuple, list[int]]]
+    known: tuple = ()  # the key, once it was asked for
 
     @property
     def buffers(self) -> list[int]:
         """All buffers, in the order in which the function takes them."""
         return list(dict.fromkeys([b for _, own in self.codes for b in own]))
 
-    @functools.cached_property
+    @property
     def key(self) -> tuple:
         """What decides the function's code; units of one key share it."""
-        place = {b: k for k, b in enumerate(self.buffers)}
-        return tuple([(code, tuple([place[b] for b in own])) for code, own in self.codes])
+        if not self.known:  # not a cached property, whose lock a fork may find taken
+            place = {b: k for k, b in enumerate(self.buffers)}
+            self.known = tuple([(code, tuple([place[b] for b in own])) for code, own in self.codes])
+        return self.known
 
     @property
     def size(self) -> int:

@@ -3,25 +3,34 @@
 A program is a table: where its buffers are, and which function runs on which of them. So the code that LLVM compiles for a
 program is its nests alone, each kind of nest once, however often a long unrolled loop repeats it.
 
+Python's signal handlers do not run while native code does. So a program that takes long stops between two pieces of work every
+tenth of a second, and answers where it is: between that and `resume` Python has had a look.
+
 CPython and NumPy lay out their objects as the structs of their C headers say; a sample is compared with what NumPy
-itself answers before any of it is used, and where they differ every call takes the slow path.
+itself answers before any of it is used. Where they differ, as in free-threaded builds, every call takes the slow path: NumPy is
+asked for the addresses, and stand-ins hold them where the program reads them.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import sys
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from fad.native import engine
+from fad.native.pool import clock
 
-__all__ = ["IN_ARENA", "IN_ARRAY", "IN_FLAG", "IN_SCALAR", "OUT_OF_RANGE", "guard_table", "in_arrays", "layout_is_known",
-           "program_table", "runner"]
+__all__ = ["IN_ARENA", "IN_ARRAY", "IN_FLAG", "IN_SCALAR", "OUT_OF_RANGE", "PAUSED", "context_of", "guard_table", "in_arrays",
+           "items_of", "layout_is_known", "program_table", "resumer", "runner"]
 
 OUT_OF_RANGE = 2  # what `run` answers when an index was
+PAUSED = 4  # a bit of what it answers when it is not done; the rest of the bits say where it is
+STEPS, PIECES = 1 << 22, 1 << 37  # the most that these bits can say
+SLOW = False  # set before anything is compiled: as if objects lay otherwise
 IN_ARRAY, IN_SCALAR, IN_ARENA, IN_FLAG = range(4)  # where a buffer is: in an array, in a scalar object, in the arena, on the stack
 
 # offsets in bytes: PyObject.ob_type; PyArrayObject.nd, .dimensions, .descr, .flags
@@ -169,14 +178,21 @@ def guard_table(avals: Any, written: Any = ()) -> Any:
     return (ctypes.c_int64 * len(table))(*table)
 
 
-# list: the Python list of objects. arena: its address. context: launch, guard (0: do not ask), program.
+# list: the Python list of objects. arena: its address. context: launch, guard (0: do not ask), program, whether it may pause.
 # program: count of buffers, (kind, place) of each, count of steps, and for each step (function, pieces, grain, count, buffers...);
-# a grain of 0 means that the caller runs it alone.
+# a grain of 0 means that the caller runs it alone. state: 0, or where it paused: step << 40 | piece << 3 | 4.
 RUN = """
 define i64 @run(ptr %list, ptr %arena, ptr %context) {
+  %answer = call i64 @resume(ptr %list, ptr %arena, ptr %context, i64 0)
+  ret i64 %answer
+}
+
+define i64 @resume(ptr %list, ptr %arena, ptr %context, i64 %state) {
 entry:
   %flag = alloca i64
   store i64 0, ptr %flag
+  %time = alloca i64
+  store i64 0, ptr %time
   %items.at = getelementptr i8, ptr %list, i64 24
   %items = load ptr, ptr %items.at
   %launch = load ptr, ptr %context
@@ -184,7 +200,16 @@ entry:
   %guard = load ptr, ptr %guard.at
   %program.at = getelementptr ptr, ptr %context, i64 2
   %program = load ptr, ptr %program.at
-  %free = icmp eq ptr %guard, null
+  %pauses.at = getelementptr i64, ptr %context, i64 3
+  %pauses = load i64, ptr %pauses.at
+  %may.pause = icmp ne i64 %pauses, 0
+  %until = select i1 %may.pause, ptr %time, ptr null
+  %first.step = lshr i64 %state, 40
+  %high = and i64 %state, u0xFFFFFFFFFF
+  %first.piece = lshr i64 %high, 3
+  %unguarded = icmp eq ptr %guard, null
+  %resumed = icmp ne i64 %state, 0
+  %free = or i1 %unguarded, %resumed
   br i1 %free, label %go, label %ask
 ask:
   %bad = call i64 @check(ptr %items, ptr %guard)
@@ -250,7 +275,9 @@ fill:
   %refs.at = getelementptr i64, ptr %s.here, i64 3
   %refs = load i64, ptr %refs.at
   %first = getelementptr i64, ptr %s.here, i64 4
-  br label %ref
+  %s.next = getelementptr i64, ptr %first, i64 %refs
+  %before = icmp ult i64 %k, %first.step
+  br i1 %before, label %step.done, label %ref
 ref:
   %r = phi i64 [ 0, %fill ], [ %r.next, %ref.more ]
   %r.some = icmp slt i64 %r, %refs
@@ -265,18 +292,38 @@ ref.more:
   %r.next = add i64 %r, 1
   br label %ref
 call:
-  %s.next = getelementptr i64, ptr %first, i64 %refs
   %alone = icmp eq i64 %grain, 0
   br i1 %alone, label %here, label %threads
 here:
   call void %function(ptr %data, i64 0, i64 %pieces)
-  br label %step.done
+  %k.done = add i64 %k, 1
+  %rest = and i64 %k.done, 63
+  %due = icmp eq i64 %rest, 0
+  br i1 %due, label %look, label %step.done
+look:
+  %late = call i1 @late(ptr %until)
+  br i1 %late, label %pause, label %step.done
 threads:
-  call void %launch(ptr %function, ptr %data, i64 %pieces, i64 %grain)
-  br label %step.done
+  %is.first = icmp eq i64 %k, %first.step
+  %begin = select i1 %is.first, i64 %first.piece, i64 0
+  %reached = call i64 %launch(ptr %function, ptr %data, i64 %begin, i64 %pieces, i64 %grain, ptr %until)
+  %whole = icmp sge i64 %reached, %pieces
+  br i1 %whole, label %step.done, label %pause
 step.done:
   %k.next = add i64 %k, 1
   br label %step
+pause:
+  %at.step = phi i64 [ %k.done, %look ], [ %k, %threads ]
+  %at.piece = phi i64 [ 0, %look ], [ %reached, %threads ]
+  %bad.index = load i64, ptr %flag
+  %broken = icmp ne i64 %bad.index, 0
+  br i1 %broken, label %end, label %say
+say:
+  %step.bits = shl i64 %at.step, 40
+  %piece.bits = shl i64 %at.piece, 3
+  %place.bits = or i64 %step.bits, %piece.bits
+  %bits = or i64 %place.bits, 4
+  ret i64 %bits
 end:
   %out = load i64, ptr %flag
   %code = mul i64 %out, 2
@@ -307,32 +354,71 @@ def program_table(buffers: list[tuple[int, int]], steps: list[tuple]) -> Any:
 
 
 @functools.cache
+def _loaded() -> engine.Loaded:
+    return engine.load(clock() + CHECK + RUN)
+
+
+@functools.cache
 def runner() -> Any:
-    """``run(list, arena, context)``: 0; 1, with nothing done, where the guard says no; OUT_OF_RANGE."""
+    """``run(list, arena, context)``: 0; 1, with nothing done, where the guard says no; OUT_OF_RANGE; with the bit PAUSED where
+    it is not done."""
     function: Any = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-    loaded = engine.load(CHECK + RUN)
-    run = function(loaded.address("run"))
-    run.owner = loaded  # of the code
-    return run
+    return function(_loaded().address("run"))
+
+
+@functools.cache
+def resumer() -> Any:
+    """``resume(list, arena, context, answer)`` goes on where `run` paused, and answers as it does."""
+    function: Any = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+    return function(_loaded().address("resume"))
+
+
+def context_of(launch: int, guard: Any, table: Any, pauses: bool) -> Any:
+    """The context of a program that `run` reads."""
+    return (ctypes.c_int64 * 4)(launch, ctypes.addressof(guard) if guard else 0, ctypes.addressof(table), pauses)
+
+
+def items_of(objects: list) -> tuple[int, Any]:
+    """The address that `run` takes for a list of arrays and scalars, and what must live as long."""
+    return (id(objects), objects) if layout_is_known() else _stand_ins(objects)
+
+
+def _stand_ins(objects: list) -> tuple[int, Any]:
+    """Words that lie as the objects' do which `run` knows."""
+    words = np.zeros((len(objects), 4), np.int64)
+    for k, x in enumerate(objects):
+        if isinstance(x, np.ndarray):
+            words[k, 2] = x.ctypes.data
+        elif x is not None:
+            value = np.asarray(x).reshape(1).view(np.uint8)
+            words[k, 2:].view(np.uint8)[: value.size] = value
+    pointers = words.ctypes.data + 32 * np.arange(len(objects))
+    head = np.array([0, 0, 0, pointers.ctypes.data])
+    return head.ctypes.data, (words, pointers, head)
 
 
 @functools.cache
 def layout_is_known() -> bool:
     """Whether objects lie in memory as this module believes."""
+    if SLOW or sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return False
     x = np.arange(6.0).reshape(2, 3)
-    items = [x, 2.5]
+    scalars = [2.5, *np.ones(1, "?,b,B,h,H,i,I,l,L,q,Q,e,f,d,F,D")[0]]
+    items = [x, *scalars]
 
     def read(address: int, kind: Any) -> Any:
         return kind.from_address(address).value
 
-    try:
-        dims = read(id(x) + 32, ctypes.c_int64)
+    def dims() -> list[int]:
+        return [read(read(id(x) + 32, ctypes.c_int64) + 8 * k, ctypes.c_int64) for k in range(2)]
+
+    try:  # in this order: an address is followed when what lies before it is as it should be
         return bool(
-            ctypes.sizeof(ctypes.c_void_p) == 8 and read(id(x) + 8, ctypes.c_int64) == id(np.ndarray)
-            and read(id(x) + 16, ctypes.c_int64) == x.ctypes.data and read(id(x) + 24, ctypes.c_int32) == 2
-            and [read(dims, ctypes.c_int64), read(dims + 8, ctypes.c_int64)] == [2, 3]
-            and read(id(x) + 56, ctypes.c_int64) == id(x.dtype) and read(id(x) + 64, ctypes.c_int32) == x.flags.num
-            and read(id(items[1]) + 16, ctypes.c_double) == 2.5 and read(id(np.float32(1.5)) + 16, ctypes.c_float) == 1.5
+            read(id(x) + 8, ctypes.c_int64) == id(np.ndarray) and read(id(x) + 16, ctypes.c_int64) == x.ctypes.data
+            and read(id(x) + 24, ctypes.c_int32) == 2 and read(id(x) + 56, ctypes.c_int64) == id(x.dtype)
+            and read(id(x) + 64, ctypes.c_int32) == x.flags.num and dims() == [2, 3]
+            and all(ctypes.string_at(id(s) + 16, np.asarray(s).nbytes) == np.asarray(s).tobytes() for s in scalars)
+            and read(id(items) + 16, ctypes.c_int64) == len(items)
             and read(read(id(items) + 24, ctypes.c_int64), ctypes.c_int64) == id(x))
     except (TypeError, ValueError):
         return False

@@ -430,7 +430,7 @@ def random_bits(n: int) -> Recipe:
 # -- by themselves ---------------------------------------------------------------------------------------------------------
 
 
-LAUNCH = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+LAUNCH = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3, ctypes.c_void_p)
 
 
 def run(recipe: Recipe, operands: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
@@ -454,7 +454,9 @@ def fill(recipe: Recipe, operands: list[np.ndarray], memory: list[np.ndarray], o
     for phase, code in zip(recipe.phases, addresses, strict=True):
         arrays = [*(operands[b] if b >= 0 else memory[-1 - b] for b in phase.buffers), out]
         table = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
-        launch(code, ctypes.addressof(table), phase.spec.pieces, grain(phase.spec))
+        begin, total = 0, phase.spec.pieces
+        while begin < total:  # more than once where it takes long, for Python to look after signals
+            begin = launch(code, ctypes.addressof(table), begin, total, grain(phase.spec), ctypes.byref(ctypes.c_int64(0)))
     if recipe.chunks > 1:
         np.sum(memory[-1].reshape(recipe.chunks, -1), axis=0, out=out.reshape(-1))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import functools
 import hashlib
 import itertools
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from llvmlite import __version__ as llvmlite_version
 from llvmlite.binding import ffi
 
 from fad.native import disk
+from fad.native.fork import at_work
 from fad.native.launch import get_num_threads
 
 __all__ = ["Loaded", "Machine", "assembly", "is_checking", "load", "load_parts", "machine"]
@@ -23,7 +26,9 @@ __all__ = ["Loaded", "Machine", "assembly", "is_checking", "load", "load_parts",
 
 DEFINED = re.compile(r"^define (?!internal)[^@\n]*@([\w.]+)\(", re.MULTILINE)  # functions that can be called from outside
 FORMAT = 2  # of the files that are kept
+SHARED = 64  # programs that one linker lays out; what it notes of each, 9 kB, is freed with the linker, after the last of them
 _number = itertools.count()
+_forever: list[Loaded] = []
 
 
 class Machine:
@@ -56,8 +61,16 @@ def machine() -> Machine:
 class Loaded:
     """Machine code in memory, there as long as this object is."""
 
-    def __init__(self, library: Any, kept: bool):
-        self.library, self.kept = library, kept  # kept: it was found on disk
+    def __init__(self, library: Any, linker: Any, size: int, kept: bool):
+        self.library, self.linker, self.size, self.kept = library, linker, size, kept  # size in bytes; kept: it was found on disk
+
+    def __del__(self, at_exit: Callable = sys.is_finalizing) -> None:
+        if at_exit():  # when threads may still run the code
+            return
+        try:
+            self.library.close()
+        except KeyboardInterrupt:  # Python drops the exceptions of destructors: once more, from outside of this one
+            _thread.start_new_thread(_thread.interrupt_main, ())
 
     def address(self, name: str) -> int:
         """The address of a function."""
@@ -65,7 +78,7 @@ class Loaded:
 
     def forever(self) -> None:
         """Leave the code in memory until the process ends."""
-        self.library.detach()
+        _forever.append(self)
 
 
 def is_checking() -> bool:
@@ -93,7 +106,10 @@ def load_parts(key: str, names: Iterable[str], texts: Callable[[], Iterable[str]
         library.add_object_img(code)
     for name in names:
         library.export_symbol(name)
-    return Loaded(library.add_current_process().link(_linker(), f"fad{next(_number)}"), kept is not None)
+    number = next(_number)
+    linker = _linker(number // SHARED)
+    linked = library.add_current_process().link(linker, f"fad{number}")
+    return Loaded(linked, linker, sum(map(len, objects)), kept is not None)
 
 
 def _side_by_side(texts: Iterator[str], opt: int) -> list[bytes]:
@@ -103,8 +119,11 @@ def _side_by_side(texts: Iterator[str], opt: int) -> list[bytes]:
         return [_compiled(first, opt)]
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(get_num_threads()) as pool:
+    pool = ThreadPoolExecutor(get_num_threads())
+    try:
         return [made.result() for made in [pool.submit(_compiled, text, opt) for text in itertools.chain((first, second), texts)]]
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an interrupt what is not begun is left
 
 
 def _objects(kept: bytes) -> Iterator[bytes]:
@@ -117,28 +136,30 @@ def _objects(kept: bytes) -> Iterator[bytes]:
 
 
 def _compiled(text: str, opt: int) -> bytes:
-    """Object code. llvmlite has one lock for all of LLVM, which itself needs none between contexts."""
-    module = llvm.parse_assembly(text, llvm.create_context())
-    if is_checking():
-        module.verify()
+    """Object code. llvmlite has one lock for all of LLVM, which itself needs none between contexts: code is emitted without.
+
+    What LLVM holds is closed here and not by destructors, whose exceptions Python drops: an interrupt might be among them."""
     emit = ffi.lib.LLVMPY_TargetMachineEmitToMemory
-    with ffi.OutputString() as error:
-        buffer = getattr(emit, "_cfn", emit)(machine().target(opt), module, 1, error)
+    emit = getattr(emit, "_cfn", emit)
+    with (llvm.create_context() as context, machine().target(opt) as target, llvm.parse_assembly(text, context) as module,
+          ffi.OutputString() as error):
+        if is_checking():
+            module.verify()
+        with at_work():
+            buffer = emit(target, module, 1, error)
         if not buffer:
             raise RuntimeError(str(error))
-    try:
-        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer))
-    finally:
-        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
+        try:
+            return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer))
+        finally:
+            ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
-@functools.cache
-def _linker() -> Any:
+@functools.lru_cache(maxsize=1)
+def _linker(turn: int) -> Any:
     """JITLink, which lays a library out in one piece: the older linker ends the process where the kernel maps code and
-    constants more than 2 GiB apart. It is not freed at exit, when threads may still run its code."""
-    linker = llvm.create_lljit_compiler(machine().target(), use_jit_link=True)
-    linker._owned = True
-    return linker
+    constants more than 2 GiB apart. llvmlite frees neither at exit, when threads may still run the code."""
+    return llvm.create_lljit_compiler(machine().target(), use_jit_link=True)
 
 
 def assembly(text: str) -> str:

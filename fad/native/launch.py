@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ThreadsError", "get_num_threads", "launcher", "set_num_threads"]
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may come back here
 _pool: Pool | None = None
 _threads: int | None = None  # as set; None: the default
 
@@ -25,10 +25,13 @@ class ThreadsError(FadError, ValueError):
 
 
 def launcher() -> int:
-    """The address of ``void launch(void (*chunk)(void *data, int64 begin, int64 end), void *data, int64 total, int64 grain)``.
+    """The address of ``int64 launch(void (*chunk)(void *data, int64 begin, int64 end), void *data, int64 first, int64 total,
+    int64 grain, int64 *until)``.
 
-    It runs ``chunk`` once over each piece of [0, total): ``grain`` (at least 1) long, the last one shorter. All threads take
-    pieces, the caller among them, and it returns when all are done. It is called without the GIL, by any number of threads at
+    It runs ``chunk`` once over each piece of [first, total): ``grain`` (at least 1) long, the last one shorter. All threads take
+    pieces, the caller among them, and it returns total when all are done. Unless ``until`` is null, it may return less after a
+    tenth of a second, for Python to look after signals: all before that is done, and the caller sets ``*until`` to 0, as it was
+    at first, and launches the rest. It is called without the GIL, by any number of threads at
     once; while one launch has the pool, another one, as that of a chunk that launches, runs its pieces by itself. So does one
     with a single thread or a single piece, and every launch where there are no pthreads (Windows).
     The first call compiles the pool; its threads start with the first launch that wants them.
@@ -87,7 +90,7 @@ def _from_environment() -> int | None:
 def _after_fork_in_child() -> None:
     """A forked child has the pool's memory and none of its threads; another thread may have held the lock."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     if _pool is not None:
         _pool.reset()
 

@@ -9,6 +9,9 @@ The source is LLVM IR on pthreads, as it must run without Python: generated code
 spins for about as long as it costs to sleep and wake, and then sleeps in a condition variable: an idle worker, as the next
 launch is often near; and a caller whose workers are still inside, so that the core it leaves can run one that lost its own.
 (Karlin, Li, Manasse, Owicki, "Empirical studies of competitive spinning for a shared-memory multiprocessor", SOSP 1991.)
+
+Python's signal handlers do not run while native code does. So a long launch stops between two pieces when it is time, and says
+how far it came: its caller lets Python have a look, and launches the rest.
 """
 
 from __future__ import annotations
@@ -22,17 +25,57 @@ from string import Template
 
 from fad.native.engine import load, machine
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "clock"]
 
 IDLE = 20_000  # nanoseconds that an idle worker spins; in that time it may keep others off its core
 LAST = 50_000  # nanoseconds that a caller spins for the last pieces
+SLICE = 100_000_000  # nanoseconds after which native code that can returns to Python
+
+# %until: the address of a time, at first 0; null: never.
+WITHOUT_CLOCK = """
+define internal i1 @late(ptr %until) { ret i1 false }
+"""
+
+CLOCK = """
+; Whether it is time to return to Python. The first question says when that will be.
+define internal i1 @late(ptr %until) {
+  %never = icmp eq ptr %until, null
+  br i1 %never, label %no, label %ask
+ask:
+  %now = call i64 @now()
+  %time = load i64, ptr %until
+  %begins = icmp eq i64 %time, 0
+  br i1 %begins, label %first, label %again
+first:
+  %end = add i64 %now, $slice
+  store i64 %end, ptr %until
+  br label %no
+again:
+  %over = icmp sgt i64 %now, %time
+  ret i1 %over
+no:
+  ret i1 false
+}
+
+define internal i64 @now() {
+  %time = alloca { i64, i64 }
+  call i32 @clock_gettime(i32 $clock, ptr %time)
+  %seconds = load i64, ptr %time
+  %rest = getelementptr i64, ptr %time, i64 1
+  %nanoseconds = load i64, ptr %rest
+  %scaled = mul i64 %seconds, 1000000000
+  %now = add i64 %scaled, %nanoseconds
+  ret i64 %now
+}
+declare i32 @clock_gettime(i32, ptr)
+"""
 
 # No synchronisation: one thread, one piece, or no pthreads.
 SERIAL = """
-define internal void @alone(ptr %chunk, ptr %data, i64 %total, i64 %grain) {
+define internal i64 @alone(ptr %chunk, ptr %data, i64 %first, i64 %total, i64 %grain, ptr %until) {
   br label %test
 test:
-  %begin = phi i64 [ 0, %0 ], [ %end, %piece ]
+  %begin = phi i64 [ %first, %0 ], [ %end, %piece ]
   %left = sub i64 %total, %begin
   %some = icmp sgt i64 %left, 0
   br i1 %some, label %piece, label %done
@@ -40,23 +83,26 @@ piece:
   %size = call i64 @llvm.smin.i64(i64 %grain, i64 %left)
   %end = add i64 %begin, %size
   call void %chunk(ptr %data, i64 %begin, i64 %end)
-  br label %test
+  %late = call i1 @late(ptr %until)
+  br i1 %late, label %pause, label %test
+pause:
+  ret i64 %end
 done:
-  ret void
+  ret i64 %total
 }
 declare i64 @llvm.smin.i64(i64, i64)
 """
 
-WITHOUT_THREADS = SERIAL + """
-define void @launch(ptr %chunk, ptr %data, i64 %total, i64 %grain) {
-  call void @alone(ptr %chunk, ptr %data, i64 %total, i64 %grain)
-  ret void
+WITHOUT_THREADS = WITHOUT_CLOCK + SERIAL + """
+define i64 @launch(ptr %chunk, ptr %data, i64 %first, i64 %total, i64 %grain, ptr %until) {
+  %done = call i64 @alone(ptr %chunk, ptr %data, i64 %first, i64 %total, i64 %grain, ptr %until)
+  ret i64 %done
 }
 define void @use(i64 %n) { ret void }
 define void @reset() { ret void }
 """
 
-WITH_THREADS = SERIAL + """
+WITH_THREADS = CLOCK + SERIAL + """
 ; Words that several cores write have cache lines of their own (two lines of 64 bytes: prefetchers fetch pairs).
 @threads  = internal global i64 1, align 128   ; how many a launch may use, its caller among them
 @started  = internal global i64 0, align 8     ; workers there are; belongs to the owner of the slot
@@ -69,14 +115,15 @@ WITH_THREADS = SERIAL + """
 @waiting  = internal global i64 0, align 128   ; 1 while the caller waits for @left; written under @mutex
 @left     = internal global [128 x i8] zeroinitializer, align 128
 
-; The job of the slot's owner: chunk, data, total, grain, pieces. It stands still while somebody is inside.
-%Job = type { ptr, ptr, i64, i64, i64 }
+; The job of the slot's owner: chunk, data, first, total, grain, pieces. It stands still while somebody is inside.
+%Job = type { ptr, ptr, i64, i64, i64, i64 }
 @job = internal global %Job zeroinitializer, align 128
 
-define void @launch(ptr %chunk, ptr %data, i64 %total, i64 %grain) {
+define i64 @launch(ptr %chunk, ptr %data, i64 %first, i64 %total, i64 %grain, ptr %until) {
+  %size = sub i64 %total, %first
   %threads = load atomic i64, ptr @threads monotonic, align 8
   %one.thread = icmp sle i64 %threads, 1
-  %one.piece = icmp sle i64 %total, %grain
+  %one.piece = icmp sle i64 %size, %grain
   %serial = or i1 %one.thread, %one.piece
   br i1 %serial, label %alone, label %claim
 claim:                                        ; taken: by another Python thread, or this is a launch inside a chunk
@@ -84,18 +131,19 @@ claim:                                        ; taken: by another Python thread,
   %ours = extractvalue { i32, i1 } %claimed, 1
   br i1 %ours, label %together, label %alone
 alone:
-  call void @alone(ptr %chunk, ptr %data, i64 %total, i64 %grain)
-  ret void
+  %by.one = call i64 @alone(ptr %chunk, ptr %data, i64 %first, i64 %total, i64 %grain, ptr %until)
+  ret i64 %by.one
 together:
-  %last = sub i64 %total, 1
+  %last = sub i64 %size, 1
   %whole = sdiv i64 %last, %grain             ; pieces besides one
   %pieces = add i64 %whole, 1
   %job.1 = insertvalue %Job poison, ptr %chunk, 0
   %job.2 = insertvalue %Job %job.1, ptr %data, 1
-  %job.3 = insertvalue %Job %job.2, i64 %total, 2
-  %job.4 = insertvalue %Job %job.3, i64 %grain, 3
-  %job.5 = insertvalue %Job %job.4, i64 %pieces, 4
-  store %Job %job.5, ptr @job
+  %job.3 = insertvalue %Job %job.2, i64 %first, 2
+  %job.4 = insertvalue %Job %job.3, i64 %total, 3
+  %job.5 = insertvalue %Job %job.4, i64 %grain, 4
+  %job.6 = insertvalue %Job %job.5, i64 %pieces, 5
+  store %Job %job.6, ptr @job
   store atomic i64 0, ptr @next monotonic, align 8
   %others = sub i64 %threads, 1
   %helpers = call i64 @llvm.smin.i64(i64 %others, i64 %whole)
@@ -113,7 +161,7 @@ rouse:
   call void @signal(ptr @wake, i64 %absent)
   br label %share
 share:
-  call void @work()
+  %taken = call i64 @work(ptr %until)
   %gate = load atomic i64, ptr @gate acquire, align 8
   %empty = icmp eq i64 %gate, 0
   br i1 %empty, label %done, label %wait
@@ -137,32 +185,44 @@ unblock:
   br label %done
 done:
   store atomic i32 0, ptr @slot release, align 4
-  ret void
+  %covered = mul i64 %taken, %grain
+  %reached = add i64 %first, %covered
+  %whole.job = icmp eq i64 %taken, %pieces
+  %end = select i1 %whole.job, i64 %total, i64 %reached
+  ret i64 %end
 }
 
-; Takes pieces until none is left, then shuts the gate.
-define internal void @work() {
+; Takes pieces until none is left or it is late, then shuts the gate. Pieces are taken in order; gives how many were.
+define internal i64 @work(ptr %until) {
   %job = load %Job, ptr @job
   %chunk = extractvalue %Job %job, 0
   %data = extractvalue %Job %job, 1
-  %total = extractvalue %Job %job, 2
-  %grain = extractvalue %Job %job, 3
-  %pieces = extractvalue %Job %job, 4
+  %first = extractvalue %Job %job, 2
+  %total = extractvalue %Job %job, 3
+  %grain = extractvalue %Job %job, 4
+  %pieces = extractvalue %Job %job, 5
   br label %take
 take:
   %piece = atomicrmw add ptr @next, i64 1 monotonic
   %some = icmp slt i64 %piece, %pieces
   br i1 %some, label %run, label %shut
 run:
-  %begin = mul i64 %piece, %grain
+  %before = mul i64 %piece, %grain
+  %begin = add i64 %first, %before
   %left = sub i64 %total, %begin
   %size = call i64 @llvm.smin.i64(i64 %grain, i64 %left)
   %end = add i64 %begin, %size
   call void %chunk(ptr %data, i64 %begin, i64 %end)
-  br label %take
+  %late = call i1 @late(ptr %until)
+  br i1 %late, label %stop, label %take
+stop:                                         ; nobody finds another one
+  %asked = atomicrmw xchg ptr @next, i64 u0x4000000000000000 monotonic
+  %some.taken = call i64 @llvm.smin.i64(i64 %asked, i64 %pieces)
+  br label %shut
 shut:
+  %taken = phi i64 [ %pieces, %take ], [ %some.taken, %stop ]
   atomicrmw and ptr @gate, i64 u0x00000000FFFFFFFF monotonic
-  ret void
+  ret i64 %taken
 }
 
 define internal ptr @worker(ptr %nothing) {
@@ -184,7 +244,7 @@ step:                                         ; one place less, one inside more
   %in = extractvalue { i64, i1 } %stepped, 1
   br i1 %in, label %share, label %enter
 share:
-  call void @work()
+  call i64 @work(ptr null)
   atomicrmw sub ptr @gate, i64 1 seq_cst      ; from here on the job may be gone
   %waiting = load atomic i64, ptr @waiting seq_cst, align 8
   %awaited = icmp ne i64 %waiting, 0
@@ -235,17 +295,6 @@ clock:
   br i1 %late, label %done, label %turn
 done:
   ret i1 %met
-}
-
-define internal i64 @now() {
-  %time = alloca { i64, i64 }
-  call i32 @clock_gettime(i32 $clock, ptr %time)
-  %seconds = load i64, ptr %time
-  %rest = getelementptr i64, ptr %time, i64 1
-  %nanoseconds = load i64, ptr %rest
-  %scaled = mul i64 %seconds, 1000000000
-  %now = add i64 %scaled, %nanoseconds
-  ret i64 %now
 }
 
 ; Wakes so many. Taking the mutex once makes sure that who was about to sleep does sleep, and hears the signal.
@@ -329,7 +378,6 @@ declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_init(ptr, ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
 declare i32 @pthread_cond_signal(ptr)
-declare i32 @clock_gettime(i32, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.x86.sse2.pause()
 declare void @llvm.aarch64.isb(i32)
@@ -406,14 +454,21 @@ def _blocked() -> int:
     return bits - ((bits >> 63) << 64)  # as LLVM writes an i64
 
 
+def clock() -> str:
+    """``i1 @late(ptr until)`` for this machine."""
+    if os.name != "posix":
+        return WITHOUT_CLOCK
+    return Template(CLOCK).substitute(clock=time.CLOCK_MONOTONIC, slice=SLICE)
+
+
 def source() -> str:
     """The IR for this machine."""
     if os.name != "posix":
         return WITHOUT_THREADS
     text = WITH_THREADS + (ON_LINUX if sys.platform == "linux" else ELSEWHERE)
     return Template(text).substitute(
-        pause=_pause(), idle=IDLE, last=LAST, clock=time.CLOCK_MONOTONIC, set_mask=int(signal.SIG_SETMASK), blocked=_blocked(),
-        zeros=", ".join(["i64 0"] * 15))
+        pause=_pause(), idle=IDLE, last=LAST, slice=SLICE, clock=time.CLOCK_MONOTONIC, set_mask=int(signal.SIG_SETMASK),
+        blocked=_blocked(), zeros=", ".join(["i64 0"] * 15))
 
 
 class Pool:

@@ -33,6 +33,14 @@ def test_measured_once_and_remembered(monkeypatch):
     assert len(count) == 1
 
 
+@pytest.mark.parametrize("content", [b"7", b"-1", b"", b"\xff", b"2 "])
+def test_foreign_content_is_measured_again(monkeypatch, content):
+    monkeypatch.setenv("FAD_AUTOTUNE", "1")
+    monkeypatch.setattr(tune, "measured", lambda *_: 2)
+    monkeypatch.setattr(tune.disk, "find", lambda name: content)
+    assert tune.tuned(recipe.matmul, *ARGUMENTS) is recipe.matmul(*ARGUMENTS, choice=2)
+
+
 def test_the_choice_is_one_of_them(monkeypatch):
     monkeypatch.setenv("FAD_AUTOTUNE", "1")
     made = tune.tuned(recipe.matmul, *ARGUMENTS)

@@ -69,23 +69,34 @@ done:
 define void @nested(ptr %data, i64 %begin, i64 %end) {
   %launch = load ptr, ptr %data
   %rest = getelementptr ptr, ptr %data, i64 1
-  call void %launch(ptr @count, ptr %rest, i64 40, i64 3)
+  call i64 %launch(ptr @count, ptr %rest, i64 0, i64 40, i64 3, ptr null)
+  ret void
+}
+define void @idle(ptr %data, i64 %begin, i64 %end) {
+  br label %one
+one:
+  %i = phi i64 [ %begin, %0 ], [ %j, %one ]
+  store volatile i64 %i, ptr %data
+  %j = add i64 %i, 1
+  %more = icmp slt i64 %j, %end
+  br i1 %more, label %one, label %done
+done:
   ret void
 }
 declare ptr @pthread_self()
 declare i32 @usleep(i32)
 """
 code = load(CHUNKS)
-address_of = {name: code.address(name) for name in ("count", "who", "meet", "nested")}
+address_of = {name: code.address(name) for name in ("count", "who", "meet", "nested", "idle")}
 serial = load(pool.WITHOUT_THREADS)
 posix = pytest.mark.skipif(os.name != "posix", reason="no pthreads here: every launch is serial")
 can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 fork_of_threads = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
-def run(chunk, data, total, grain, address=None):
-    launcher = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    launcher(address or launch.launcher())(address_of[chunk], data.ctypes.data, total, grain)
+def run(chunk, data, total, grain, address=None, first=0, until=None):
+    call = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3, ctypes.c_void_p)
+    return call(address or launch.launcher())(address_of[chunk], data.ctypes.data, first, total, grain, until)
 
 
 def pieces(total, grain):
@@ -127,6 +138,32 @@ def test_every_piece_runs_once(total, grain, threads):
 @given(total=st.integers(0, 300), grain=st.integers(1, 50))
 def test_without_threads(total, grain):
     assert np.array_equal(counted(total, grain, serial.address("launch")), pieces(total, grain))
+
+
+@given(total=st.integers(0, 3000), grain=st.integers(1, 500), threads=st.integers(1, 6))
+def test_a_launch_that_is_late_stops_between_pieces(total, grain, threads):
+    """It says how far it came, and another one does the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "_from_environment", lambda: MANY)
+        launch.set_num_threads(threads)
+    counts, ends = np.zeros((2, total), np.int64)
+    first = 0
+    while first < total:
+        until = ctypes.c_int64(1)  # long ago
+        end = run("count", np.array([counts.ctypes.data, ends.ctypes.data]), total, grain, None, first, ctypes.addressof(until))
+        assert first < end <= total and np.all(counts[:end] == 1) and not counts[end:].any()
+        first = end
+    assert np.array_equal((counts, ends), pieces(total, grain))
+
+
+@posix
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_launch_is_late_after_a_while(threads):
+    launch.set_num_threads(threads)
+    until = ctypes.c_int64(0)
+    total = 10**10
+    done = run("idle", np.zeros(1), total, 10**5, None, 0, ctypes.addressof(until))
+    assert 0 < done < total and until.value > 0
 
 
 @pytest.mark.parametrize("total, grain", [(0, 1), (-5, 2), (5, 2**62), (1, 1)])
