@@ -1,0 +1,62 @@
+"""Checks of options: a number or a count that is none raises at the user's line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fad.errors import DtypeError, OutOfRangeError
+from fad.expr import Expr, short
+
+__all__ = ["count", "function", "number", "weak"]
+
+
+def count(name: str, value: Any, low: int = 1) -> int:
+    """An integer of at least `low`.
+
+    >>> count("units", np.int64(3))
+    3
+    """
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < low:
+        raise OutOfRangeError(
+            name, got=repr(value), rule=f"it is an integer of at least {low}", fix=f"{name.split(': ')[-1]}={max(low, 1)}, say"
+        )
+    return int(value)
+
+
+def number(name: str, value: Any, rule: str = "a real number", holds: Callable[[float], bool] = lambda v: v == v) -> Any:
+    """A real number for which `rule` holds: a Python float, which is weak in promotion; a scalar node stays what it is.
+
+    >>> number("rate", np.float64(0.5))
+    0.5
+    """
+    if isinstance(value, Expr):
+        if value.shape == () and value.dtype.kind in "fiu":
+            return value
+    elif isinstance(value, int | float | np.number | np.ndarray) and not isinstance(value, bool):
+        array = np.asarray(value)
+        if array.shape == () and array.dtype.kind in "fiu":
+            if holds(float(array)):
+                return float(array)
+            raise OutOfRangeError(name, got=value, rule=rule, fix="pass a number for which this holds")
+    raise DtypeError(f"{name} is not a number", got=short(value), rule=rule, fix="pass a float")
+
+
+def function(name: str, value: Any, fix: str) -> Any:
+    """A callable."""
+    if not callable(value):
+        raise DtypeError(f"{name} is not a function", got=repr(value), rule="it is called", fix=fix)
+    return value
+
+
+def weak(factor: Any, x: Any) -> Any:
+    """A factor in the dtype of a float array x: float64 scalars and nodes must not promote float32.
+
+    >>> weak(np.float64(0.5), np.ones(2, np.float32)).dtype
+    dtype('float32')
+    """
+    if hasattr(factor, "astype") and hasattr(x, "dtype") and factor.dtype != x.dtype:
+        return factor.astype(x.dtype) if np.can_cast(factor.dtype, x.dtype, "same_kind") else factor
+    return factor
