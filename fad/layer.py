@@ -348,7 +348,8 @@ def single(x: Any) -> Any:
     """One array, or the shape of one."""
     if hasattr(x, "shape") or (isinstance(x, tuple) and all(isinstance(n, int) for n in x)):
         return x
-    raise ShapeError("expected one input", got=f"a {type(x).__name__} of {len(x)}", rule="this layer takes one array",
+    size = f" of {len(x)}" if isinstance(x, tuple | list | dict) else ""
+    raise ShapeError("expected one input", got=f"a {type(x).__name__}{size}", rule="this layer takes one array",
                      fix="parallel(...) gives each input a layer, FanInSum and FanInConcat() make one of several")  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def chain(*links: Optimizer) -> Optimizer:
     """
 
     for link in links:
-        _check_optimizer("chain", link)
+        check_optimizer("chain", link)
 
     def init(params):
         return tuple(link.init(params) for link in links)
@@ -299,7 +299,7 @@ def _map(f: Callable, full: Any, *rest: Any) -> Any:
     return tree.unflatten(treedef, [f(*column) for column in zip(leaves, *columns)])
 
 
-def _check_optimizer(name: str, value: Any) -> None:
+def check_optimizer(name: str, value: Any) -> None:
     """Raises unless the value is an optimizer, or has its two functions."""
     if not (callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))):
         made = getattr(value, "__name__", None)

@@ -9,6 +9,7 @@ Conventions, stated once:
 * Shapes include the leading batch axis; its length is any integer, say -1. Data is (N, *spatial, channels).
 * params and state are nested dicts of arrays; `serial` and `parallel` name their children "0_Conv", "1_Relu",
   or as you say: serial(("encoder", Dense(32)), ("decoder", Dense(784))). What is empty has no entry.
+* Integers become floats of the dtype of a layer's parameters, float32 where it has none.
 * What has options is a constructor (Dense(10), LeakyRelu(0.1)), what has none is a layer (Relu, Flatten).
 * Randomness comes from the key given to `apply`, split among the children; `train=True` switches on what
   differs between training and evaluation. Only BatchNorm has state: `apply` returns the new one.
@@ -59,14 +60,22 @@ def _identity(x: Any) -> Any:
     return x
 
 
+def _of_floats(f: Callable, x: Any) -> Any:
+    return f(_floats(x))
+
+
+def _activation(f: Callable, name: str) -> Layer:
+    return elementwise(partial(_of_floats, f), name)
+
+
 Identity = elementwise(_identity, "Identity")
 Relu = elementwise(nn.relu, "Relu")
-Gelu = elementwise(nn.gelu, "Gelu")
-Sigmoid = elementwise(nn.sigmoid, "Sigmoid")
-Tanh = elementwise(nn.tanh, "Tanh")
-Softplus = elementwise(nn.softplus, "Softplus")
-Softmax = elementwise(nn.softmax, "Softmax")
-LogSoftmax = elementwise(nn.log_softmax, "LogSoftmax")
+Gelu = _activation(nn.gelu, "Gelu")
+Sigmoid = _activation(nn.sigmoid, "Sigmoid")
+Tanh = _activation(nn.tanh, "Tanh")
+Softplus = _activation(nn.softplus, "Softplus")
+Softmax = _activation(nn.softmax, "Softmax")
+LogSoftmax = _activation(nn.log_softmax, "LogSoftmax")
 
 
 @constructor
@@ -76,7 +85,7 @@ def LeakyRelu(slope: float = 0.01) -> Layer:
     >>> LeakyRelu(0.5).apply({}, {}, np.array([-2.0, 2.0]))[0]
     array([-1.,  2.])
     """
-    return elementwise(partial(nn.leaky_relu, slope=number("LeakyRelu: slope", slope)), "LeakyRelu")
+    return _activation(partial(nn.leaky_relu, slope=number("LeakyRelu: slope", slope)), "LeakyRelu")
 
 
 @constructor
@@ -86,7 +95,7 @@ def Elu(alpha: float = 1.0) -> Layer:
     >>> Elu().apply({}, {}, np.array([0.0, 2.0]))[0]
     array([0., 2.])
     """
-    return elementwise(partial(nn.elu, alpha=number("Elu: alpha", alpha)), "Elu")
+    return _activation(partial(nn.elu, alpha=number("Elu: alpha", alpha)), "Elu")
 
 
 def _flat(shape: Shape) -> Shape:
@@ -334,7 +343,7 @@ def _pool(
 
     def apply(params: Params, state: State, x: Any, key: Any, train: bool) -> tuple[Any, State]:
         out_shape(single(x).shape)
-        return pool(x, window, steps, padding), state
+        return pool(_floats(x), window, steps, padding), state
 
     return Layer(name, apply, shape_fn=out_shape)
 
@@ -509,13 +518,13 @@ def _check_channels(x: Any, expected: int) -> None:
         )
 
 
-def _floats(x: Any, dtype: Any = None) -> Any:
-    """x, or where it holds integers x as floats: of the dtype of the layer's parameters, without any as float32 holds them."""
+def _floats(x: Any, dtype: Any = np.float32) -> Any:
+    """x, or where it holds integers x as floats."""
     if x.dtype.kind == "f":
         return x
     if x.dtype.kind not in "biu":
         raise DtypeError("expected real input", got=x.dtype, rule="floats or integers", fix="x.real, or x.astype(np.float32)")
-    return x.astype(dtype or np.result_type(x.dtype, np.float32))
+    return x.astype(dtype)
 
 
 def _param(params: Params, name: str) -> Any:
