@@ -13,8 +13,9 @@ import numpy as np
 
 from fad import random, tree
 from fad.errors import DtypeError, FadError, ShapeError, TreeError
+from fad.expr import Expr
 from fad.made import Made, constructor
-from fad.options import function
+from fad.options import function, numbers
 
 __all__ = ["Layer", "serial", "parallel", "shape_dependent", "elementwise"]
 
@@ -62,7 +63,8 @@ class Layer(Made):
         ((3, 4), dtype('float32'))
         """
         with _located(self.name):
-            return _pair(self.init_fn(key, _checked_shape(shape), _float_dtype(dtype)), "init_fn", "(params, state)")
+            dtype = _float_dtype(dtype)
+            return _in_dtype(_pair(self.init_fn(key, _checked_shape(shape), dtype), "init_fn", "(params, state)"), dtype)
 
     def out_shape(self, shape: Shape) -> Shape:
         """Shape of the output for inputs of this shape; the batch axis may have any length.
@@ -153,20 +155,14 @@ def _float_dtype(dtype: Any) -> np.dtype:
 
 def _arrays(x: Any) -> Any:
     """What a layer is applied to: arrays and nodes as they are, numbers in lists as an array."""
-    if hasattr(x, "dtype"):
-        kind = x.dtype.kind
-    elif isinstance(x, dict) or (isinstance(x, tuple | list) and any(hasattr(leaf, "dtype") for leaf in tree.leaves(x))):
+    if isinstance(x, dict) or (isinstance(x, tuple | list) and any(hasattr(leaf, "dtype") for leaf in tree.leaves(x))):
         return x
-    else:
-        try:
-            x = np.asarray(x)
-        except ValueError:  # a ragged list
-            x = np.asarray(None)
-        kind = x.dtype.kind
-    if kind not in "biufc":
-        raise DtypeError("the input is no array of numbers", got=f"dtype {x.dtype}", rule="layers compute with numbers",
-                         fix="np.asarray(x, np.float32), and a number for each category")  # fmt: skip
-    return x
+    return numbers("the input of a layer", x)
+
+
+def _in_dtype(params: Any, dtype: np.dtype) -> Any:
+    """Floats in the dtype of the net, whatever a layer of the user's makes of it."""
+    return tree.map(lambda p: p if isinstance(p, Expr) or np.asarray(p).dtype.kind != "f" else np.asarray(p, dtype), params)
 
 
 # Combinators

@@ -13,7 +13,7 @@ import numpy as np
 from fad import nn, tree
 from fad.errors import DtypeError, OutOfRangeError, ShapeError
 from fad.expr import Expr, short
-from fad.options import number, weak
+from fad.options import number, numbers, weak
 
 __all__ = [
     "mean_squared_error", "mean_absolute_error", "gaussian_nll",
@@ -174,10 +174,9 @@ def _numbers(what: str, x: Any) -> Any:
     if isinstance(x, tuple | list | dict) and any(getattr(leaf, "shape", ()) for leaf in tree.leaves(x)):
         raise DtypeError(f"{what} are several arrays", got=f"a {type(x).__name__} of {len(x)}", rule="a loss compares two",
                          fix="lambda outputs, y: mean_squared_error(outputs[0], y[0]) + ..., one for each output")  # fmt: skip
-    x = _as_array(x)
-    if x.dtype.kind not in "fiub":
-        raise DtypeError(f"{what} are not real numbers", got=short(x), rule="floats or integers",
-                         fix="x.real of complex numbers; np.unique(labels, return_inverse=True)[1] numbers categories")  # fmt: skip
+    x = numbers(what, x)
+    if x.dtype.kind == "c":
+        raise DtypeError(f"{what} are not real", got=short(x), rule="losses compare real numbers", fix="x.real, or np.abs(x)")
     return x
 
 

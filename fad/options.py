@@ -1,8 +1,10 @@
-"""Checks of options: a number or a count that is none raises at the user's line."""
+"""Checks of what users pass: a count, number, function or array that is none raises at the user's line."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from fad.errors import DtypeError, OutOfRangeError
 from fad.expr import Expr, short
 
-__all__ = ["count", "function", "number", "weak"]
+__all__ = ["count", "function", "number", "numbers", "weak"]
 
 
 def count(name: str, value: Any, low: int = 1) -> int:
@@ -44,11 +46,35 @@ def number(name: str, value: Any, rule: str = "a real number", holds: Callable[[
     raise DtypeError(f"{name} is not a number", got=short(value), rule=rule, fix="pass a float")
 
 
-def function(name: str, value: Any, fix: str) -> Any:
-    """A callable."""
+def function(name: str, value: Any, fix: str, arguments: int | None = None) -> Any:
+    """A callable, of so many arguments where it says how many it takes."""
     if not callable(value):
         raise DtypeError(f"{name} is not a function", got=repr(value), rule="it is called", fix=fix)
+    if arguments is not None:
+        with suppress(ValueError):  # functions in C may have no signature
+            try:
+                inspect.signature(value).bind(*[None] * arguments)
+            except TypeError as error:
+                raise DtypeError(f"{name}: {error}", got=repr(value), rule=f"it takes {arguments} arguments", fix=fix) from None
     return value
+
+
+def numbers(what: str, x: Any) -> Any:
+    """An array or node of numbers, made of lists of them where it is none.
+
+    >>> numbers("data", [1, 2])
+    array([1, 2])
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        raise DtypeError(f"{what}: a masked array", got=short(x), rule="its mask would be lost",
+                         fix="x.filled(0), and a loss that leaves those elements out")  # fmt: skip
+    if type(x) is not np.ndarray and not isinstance(x, Expr | np.generic):
+        with suppress(ValueError):  # a ragged list stays one
+            x = np.asarray(x)
+    if not hasattr(x, "dtype") or x.dtype.kind not in "biufc":
+        raise DtypeError(f"{what}: no array of numbers", got=short(x), rule="one number or row of numbers for each example",
+                         fix="np.asarray(x, np.float32); np.unique(x, return_inverse=True)[1] numbers categories")  # fmt: skip
+    return x
 
 
 def weak(factor: Any, x: Any) -> Any:

@@ -23,7 +23,7 @@ from fad.expr import short
 from fad.jit import jit
 from fad.layer import Layer
 from fad.optim import Optimizer
-from fad.options import count, function
+from fad.options import count, function, numbers
 
 __all__ = ["FitResult", "accuracy", "evaluate", "fit", "make_step", "minibatches", "predict"]
 
@@ -111,7 +111,7 @@ def evaluate(
     x, y = _data("evaluate: data", data)
     outputs = predict(layer, params, state, x)
     y = _like_params(y, params)
-    scores = {"loss": function("evaluate: loss", loss, _LOSS_FIX)} | scores
+    scores = {"loss": function("evaluate: loss", loss, _LOSS_FIX, arguments=2)} | scores
     return {name: _score(name, score(outputs, y)) for name, score in scores.items()}
 
 
@@ -124,7 +124,7 @@ def accuracy(logits: Any, labels: Any) -> Any:
     >>> accuracy(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     np.float64(0.5)
     """
-    logits, labels = _array(logits), _array(labels)
+    logits, labels = numbers("accuracy: logits", logits), numbers("accuracy: labels", labels)
     if not labels.size:
         raise ShapeError("accuracy: no labels", got=f"shape {labels.shape}", rule="the share of none is none",
                          fix="pass at least one example")  # fmt: skip
@@ -355,7 +355,7 @@ def _named(metrics: Any) -> dict[str, Callable]:
     for metric in metrics:
         pair = metric if isinstance(metric, tuple) and len(metric) == 2 else (getattr(metric, "__name__", None), metric)
         name = pair[0] or type(metric).__name__
-        function(f"metrics: {name}", pair[1], "metrics=[train.accuracy]")
+        function(f"metrics: {name}", pair[1], "metrics=[train.accuracy]", arguments=2)
         if name in named or name in ("loss", "batch_loss", "seconds") or name.startswith("validation_"):
             raise TreeError("metrics: a name that is taken", got=repr(name),
                             rule="each has a name of its own, not that of the loss, of seconds or of the validation",
@@ -391,7 +391,7 @@ def _check_parts(caller: str, layer: Any, loss: Any, optimizer: Any) -> None:
     if not (callable(getattr(layer, "init", None)) and callable(getattr(layer, "apply", None))):
         raise DtypeError(f"{caller}: not a layer", got=repr(layer), rule="a layer has init and apply, as those of fad.stax",
                          fix="stax.serial(stax.Dense(10), stax.Relu, ...)")  # fmt: skip
-    function(f"{caller}: loss", loss, _LOSS_FIX)
+    function(f"{caller}: loss", loss, _LOSS_FIX, arguments=2)
     optim.check_optimizer(caller, optimizer)
 
 
@@ -412,18 +412,8 @@ def _arrays(data: Any) -> Any:
         return {name: _arrays(a) for name, a in data.items()}
     if type(data) is tuple and any(map(np.ndim, tree.leaves(data))):
         return tuple(map(_arrays, data))
-    return _array(data) if isinstance(data, tuple | list) else tree.map(_array, data)
-
-
-def _array(data: Any) -> np.ndarray:
-    try:
-        array = np.asarray(data)
-    except ValueError:  # a ragged list
-        array = np.asarray(None)
-    if array.dtype.kind not in "biufc":
-        raise DtypeError("data are not numbers", got=short(data), rule="arrays of numbers, one row for each example",
-                         fix="np.unique(labels, return_inverse=True)[1] numbers categories; a tuple of several arrays")  # fmt: skip
-    return array
+    as_numbers = partial(numbers, "data")
+    return as_numbers(data) if isinstance(data, tuple | list) else tree.map(as_numbers, data)
 
 
 def _rows(data: Any, rows: Any) -> Any:

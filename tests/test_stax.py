@@ -422,6 +422,14 @@ def test_float64_data_leave_the_state_of_a_float32_net_as_it_is():
     assert {leaf.dtype for leaf in tree.leaves(state)} == {np.dtype(np.float32)}
 
 
+def test_layers_of_ones_own_do_not_change_the_dtype():
+    Own = stax.Layer("Own", lambda params, state, x, key, train: (params["gain"] * x + state, state),
+                     lambda key, shape, dtype: ({"gain": 1.0, "steps": 3}, np.zeros(3)))  # fmt: skip
+    params, state = serial(Own, Dense(2)).init(KEY, (-1, 3))
+    assert params["0_Own"]["gain"].dtype == state["0_Own"].dtype == np.float32
+    assert params["0_Own"]["steps"] == 3
+
+
 def test_initializers_of_ones_own_do_not_change_the_dtype():
     params, _ = Dense(3, w_init=lambda key, shape, dtype: np.zeros(shape)).init(KEY, (-1, 2))
     assert params["w"].dtype == np.float32
