@@ -22,6 +22,7 @@ __all__ = ["Layer", "serial", "parallel", "shape_dependent", "elementwise"]
 Shape = Any  # tuple of ints; a tuple of such for the inputs of parallel, FanInSum and FanInConcat
 Params = dict[str, Any]
 State = dict[str, Any]
+_SEVERAL = (tuple, list, dict)
 
 
 def _nothing(key: Any, shape: Shape, dtype: Any) -> tuple[Params, State]:
@@ -155,7 +156,7 @@ def _float_dtype(dtype: Any) -> np.dtype:
 
 def _arrays(x: Any) -> Any:
     """What a layer is applied to: arrays and nodes as they are, numbers in lists as an array."""
-    if isinstance(x, dict) or (isinstance(x, tuple | list) and any(hasattr(leaf, "dtype") for leaf in tree.leaves(x))):
+    if isinstance(x, _SEVERAL) and (isinstance(x, dict) or any(hasattr(leaf, "dtype") for leaf in tree.leaves(x))):
         return x
     return numbers("the input of a layer", x)
 

@@ -288,14 +288,15 @@ def _map(f: Callable, full: Any, *rest: Any) -> Any:
             "params, gradients and optimizer state must be trees of one structure", got=error,
             fix="pass the gradient with respect to params, and the state of optimizer.init(params)",
         ) from None  # fmt: skip
-    for leaf, *others in zip(leaves, *columns):
-        shape = getattr(leaf, "shape", ())
-        if any(other is not None and getattr(other, "shape", ()) != shape for other in others):
-            raise ShapeError(
-                "params, gradients and optimizer state differ in shape",
-                got=", ".join(str(getattr(x, "shape", ())) for x in (leaf, *others)), rule="leaf by leaf they have one shape",
-                fix="pass the gradient with respect to params, and the state of optimizer.init(params)",
-            )  # fmt: skip
+    shapes = [getattr(leaf, "shape", ()) for leaf in leaves]
+    for column in columns:
+        for x, shape in zip(column, shapes):
+            if x is not None and getattr(x, "shape", ()) != shape:
+                raise ShapeError(
+                    "params, gradients and optimizer state differ in shape", got=f"{shape} and {getattr(x, 'shape', ())}",
+                    rule="leaf by leaf they have one shape",
+                    fix="pass the gradient with respect to params, and the state of optimizer.init(params)",
+                )  # fmt: skip
     return tree.unflatten(treedef, [f(*column) for column in zip(leaves, *columns)])
 
 
@@ -320,7 +321,8 @@ def _blend(b: Any, old: Any, new: Any) -> Any:
 
 def _squared(g: Any) -> Any:
     """|g|^2."""
-    return np.square(g.real) + np.square(g.imag) if np.iscomplexobj(g) else np.square(g)
+    is_complex = hasattr(g, "dtype") and g.dtype.kind == "c"
+    return np.square(g.real) + np.square(g.imag) if is_complex else np.square(g)
 
 
 def _real(g: Any) -> Any:

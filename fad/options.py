@@ -65,10 +65,10 @@ def numbers(what: str, x: Any) -> Any:
     >>> numbers("data", [1, 2])
     array([1, 2])
     """
-    if isinstance(x, np.ma.MaskedArray):
-        raise DtypeError(f"{what}: a masked array", got=short(x), rule="its mask would be lost",
-                         fix="x.filled(0), and a loss that leaves those elements out")  # fmt: skip
-    if type(x) is not np.ndarray and not isinstance(x, Expr | np.generic):
+    if type(x) is not np.ndarray and not isinstance(x, Expr):
+        if isinstance(x, np.ma.MaskedArray):
+            raise DtypeError(f"{what}: a masked array", got=short(x), rule="its mask would be lost",
+                             fix="x.filled(0), and a loss that leaves those elements out")  # fmt: skip
         with suppress(ValueError):  # a ragged list stays one
             x = np.asarray(x)
     if not hasattr(x, "dtype") or x.dtype.kind not in "biufc":
@@ -83,6 +83,6 @@ def weak(factor: Any, x: Any) -> Any:
     >>> weak(np.float64(0.5), np.ones(2, np.float32)).dtype
     dtype('float32')
     """
-    if hasattr(factor, "astype") and hasattr(x, "dtype") and factor.dtype != x.dtype:
-        return factor.astype(x.dtype) if np.can_cast(factor.dtype, x.dtype, "same_kind") else factor
-    return factor
+    if type(factor) is float or not hasattr(factor, "astype") or not hasattr(x, "dtype") or factor.dtype == x.dtype:
+        return factor
+    return factor.astype(x.dtype) if np.can_cast(factor.dtype, x.dtype, "same_kind") else factor
