@@ -5,24 +5,36 @@ Weights have shape (*window, inputs, outputs); a dense matrix is the case withou
     fan_in = prod(window) * inputs        terms summed into one output
     fan_out = prod(window) * outputs      outputs one input reaches
 
+A convolution in groups is several convolutions side by side: `Conv` draws the weights of each with fans of their own.
 `zeros` is ready to use; the others are constructors that return an initializer.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fad import random
 from fad.errors import ShapeError
-
-Initializer = Callable[[np.ndarray, tuple[int, ...], Any], np.ndarray]
+from fad.made import Made, constructor
+from fad.options import number
 
 __all__ = [
     "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal",
     "zeros", "constant", "normal", "fans",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Initializer(Made):
+    """A function init(key, shape, dtype) -> array that prints as the call that made it, and pickles."""
+
+    draw: Callable[[np.ndarray, tuple[int, ...], Any], Any]
+
+    def __call__(self, key: np.ndarray, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+        return np.asarray(self.draw(key, shape, dtype), dtype)
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -44,6 +56,7 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return math.prod(window) * inputs, math.prod(window) * outputs
 
 
+@constructor
 def glorot_uniform() -> Initializer:
     """Uniform on (-a, a) with a = sqrt(6 / (fan_in + fan_out)): keeps the variance of signals both ways.
 
@@ -56,6 +69,7 @@ def glorot_uniform() -> Initializer:
     return _uniform(lambda fan_in, fan_out: 2 / (fan_in + fan_out))
 
 
+@constructor
 def glorot_normal() -> Initializer:
     """Normal with variance 2 / (fan_in + fan_out), fit for tanh and linear layers.
 
@@ -67,6 +81,7 @@ def glorot_normal() -> Initializer:
     return _normal(lambda fan_in, fan_out: 2 / (fan_in + fan_out))
 
 
+@constructor
 def he_uniform(slope: float = 0.0) -> Initializer:
     """Uniform with variance 2 / ((1 + slope^2) fan_in); slope is the leak of the rectifier that follows.
 
@@ -75,9 +90,11 @@ def he_uniform(slope: float = 0.0) -> Initializer:
     >>> he_uniform()(random.key(0), (6, 4), np.float32).dtype
     dtype('float32')
     """
+    slope = number("he_uniform: slope", slope)
     return _uniform(lambda fan_in, fan_out: 2 / ((1 + slope**2) * fan_in))
 
 
+@constructor
 def he_normal(slope: float = 0.0) -> Initializer:
     """Normal with variance 2 / ((1 + slope^2) fan_in); slope is the leak of the rectifier that follows.
 
@@ -86,9 +103,11 @@ def he_normal(slope: float = 0.0) -> Initializer:
     >>> he_normal()(random.key(0), (6, 4), np.float32).shape
     (6, 4)
     """
+    slope = number("he_normal: slope", slope)
     return _normal(lambda fan_in, fan_out: 2 / ((1 + slope**2) * fan_in))
 
 
+@constructor
 def orthogonal(scale: float = 1.0) -> Initializer:
     """scale * Q, Q uniform among matrices (prod(shape[:-1]), shape[-1]) with orthonormal columns.
 
@@ -102,15 +121,17 @@ def orthogonal(scale: float = 1.0) -> Initializer:
     True
     """
 
-    def init(key: np.ndarray, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+    scale = number("orthogonal: scale", scale)
+
+    def draw(key: np.ndarray, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         fans(shape)  # raises for vectors
         rows, columns = math.prod(shape[:-1]), shape[-1]
         gaussian = random.normal(key, (max(rows, columns), min(rows, columns)), np.float64)
         q, r = np.linalg.qr(gaussian)
         q = scale * q * np.sign(np.diag(r))
-        return (q if rows >= columns else q.T).reshape(shape).astype(dtype)
+        return (q if rows >= columns else q.T).reshape(shape)
 
-    return init
+    return Initializer(draw)
 
 
 def zeros(key: np.ndarray, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
@@ -122,37 +143,38 @@ def zeros(key: np.ndarray, shape: tuple[int, ...], dtype: Any = np.float32) -> n
     return np.zeros(shape, dtype)
 
 
+@constructor
 def constant(value: float) -> Initializer:
     """Every element equals value; the key is not used.
 
     >>> constant(0.5)(random.key(0), (2,), np.float64)
     array([0.5, 0.5])
     """
-    return lambda key, shape, dtype=np.float32: np.full(shape, value, dtype)
+    value = number("constant: value", value)
+    return Initializer(lambda key, shape, dtype: np.full(shape, value, dtype))
 
 
+@constructor
 def normal(scale: float = 0.01) -> Initializer:
     """Normal with mean 0 and standard deviation scale, whatever the shape.
 
     >>> normal(0.1)(random.key(0), (3,), np.float32).shape
     (3,)
     """
-    return lambda key, shape, dtype=np.float32: _cast(random.normal(key, shape, dtype) * scale, dtype)
+    scale = number("normal: scale", scale)
+    return Initializer(lambda key, shape, dtype: random.normal(key, shape, dtype) * scale)
 
 
 def _normal(variance: Callable[[int, int], float]) -> Initializer:
-    def init(key: np.ndarray, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
-        return _cast(random.normal(key, shape, dtype) * _spread(variance, shape), dtype)
-
-    return init
+    return Initializer(lambda key, shape, dtype: random.normal(key, shape, dtype) * _spread(variance, shape))
 
 
 def _uniform(variance: Callable[[int, int], float]) -> Initializer:
-    def init(key: np.ndarray, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+    def draw(key: np.ndarray, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         bound = math.sqrt(3) * _spread(variance, shape)  # uniform on (-a, a) has variance a^2 / 3
-        return _cast(random.uniform(key, shape, dtype, low=-bound, high=bound), dtype)
+        return random.uniform(key, shape, dtype, low=-bound, high=bound)
 
-    return init
+    return Initializer(draw)
 
 
 def _spread(variance: Callable[[int, int], float], shape: tuple[int, ...]) -> float:
@@ -160,6 +182,3 @@ def _spread(variance: Callable[[int, int], float], shape: tuple[int, ...]) -> fl
     fan_in, fan_out = fans(shape)
     return math.sqrt(variance(fan_in, fan_out)) if fan_in and fan_out else 1.0
 
-
-def _cast(weights: Any, dtype: Any) -> np.ndarray:
-    return np.asarray(weights, dtype)  # a 0-d draw times a float is a NumPy scalar

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 
-from fad import random
+from fad import random, tree
 from fad.errors import DtypeError, FadError, ShapeError, TreeError
+from fad.expr import Expr
+from fad.made import Made, constructor
+from fad.options import function, numbers
 
 __all__ = ["Layer", "serial", "parallel", "shape_dependent", "elementwise"]
 
 Shape = Any  # tuple of ints; a tuple of such for the inputs of parallel, FanInSum and FanInConcat
 Params = dict[str, Any]
 State = dict[str, Any]
+_SEVERAL = (tuple, list, dict)
 
 
-@dataclass(frozen=True, eq=False)
-class Layer:
+def _nothing(key: Any, shape: Shape, dtype: Any) -> tuple[Params, State]:
+    """The params and state of a layer that has neither."""
+    return {}, {}
+
+
+def _same(shape: Shape) -> Shape:
+    return shape
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Layer(Made):
     """Three functions and a name; a new kind of layer is a function that returns one.
 
         init_fn(key, shape, dtype) -> (params, state)
@@ -36,10 +49,9 @@ class Layer:
 
     name: str
     apply_fn: Callable[[Params, State, Any, Any, bool], tuple[Any, State]]
-    init_fn: Callable[[Any, Shape, Any], tuple[Params, State]] = lambda key, shape, dtype: ({}, {})
-    shape_fn: Callable[[Shape], Shape] = lambda shape: shape
+    init_fn: Callable[[Any, Shape, Any], tuple[Params, State]] = _nothing
+    shape_fn: Callable[[Shape], Shape] = _same
     stateful: bool = False
-    text: str = ""
 
     def init(self, key: Any, shape: Shape, dtype: Any = np.float32) -> tuple[Params, State]:
         """Starting (params, state) for inputs of this shape, arrays of float `dtype`.
@@ -52,11 +64,8 @@ class Layer:
         ((3, 4), dtype('float32'))
         """
         with _located(self.name):
-            if not np.issubdtype(dtype, np.floating):
-                raise DtypeError(
-                    "parameters are floats", got=f"dtype={dtype}", fix="dtype=np.float32 or np.float64"
-                )
-            return self.init_fn(key, _checked_shape(shape), dtype)
+            dtype = _float_dtype(dtype)
+            return _in_dtype(_pair(self.init_fn(key, _checked_shape(shape), dtype), "init_fn", "(params, state)"), dtype)
 
     def out_shape(self, shape: Shape) -> Shape:
         """Shape of the output for inputs of this shape; the batch axis may have any length.
@@ -73,14 +82,16 @@ class Layer:
     ) -> tuple[Any, State]:
         """(output, new state) for a batch x. Pure: params, state and x are not modified.
 
-        Raises: ShapeError if x does not fit the params, KeyMissingError for dropout in training without key.
+        x is an array, a list of numbers, or a tuple of arrays for layers that take several.
+        Raises: ShapeError if x does not fit the params, KeyMissingError for dropout in training without key, DtypeError
+        for x that is no array of numbers.
 
         >>> from fad.stax import Relu
         >>> Relu.apply({}, {}, np.array([-1.0, 2.0]))
         (array([0., 2.]), {})
         """
         with _located(self.name):
-            return self.apply_fn(params, state, x, key, train)
+            return _pair(self.apply_fn(params, state, _arrays(x), key, train), "apply_fn", "(output, state)")
 
     def __iter__(self) -> Iterator[Callable]:
         """The classic pair (init_fun, apply_fun): (key, shape) -> (out_shape, params) and (params, x) -> y.
@@ -94,19 +105,26 @@ class Layer:
                 fix="params, state = net.init(key, shape); y, state = net.apply(params, state, x)",
             )
 
-        def init_fun(key: Any, shape: Shape, dtype: Any = np.float32) -> tuple[Shape, Params]:
-            params, state = self.init(key, shape, dtype)
-            if state:  # a shape_dependent layer shows its state only now
-                iter(replace(self, stateful=True))
-            return self.out_shape(shape), params
+        return iter((self._init_fun, self._apply_fun))
 
-        def apply_fun(params: Params, x: Any, *, key: Any = None, train: bool | None = None) -> Any:
-            return self.apply(params, {}, x, key=key, train=key is not None if train is None else train)[0]
+    def _init_fun(self, key: Any, shape: Shape, dtype: Any = np.float32) -> tuple[Shape, Params]:
+        params, state = self.init(key, shape, dtype)
+        if state:  # a shape_dependent layer shows its state only now
+            iter(replace(self, stateful=True))
+        return self.out_shape(shape), params
 
-        return iter((init_fun, apply_fun))
+    def _apply_fun(self, params: Params, x: Any, *, key: Any = None, train: bool | None = None) -> Any:
+        return self.apply(params, {}, x, key=key, train=key is not None if train is None else train)[0]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise DtypeError(
+            f"{self!r} is a layer, which is not called", got=f"{len(args) + len(kwargs)} arguments",
+            rule="what has options is a constructor and makes a layer, what has none, like Relu, is one",
+            fix=f"serial(..., {self!r}, ...) without parentheses behind it; y, state = layer.apply(params, state, x)",
+        )  # fmt: skip
 
     def __repr__(self) -> str:
-        return self.text or self.name
+        return self.name if self.call is None else super().__repr__()
 
 
 @contextmanager
@@ -122,9 +140,36 @@ def _located(name: str) -> Iterator[None]:
         raise
 
 
+def _pair(result: Any, function: str, what: str) -> tuple[Any, Any]:
+    if isinstance(result, tuple) and len(result) == 2:
+        return result
+    raise TreeError(f"{function} of this layer returned something else", got=type(result).__name__,
+                    rule=f"it returns the pair {what}", fix="return y, state")  # fmt: skip
+
+
+def _float_dtype(dtype: Any) -> np.dtype:
+    with suppress(TypeError):
+        if np.issubdtype(dtype, np.floating):
+            return np.dtype(dtype)
+    raise DtypeError("parameters are floats", got=f"dtype={dtype}", fix="dtype=np.float32 or np.float64")
+
+
+def _arrays(x: Any) -> Any:
+    """What a layer is applied to: arrays and nodes as they are, numbers in lists as an array."""
+    if isinstance(x, _SEVERAL) and (isinstance(x, dict) or any(hasattr(leaf, "dtype") for leaf in tree.leaves(x))):
+        return x
+    return numbers("the input of a layer", x)
+
+
+def _in_dtype(params: Any, dtype: np.dtype) -> Any:
+    """Floats in the dtype of the net, whatever a layer of the user's makes of it."""
+    return tree.map(lambda p: p if isinstance(p, Expr) or np.asarray(p).dtype.kind != "f" else np.asarray(p, dtype), params)
+
+
 # Combinators
 
 
+@constructor
 def serial(*layers: Layer | tuple[str, Layer]) -> Layer:
     """Layers one after the other: y = f_n(... f_1(x)).
 
@@ -151,9 +196,10 @@ def serial(*layers: Layer | tuple[str, Layer]) -> Layer:
             _keep(child.name, ({}, child_state), {}, new_state)
         return x, new_state
 
-    return _combined("serial", layers, children, init, out_shape, apply)
+    return _combined("serial", children, init, out_shape, apply)
 
 
+@constructor
 def parallel(*layers: Layer | tuple[str, Layer]) -> Layer:
     """Layers side by side: (x_1, ..., x_n) -> (f_1(x_1), ..., f_n(x_n)), tuples of arrays and of shapes.
 
@@ -184,9 +230,10 @@ def parallel(*layers: Layer | tuple[str, Layer]) -> Layer:
             _keep(child.name, ({}, child_state), {}, new_state)
         return tuple(ys), new_state
 
-    return _combined("parallel", layers, children, init, out_shape, apply)
+    return _combined("parallel", children, init, out_shape, apply)
 
 
+@constructor
 def shape_dependent(make_layer: Callable[[Shape], Layer]) -> Layer:
     """The layer make_layer(shape of the input), made anew at every use; its params are that layer's own.
 
@@ -196,16 +243,19 @@ def shape_dependent(make_layer: Callable[[Shape], Layer]) -> Layer:
     (-1, 7)
     """
 
+    function("shape_dependent: make_layer", make_layer, "lambda shape: Dense(shape[-1])")
+
+    def made(shape: Shape) -> Layer:
+        return _layer(make_layer(shape), "shape_dependent: the result of make_layer")
+
     def shape_of(x: Any) -> Shape:
         return tuple(map(shape_of, x)) if isinstance(x, tuple | list) else x.shape
 
     return Layer(
         "shape_dependent",
-        init_fn=lambda key, shape, dtype: make_layer(shape).init(key, shape, dtype),
-        shape_fn=lambda shape: make_layer(shape).out_shape(shape),
-        apply_fn=lambda params, state, x, key, train: make_layer(shape_of(x)).apply(
-            params, state, x, key=key, train=train
-        ),
+        init_fn=lambda key, shape, dtype: made(shape).init(key, shape, dtype),
+        shape_fn=lambda shape: made(shape).out_shape(shape),
+        apply_fn=lambda params, state, x, key, train: made(shape_of(x)).apply(params, state, x, key=key, train=train),
     )
 
 
@@ -215,31 +265,25 @@ def elementwise(f: Callable[[Any], Any], name: str = "") -> Layer:
     >>> elementwise(np.sin).apply({}, {}, np.zeros(1))[0]
     array([0.])
     """
-    return Layer(name or f.__name__, lambda params, state, x, key, train: (f(x), state))
+    function("elementwise: f", f, "elementwise(np.sin)")
+    return Layer(name or getattr(f, "__name__", "elementwise"), partial(_apply_elementwise, f))
 
 
-def _combined(
-    name: str, layers: Sequence, children: list[Layer], init: Callable, out_shape: Callable, apply: Callable
-) -> Layer:
-    inside = ", ".join(repr(layer) for layer in layers)
-    return Layer(name, apply, init, out_shape, any(c.stateful for c in children), f"{name}({inside})")
+def _apply_elementwise(f: Callable, params: Params, state: State, x: Any, key: Any, train: bool) -> tuple[Any, State]:
+    return f(single(x)), state
+
+
+def _combined(name: str, children: list[Layer], init: Callable, out_shape: Callable, apply: Callable) -> Layer:
+    return Layer(name, apply, init, out_shape, any(c.stateful for c in children))
 
 
 def _named(combinator: str, layers: Sequence) -> list[Layer]:
     """The children under the names by which params, state and errors know them."""
     children: list[Layer] = []
     for i, layer in enumerate(layers):
-        name, layer = layer if isinstance(layer, tuple) and len(layer) == 2 else (None, layer)
-        if not isinstance(layer, Layer):
-            called = (
-                f"{layer.__name__}(...)" if callable(layer) and hasattr(layer, "__name__") else "Dense(10)"
-            )
-            raise DtypeError(
-                f"{combinator}: argument {i} is not a layer",
-                got=repr(layer),
-                rule="arguments are layers or pairs (name, layer)",
-                fix=f"call the constructor: {called}",
-            )
+        paired = isinstance(layer, tuple) and len(layer) == 2 and isinstance(layer[0], str)
+        name, layer = layer if paired else ("", layer)
+        layer = _layer(layer, f"{combinator}: argument {i}")
         children.append(replace(layer, name=name or f"{i}_{layer.name}"))
     names = [child.name for child in children]
     if len(set(names)) < len(names):
@@ -249,18 +293,34 @@ def _named(combinator: str, layers: Sequence) -> list[Layer]:
     return children
 
 
+def _layer(value: Any, what: str) -> Layer:
+    """The value, if it is a layer."""
+    if isinstance(value, Layer):
+        return value
+    if isinstance(value, tuple | list):
+        fix = "serial(Dense(10), Relu) makes one layer of several, and *layers passes the items of a list"
+    else:
+        name = getattr(value, "__name__", None)
+        fix = f"call the constructor: {name}(...)" if name else "a layer of fad.stax, like Dense(10)"
+    raise DtypeError(f"{what} is not a layer", got=repr(value), rule="arguments are layers or pairs (name, layer)", fix=fix)
+
+
 def _apply_child(
     child: Layer, params: Params, state: State, x: Any, key: Any, train: bool
 ) -> tuple[Any, State]:
+    for name, own in (("params", params), ("state", state)):
+        if not isinstance(own, dict):
+            raise TreeError(f"{name} of a combination of layers are a dict", got=type(own).__name__,
+                            rule="its keys are the names of the layers; {} where there are none",
+                            fix="params, state = net.init(key, shape)")  # fmt: skip
     return child.apply(params.get(child.name, {}), state.get(child.name, {}), x, key=key, train=train)
 
 
 def _keep(name: str, own: tuple[Params, State], params: Params, state: State) -> None:
     """Enters a child's params and state under its name, unless there are none."""
-    if own[0]:
-        params[name] = own[0]
-    if own[1]:
-        state[name] = own[1]
+    for kept, everyones in zip(own, (params, state)):
+        if not (kept is None or (isinstance(kept, dict | tuple | list) and not kept)):
+            everyones[name] = kept
 
 
 def _split(key: Any, n: int) -> Any:
@@ -269,19 +329,32 @@ def _split(key: Any, n: int) -> Any:
 
 def _check_count(children: list[Layer], inputs: Any) -> None:
     """Inputs of `parallel`, arrays or shapes, come in a tuple with one for each child."""
-    several = isinstance(inputs, tuple | list) and not any(isinstance(x, int) for x in inputs)
-    if not several or len(inputs) != len(children):
-        shape = getattr(inputs, "shape", inputs)
-        raise ShapeError(
-            f"expected a tuple of {len(children)} inputs",
-            got=f"{len(inputs)} inputs" if several else f"one input {shape}",
-            fix=f"put FanOut({len(children)}) before it to give every layer the same input",
-        )
+    fix = f"put FanOut({len(children)}) before it to give every layer the same input"
+    if len(several(inputs, f"a tuple of {len(children)} inputs", fix)) != len(children):
+        raise ShapeError(f"expected a tuple of {len(children)} inputs", got=f"{len(inputs)} inputs", fix=fix)
+
+
+def several(inputs: Any, expected: str = "a tuple of inputs", fix: str = "put FanOut or parallel before it") -> Any:
+    """The tuple or list of several arrays, or of their shapes."""
+    if not isinstance(inputs, tuple | list) or not inputs or isinstance(inputs[0], int):
+        raise ShapeError(f"expected {expected}", got=f"one input {getattr(inputs, 'shape', inputs)}", fix=fix)
+    return inputs
+
+
+def single(x: Any) -> Any:
+    """One array, or the shape of one."""
+    if hasattr(x, "shape") or (isinstance(x, tuple) and all(isinstance(n, int) for n in x)):
+        return x
+    size = f" of {len(x)}" if isinstance(x, tuple | list | dict) else ""
+    raise ShapeError("expected one input", got=f"a {type(x).__name__}{size}", rule="this layer takes one array",
+                     fix="parallel(...) gives each input a layer, FanInSum and FanInConcat() make one of several")  # fmt: skip
 
 
 def _checked_shape(shape: Any) -> Shape:
     """The shape as a tuple of ints, or a tuple of such."""
-    if isinstance(shape, tuple | list) and any(isinstance(n, tuple | list) for n in shape):
+    if isinstance(shape, dict):
+        return {name: _checked_shape(inner) for name, inner in shape.items()}
+    if isinstance(shape, tuple | list) and any(isinstance(n, tuple | list | dict) for n in shape):
         return tuple(map(_checked_shape, shape))
     try:
         shape = tuple(operator.index(n) for n in shape)

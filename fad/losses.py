@@ -2,6 +2,7 @@
 
 Every loss takes `reduction`: "mean" (over all its terms), "sum" or "none" (one term per
 example, or per element). Shapes must agree: (n, 1) against (n,) would broadcast to (n, n), so it raises.
+Integer targets take the dtype of the predictions. The mean of no terms raises.
 """
 
 import math
@@ -11,7 +12,8 @@ import numpy as np
 
 from fad import nn, tree
 from fad.errors import DtypeError, OutOfRangeError, ShapeError
-from fad.expr import Expr
+from fad.expr import Expr, short
+from fad.options import number, numbers, weak
 
 __all__ = [
     "mean_squared_error", "mean_absolute_error", "gaussian_nll",
@@ -56,6 +58,8 @@ def gaussian_nll(mean: Any, log_var: Any, target: Any, reduction: str = "mean") 
     mean, target = _same_shape("gaussian_nll", mean=mean, target=target)
     if np.ndim(log_var):
         log_var, _ = _same_shape("gaussian_nll", log_var=log_var, mean=mean)
+    else:
+        log_var = weak(np.asarray(0.0) + number("gaussian_nll: log_var", log_var), mean)
     terms = 0.5 * (log_var + np.square(target - mean) * np.exp(-log_var) + math.log(2 * math.pi))
     return _reduce(terms, reduction)
 
@@ -93,15 +97,17 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Any:
     >>> cross_entropy(np.array([[2.0, 0.0], [0.0, 0.0]]), np.array([0, 1]), reduction="none")
     array([0.12692801, 0.69314718])
     """
-    logits, labels = _as_array(logits), _as_array(labels)
+    logits, labels = _float(_numbers("cross_entropy: logits", logits)), _as_array(labels)
     if labels.shape == logits.shape[:-1] and logits.ndim:
         labels = _in_classes(labels, logits.shape[-1])
         rows = -np.take_along_axis(nn.log_softmax(logits, axis=-1), labels[..., None], axis=-1)[..., 0]
     elif labels.shape == logits.shape and logits.ndim:
+        labels = _numbers("cross_entropy: labels", labels).astype(logits.dtype)
         _check_probabilities(labels)
-        labels = labels.astype(logits.dtype)
-        # A class of probability 0 contributes nothing, even where its logit is -inf.
-        rows = -np.sum(np.where(labels == 0, 0, labels * nn.log_softmax(logits, axis=-1)), axis=-1)
+        log_p = nn.log_softmax(logits, axis=-1)
+        # A class of probability 0 contributes nothing, even where its logit is -inf. Elsewhere nothing is masked: at a
+        # label of 0 the slope by the label is -log p.
+        rows = -np.sum(labels * np.where((labels == 0) & (log_p == -np.inf), 0, log_p), axis=-1)
     else:
         raise ShapeError(
             "cross_entropy: labels do not fit the logits",
@@ -127,22 +133,30 @@ def l2(params: Any) -> Any:
     >>> l2({"w": np.array([1.0, -2.0]), "b": np.array([0.5])})
     np.float64(5.25)
     """
-    return sum(np.sum(np.square(p)) for p in _float_leaves(params))
+    return sum(np.sum(np.square(p)) for leaf in _float_leaves(params) for p in _parts(leaf))
 
 
 def _float_leaves(params: Any) -> list[Any]:
     return [p for p in map(_as_array, tree.leaves(params)) if np.issubdtype(p.dtype, np.inexact)]
 
 
+def _parts(p: Any) -> tuple:
+    """Real and imaginary part of a complex array."""
+    return (p.real, p.imag) if p.dtype.kind == "c" else (p,)
+
+
 def _reduce(terms: Any, reduction: str) -> Any:
     match reduction:
         case "mean":
+            if not terms.size:
+                raise ShapeError("the mean of no terms", got=f"shape {terms.shape}", rule="it would be NaN",
+                                 fix='pass at least one example, or reduction="sum"')  # fmt: skip
             return np.mean(terms)
         case "sum":
             return np.sum(terms)
         case "none":
             return terms
-    raise OutOfRangeError("reduction", got=repr(reduction), rule='it is one of "mean", "sum", "none"')
+    raise OutOfRangeError("reduction", got=repr(reduction), rule='it is one of "mean", "sum", "none"', fix='reduction="mean"')
 
 
 def _as_array(x: Any) -> Any:
@@ -155,8 +169,26 @@ def _value(x: Any) -> Any:
     return x.value if isinstance(x, Expr) else x
 
 
+def _numbers(what: str, x: Any) -> Any:
+    """x as an array of real numbers."""
+    if isinstance(x, tuple | list | dict) and any(getattr(leaf, "shape", ()) for leaf in tree.leaves(x)):
+        raise DtypeError(f"{what} are several arrays", got=f"a {type(x).__name__} of {len(x)}", rule="a loss compares two",
+                         fix="lambda outputs, y: mean_squared_error(outputs[0], y[0]) + ..., one for each output")  # fmt: skip
+    x = numbers(what, x)
+    if x.dtype.kind == "c":
+        raise DtypeError(f"{what} are not real", got=short(x), rule="losses compare real numbers", fix="x.real, or np.abs(x)")
+    return x
+
+
+def _float(x: Any, dtype: Any = np.float64) -> Any:
+    """Integers as floats."""
+    return x if x.dtype.kind == "f" else x.astype(dtype)
+
+
 def _same_shape(loss: str, **arrays: Any) -> list[Any]:
-    (a_name, a), (b_name, b) = ((name, _as_array(x)) for name, x in arrays.items())
+    """Two arrays of one shape as floats; integers take the dtype of the other."""
+    a_name, b_name = arrays
+    a, b = (_numbers(f"{loss}: {name}", x) for name, x in arrays.items())
     if a.shape != b.shape:
         raise ShapeError(
             f"{loss}: {a_name} and {b_name} differ in shape",
@@ -164,7 +196,8 @@ def _same_shape(loss: str, **arrays: Any) -> list[Any]:
             rule="they are compared element by element, without broadcasting",
             fix=f"{b_name}.reshape({a_name}.shape), or {a_name}[..., 0] to drop an axis of length 1",
         )
-    return [a, b]
+    dtypes = [x.dtype for x in (a, b) if x.dtype.kind == "f"] or [np.float64]
+    return [_float(a, dtypes[0]), _float(b, dtypes[0])]
 
 
 def _in_classes(labels: Any, classes: int) -> Any:

@@ -13,23 +13,25 @@ import numpy as np
 import fad.numpy as fnp
 from fad.errors import DtypeError, OutOfRangeError, ShapeError
 from fad.expr import Expr, short
+from fad.options import count, weak
 from fad.primitives import conv as _conv
 from fad.primitives import pool as _pool
 from fad.primitives import special
 from fad.primitives.dense import dense as _dense
 from fad.primitives.index import gather as _gather
+from fad.windows import crop, extend, padding_pairs, per_axis, spread
 
 __all__ = ["dense", "conv", "conv_transpose", "max_pool", "avg_pool", "relu", "leaky_relu", "elu", "gelu", "sigmoid", "silu",
            "log_sigmoid", "softplus", "tanh", "softmax", "log_softmax", "logsumexp", "one_hot"]
 
 
 def _arrays(name: str, *xs: Any) -> list:
-    """Arguments as arrays of one float dtype."""
+    """Arguments as arrays of one float dtype: that of the floats among them; integers have no say beside one."""
     xs = [x if isinstance(x, Expr) else np.asarray(x) for x in xs]
-    dtype = np.result_type(*(x.dtype for x in xs), np.float32 if all(x.dtype.kind == "f" for x in xs) else np.float64)
     for x in xs:
         if x.dtype.kind not in "fiub":
             raise DtypeError(f"{name}: not real", got=short(x), rule="float32 or float64", fix="pass real arrays")
+    dtype = np.result_type(np.float32, *([x.dtype for x in xs if x.dtype.kind == "f"] or [x.dtype for x in xs]))
     return [x if x.dtype == dtype else x.astype(dtype) for x in xs]
 
 
@@ -57,43 +59,17 @@ def dense(x: Any, w: Any, b: Any = None) -> Any:
     return np.reshape(y, (*x.shape[:-1], w.shape[1]))
 
 
-def _per_axis(name: str, value: Any, n: int, low: int = 1) -> tuple:
-    value = (value,) * n if isinstance(value, int | np.integer) else tuple(value)
-    if len(value) != n or any(not isinstance(v, int | np.integer) or v < low for v in value):
-        raise ShapeError(f"{name} does not fit", got=value, rule=f"{n} integers of at least {low}, one a spatial axis",
-                         fix="give one integer, or one for each axis")
-    return tuple(int(v) for v in value)
-
-
-def _padding(padding: Any, spatial: tuple, window: tuple, strides: tuple, dilation: tuple) -> tuple:
-    """Padding as (low, high) pairs; SAME makes the output ceil(size / stride) long, the odd zero at the end."""
-    if isinstance(padding, str):
-        if padding.upper() == "VALID":
-            return ((0, 0),) * len(spatial)
-        if padding.upper() == "SAME":
-            totals = [max((-(-s // t) - 1) * t + d * (k - 1) + 1 - s, 0)
-                      for s, k, t, d in zip(spatial, window, strides, dilation, strict=True)]
-            return tuple((total // 2, total - total // 2) for total in totals)
-        raise ShapeError("no such padding", got=repr(padding), rule='"SAME", "VALID" or (low, high) pairs', fix='"SAME"')
-    if isinstance(padding, int | np.integer):
-        return ((int(padding), int(padding)),) * len(spatial)
-    pairs: tuple = tuple((int(p), int(p)) if isinstance(p, int | np.integer) else tuple(int(v) for v in p) for p in padding)
-    if len(pairs) != len(spatial) or any(len(p) != 2 or min(p) < 0 for p in pairs):
-        raise ShapeError("padding does not fit", got=padding, rule=f"{len(spatial)} pairs of non-negative integers",
-                         fix="give one (low, high) pair for each spatial axis")
-    return pairs
-
-
-def _conv_sizes(name: str, x: Any, w: Any, groups: int) -> int:
-    n = len(w.shape) - 2
+def _conv_sizes(name: str, x: Any, w: Any, groups: Any) -> tuple[int, int]:
+    """Number of spatial axes and of groups."""
+    n, groups = len(w.shape) - 2, count(f"{name}: groups", groups)
     if n not in (1, 2, 3) or len(x.shape) != n + 2:
         raise ShapeError(f"{name}: wrong number of axes", got=f"x {short(x)}, w {short(w)}",
                          rule="x is (N, *spatial, C), w (*window, C / groups, O), with 1, 2 or 3 spatial axes",
                          fix="add the missing axis, e.g. x[..., None] for one channel")
-    if groups < 1 or w.shape[-1] % groups or 0 in w.shape[:-2]:
+    if w.shape[-1] % groups or 0 in w.shape[:-2]:
         raise ShapeError(f"{name}: groups or window do not fit", got=f"w {short(w)}, groups={groups}",
                          rule="groups divides the output channels; windows are not empty", fix="change groups")
-    return n
+    return n, groups
 
 
 def conv(x: Any, w: Any, strides: Any = 1, padding: Any = "SAME", dilation: Any = 1, groups: int = 1) -> Any:
@@ -102,7 +78,8 @@ def conv(x: Any, w: Any, strides: Any = 1, padding: Any = "SAME", dilation: Any 
     Args:
         x: (N, *spatial, C), with 1, 2 or 3 spatial axes. w: (*window, C / groups, O).
         strides, dilation: an integer or one for each spatial axis.
-        padding: "SAME" (output ceil(size / stride)), "VALID", or (low, high) pairs.
+        padding: "SAME" (output ceil(size / stride)), "VALID", an integer, or for each axis an integer or a pair (low, high);
+            negative padding crops x.
         groups: channels are split into this many groups, each with its own O / groups outputs.
     Returns: (N, *output, O), dtype promoted.
     Raises: ShapeError where sizes do not fit.
@@ -119,13 +96,13 @@ def conv(x: Any, w: Any, strides: Any = 1, padding: Any = "SAME", dilation: Any 
            [4., 6., 4.]])
     """
     x, w = _arrays("conv", x, w)
-    n = _conv_sizes("conv", x, w, groups)
+    n, groups = _conv_sizes("conv", x, w, groups)
     if x.shape[-1] != w.shape[-2] * groups:
         raise ShapeError("conv: channels do not fit", got=f"x {short(x)}, w {short(w)}, groups={groups}",
                          rule=f"x has {x.shape[-1]} channels, w takes {w.shape[-2] * groups}", fix="check the layer before")
-    strides, dilation = _per_axis("conv: strides", strides, n), _per_axis("conv: dilation", dilation, n)
-    padding = _padding(padding, x.shape[1:-1], w.shape[:-2], strides, dilation)
-    return _conv.conv(x, w, strides=strides, padding=padding, dilation=dilation, groups=int(groups))
+    strides, dilation = per_axis("conv: strides", strides, n), per_axis("conv: dilation", dilation, n)
+    x, padding = crop("conv", x, padding_pairs("conv: padding", padding, x.shape[1:-1], w.shape[:-2], strides, dilation))
+    return _conv.conv(x, w, strides=strides, padding=padding, dilation=dilation, groups=groups)
 
 
 def conv_transpose(x: Any, w: Any, strides: Any = 1, padding: Any = "SAME", dilation: Any = 1, groups: int = 1) -> Any:
@@ -133,31 +110,23 @@ def conv_transpose(x: Any, w: Any, strides: Any = 1, padding: Any = "SAME", dila
 
     Args:
         x: (N, *spatial, C). w: (*window, O / groups, C): the weights of the convolution from O to C channels that this
-            one transposes. Other arguments as for `conv`; "SAME" gives size * stride, "VALID" the full extent.
+            one transposes. Other arguments as for `conv`; "SAME" gives size * stride, "VALID" the full extent. Padding
+            cuts from the full extent, and where it is negative adds zeros to it.
     Returns: (N, *output, O).
 
     >>> conv_transpose(np.ones((1, 2, 1)), np.ones((2, 1, 1)), strides=2)[0, :, 0]
     array([1., 1., 1., 1.])
     """
     x, w = _arrays("conv_transpose", x, w)
-    n = _conv_sizes("conv_transpose", x, w, groups)
+    n, groups = _conv_sizes("conv_transpose", x, w, groups)
     if x.shape[-1] != w.shape[-1]:
         raise ShapeError("conv_transpose: channels do not fit", got=f"x {short(x)}, w {short(w)}",
                          rule="w is (*window, O / groups, C) with the C of x", fix="swap the last two axes of w")
-    strides, dilation = _per_axis("conv_transpose: strides", strides, n), _per_axis("conv_transpose: dilation", dilation, n)
-    window = w.shape[:-2]
-    if isinstance(padding, str) and padding.upper() == "SAME":
-        spatial = tuple(s * t for s, t in zip(x.shape[1:-1], strides, strict=True))
-        padding = _padding("SAME", spatial, window, strides, dilation)
-    else:
-        padding = _padding(padding, x.shape[1:-1], window, strides, dilation)
-        spatial = tuple((s - 1) * t + d * (k - 1) + 1 - lo - hi for s, k, t, (lo, hi), d in
-                        zip(x.shape[1:-1], window, strides, padding, dilation, strict=True))
-    if min(spatial) < 0:
-        raise ShapeError("conv_transpose: padding is larger than the result", got=f"{padding} for x {short(x)}",
-                         rule="the result would have a negative size", fix="use less padding")
-    return _conv.conv_input_grad(x, w, input_shape=(x.shape[0], *spatial, w.shape[-2] * groups), strides=strides,
-                                 padding=padding, dilation=dilation, groups=int(groups))
+    strides, dilation = per_axis("conv_transpose: strides", strides, n), per_axis("conv_transpose: dilation", dilation, n)
+    spatial, padding, zeros = spread("conv_transpose: padding", padding, x.shape[1:-1], w.shape[:-2], strides, dilation)
+    y = _conv.conv_input_grad(x, w, input_shape=(x.shape[0], *spatial, w.shape[-2] * groups), strides=strides,
+                              padding=padding, dilation=dilation, groups=groups)
+    return extend(y, zeros)
 
 
 def _pool_geometry(name: str, x: Any, window: Any, strides: Any, padding: Any) -> tuple[Any, dict]:
@@ -166,10 +135,10 @@ def _pool_geometry(name: str, x: Any, window: Any, strides: Any, padding: Any) -
     if n not in (1, 2, 3):
         raise ShapeError(f"{name}: wrong number of axes", got=short(x), rule="x is (N, *spatial, C) with 1 to 3 spatial axes",
                          fix="add the missing axis, e.g. x[..., None] for one channel")
-    window = _per_axis(f"{name}: window", window, n)
-    strides = window if strides is None else _per_axis(f"{name}: strides", strides, n)
-    padding = _padding(padding, x.shape[1:-1], window, strides, (1,) * n)
-    if any(lo >= k or hi >= k for (lo, hi), k in zip(padding, window, strict=True)):
+    window = per_axis(f"{name}: window", window, n)
+    strides = window if strides is None else per_axis(f"{name}: strides", strides, n)
+    x, padding = crop(name, x, padding_pairs(f"{name}: padding", padding, x.shape[1:-1], window, strides, (1,) * n))
+    if any(low >= k or high >= k for (low, high), k in zip(padding, window, strict=True)):
         raise ShapeError(f"{name}: padding is larger than the window", got=f"padding={padding}, window={window}",
                          rule="a window must touch x", fix="use less padding")
     return x, {"window": window, "strides": strides, "padding": padding}
@@ -180,7 +149,7 @@ def max_pool(x: Any, window: Any = (2, 2), strides: Any = None, padding: Any = "
 
     Args:
         x: (N, *spatial, C). window: an integer or one for each spatial axis. strides: default, the window.
-        padding: "VALID", "SAME" or (low, high) pairs; padded places never win.
+        padding: as for `conv`; padded places never win.
 
     >>> max_pool(np.arange(4.0).reshape(1, 2, 2, 1)).ravel()
     array([3.])
@@ -219,7 +188,7 @@ def leaky_relu(x: Any, slope: float = 0.01) -> Any:
     >>> leaky_relu(np.array([-1.0, 2.0]))
     array([-0.01,  2.  ])
     """
-    return np.where(np.greater(x, 0), x, slope * x)
+    return np.where(np.greater(x, 0), x, weak(slope, x) * x)
 
 
 def elu(x: Any, alpha: float = 1.0) -> Any:
@@ -229,7 +198,7 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     array([-1.,  2.])
     """
     positive = np.greater(x, 0)
-    return np.where(positive, x, alpha * np.expm1(np.where(positive, 0, x)))
+    return np.where(positive, x, weak(alpha, x) * np.expm1(np.where(positive, 0, x)))
 
 
 def gelu(x: Any) -> Any:
@@ -326,6 +295,7 @@ def one_hot(labels: Any, num_classes: int, dtype: Any = np.float32) -> Any:
     if labels.dtype.kind not in "iu":
         raise DtypeError("one_hot: labels are not integers", got=short(labels), rule="class numbers 0 .. num_classes - 1",
                          fix="labels.astype(int)")
+    num_classes = count("one_hot: num_classes", num_classes)
     known = labels.value if isinstance(labels, Expr) else labels
     if known is not None and np.size(known) and (np.min(known) < 0 or np.max(known) >= num_classes):
         raise OutOfRangeError("one_hot: a label is out of range", got=f"{np.min(known)} .. {np.max(known)}",

@@ -1,7 +1,8 @@
 """Training loops, each short enough to be written by hand where `fit` does too little.
 
 A training step is the few lines of `make_step`; `fit` calls it for every minibatch, keeps a history and shows
-progress.
+progress. Inputs, outputs and targets are arrays, or tuples and dicts of arrays where a net takes or puts out several:
+row i of each belongs to example i. A list is one array.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fad import optim, random, transforms, tree
-from fad.errors import NonFiniteError, OutOfRangeError, ShapeError
+from fad import losses, optim, random, transforms, tree
+from fad.errors import DtypeError, KeyMissingError, NonFiniteError, OutOfRangeError, ShapeError, TreeError
+from fad.expr import short
 from fad.jit import jit
 from fad.layer import Layer
 from fad.optim import Optimizer
+from fad.options import count, function, numbers
 
 __all__ = ["FitResult", "accuracy", "evaluate", "fit", "make_step", "minibatches", "predict"]
 
-Metric = Callable[[Any, Any], Any]
+Metric = Callable[[Any, Any], Any] | tuple[str, Callable[[Any, Any], Any]]
 
 
 def make_step(layer: Layer, loss: Callable, optimizer: Optimizer) -> Callable:
@@ -39,6 +43,8 @@ def make_step(layer: Layer, loss: Callable, optimizer: Optimizer) -> Callable:
     >>> bool(after[3] < before[3])
     True
     """
+
+    _check_parts("make_step", layer, loss, optimizer)
 
     def objective(params: Any, state: Any, x: Any, y: Any, key: Any) -> Any:
         outputs, state = layer.apply(params, state, x, key=key, train=True)
@@ -63,28 +69,33 @@ def minibatches(key: Any, arrays: Sequence, batch_size: int, drop_last: bool = F
     >>> [len(x) for x, y in minibatches(random.key(0), (np.arange(5), np.arange(5)), 2)]
     [2, 2, 1]
     """
-    arrays = tuple(np.asarray(a) for a in arrays)
-    n, size = _common_length(arrays), _at_least_one("batch_size", batch_size)
+    if not isinstance(arrays, tuple | list):
+        arrays = (arrays,)
+    arrays = tuple(map(_arrays, arrays))
+    n, size = _common_length(arrays), count("batch_size", batch_size)
     return _slices(random.permutation(key, n), arrays, size, n - n % size if drop_last else n)
 
 
 def _slices(order: np.ndarray, arrays: tuple, size: int, stop: int) -> Iterator[tuple]:
     for start in range(0, stop, size):
-        rows = order[start : min(start + size, stop)]
-        yield tuple(a[rows] for a in arrays)
+        yield _rows(arrays, order[start : min(start + size, stop)])
 
 
-def predict(layer: Layer, params: Any, state: Any, x: Any, batch_size: int = 256) -> np.ndarray:
-    """layer(x) in evaluation mode, batch_size rows at a time so that memory stays bounded.
+def predict(layer: Layer, params: Any, state: Any, x: Any, batch_size: int = 256) -> Any:
+    """layer(x) in evaluation mode, batch_size rows at a time so that memory stays bounded: arrays as the net puts out.
 
     >>> from fad import stax
     >>> predict(stax.Relu, {}, {}, np.array([[-1.0], [2.0]]))
     array([[0.],
            [2.]])
     """
-    x, size = _like_params(np.asarray(x), params), _at_least_one("batch_size", batch_size)
-    starts = range(0, max(len(x), 1), size)
-    return np.concatenate([layer.apply(params, state, x[i : i + size])[0] for i in starts])
+    x, size = _like_params(_arrays(x), params), count("batch_size", batch_size)
+    n = _length(x)
+    pieces = [layer.apply(params, state, _rows(x, slice(i, i + size)))[0] for i in range(0, max(n, 1), size)]
+    if any(not np.ndim(leaf) for leaf in tree.leaves(pieces)):
+        raise ShapeError("predict: an output without rows", got=short(pieces[0]), rule="outputs begin with the batch axis",
+                         fix="let the layer keep one row for each example")  # fmt: skip
+    return tree.map(lambda *parts: np.concatenate(parts), *pieces)
 
 
 def evaluate(
@@ -96,34 +107,52 @@ def evaluate(
     >>> evaluate(stax.Identity, losses.mean_squared_error, {}, {}, (np.zeros((2, 1)), np.ones((2, 1))))
     {'loss': 1.0}
     """
-    x, y = data
-    _common_length((x, y))
+    scores = _named(metrics)
+    x, y = _data("evaluate: data", data)
     outputs = predict(layer, params, state, x)
-    y = _like_params(np.asarray(y), params)
-    return {"loss": float(loss(outputs, y))} | {_name(m): float(m(outputs, y)) for m in metrics}
+    y = _like_params(y, params)
+    scores = {"loss": function("evaluate: loss", loss, _LOSS_FIX, arguments=2)} | scores
+    return {name: _score(name, score(outputs, y)) for name, score in scores.items()}
 
 
 def accuracy(logits: Any, labels: Any) -> Any:
     """Share of rows whose largest logit is at the label; logits (n, classes), labels (n,) or one-hot rows.
 
-    For two classes logits (n,) or (n, 1) count as class 1 where positive, labels of the same shape.
-    Raises: ShapeError where the shapes do not fit.
+    For two classes logits (n,) or (n, 1) count as class 1 where positive; labels are 0 and 1, (n,) or (n, 1).
+    Raises: ShapeError where the shapes do not fit, OutOfRangeError for labels outside the classes.
 
     >>> accuracy(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     np.float64(0.5)
     """
-    logits, labels = np.asarray(logits), np.asarray(labels)
-    if labels.shape == logits.shape and (logits.ndim == 1 or logits.shape[-1] == 1):
-        return np.mean((logits > 0) == (labels > 0.5))
-    if labels.shape == logits.shape:
+    logits, labels = numbers("accuracy: logits", logits), numbers("accuracy: labels", labels)
+    if not labels.size:
+        raise ShapeError("accuracy: no labels", got=f"shape {labels.shape}", rule="the share of none is none",
+                         fix="pass at least one example")  # fmt: skip
+    one_logit = logits.shape[-1:] == (1,) and labels.shape == logits.shape[:-1]
+    if one_logit or (labels.shape == logits.shape and _is_binary(logits)):
+        _check_range(labels, 2)
+        return np.mean((logits > 0).ravel() == (labels > 0.5).ravel())
+    if labels.shape == logits.shape and logits.ndim:
         labels = np.argmax(labels, axis=-1)
-    if labels.shape != logits.shape[:-1]:
+    if not logits.ndim or labels.shape != logits.shape[:-1]:
         raise ShapeError(
             "accuracy: labels do not fit the logits",
             got=f"shapes {labels.shape} and {logits.shape}",
             rule=f"labels are integers of shape {logits.shape[:-1]} or one-hot rows of shape {logits.shape}",
+            fix="labels.reshape(...); a net with one output for each class",
         )
+    _check_range(labels, logits.shape[-1])
     return np.mean(np.argmax(logits, axis=-1) == labels)
+
+
+def _is_binary(labels: np.ndarray) -> bool:
+    return labels.ndim == 1 or labels.shape[-1:] == (1,)
+
+
+def _check_range(labels: np.ndarray, classes: int) -> None:
+    if not np.all((labels >= 0) & (labels < classes)):
+        raise OutOfRangeError("accuracy: labels", got=f"values from {labels.min()} to {labels.max()}",
+                              rule=f"0 <= label < {classes}", fix="number the classes from 0")  # fmt: skip
 
 
 @dataclass
@@ -141,9 +170,10 @@ class FitResult:
     interrupted: bool = False
 
     def __repr__(self) -> str:
+        seconds = self.history.get("seconds", [])  # there is none after an interrupt in the first epoch
         shown = {k: v[-1] for k, v in self.history.items() if v and k not in ("batch_loss", "seconds")}
         parts = [
-            f"{len(self.history['seconds'])} epochs in {sum(self.history['seconds']):.1f} s",
+            f"{len(seconds)} epochs in {sum(seconds):.1f} s",
             *(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items()),
             f"{sum(np.size(leaf) for leaf in tree.leaves(self.params))} parameters",
         ]
@@ -156,7 +186,7 @@ def fit(
     optimizer: Optimizer,
     data: Any,
     *,
-    key: Any,
+    key: Any = None,
     epochs: int,
     batch_size: int = 64,
     validation: Any = None,
@@ -168,9 +198,10 @@ def fit(
     """Minimises the mean of loss(layer(x), y) over shuffled minibatches of data = (x, y).
 
     Args:
+        key: of the starting parameters, the order of rows and dropout.
         validation: a pair like data, evaluated after every epoch.
-        metrics: functions (outputs, y) -> number, recorded under their names beside the loss;
-            by default `accuracy` where y holds integer class labels, else none.
+        metrics: functions (outputs, y) -> number, recorded under their names beside the loss, or pairs (name, function);
+            by default `accuracy` where the loss is a cross-entropy of this library and y holds integer labels, else none.
         progress: a tqdm bar, or a printed line for each epoch where tqdm is not installed.
         dtype: of the parameters; float arrays of the data are cast to it once.
         compiled: the step runs as native code, by `fad.jit`. False for a layer or loss whose Python code branches on
@@ -178,7 +209,8 @@ def fit(
 
     An interrupt from the keyboard ends training and returns what was reached.
     Raises: NonFiniteError naming epoch and batch when the loss is NaN or infinite; ShapeError for x and y of
-    different lengths or without rows; OutOfRangeError for epochs or batch_size below 1.
+    different lengths or without rows; OutOfRangeError for epochs or batch_size below 1; DtypeError for what is no layer,
+    loss, optimizer or array of numbers.
 
     >>> from fad import losses, stax
     >>> x = np.linspace(-1, 1, 64)[:, None]
@@ -187,29 +219,35 @@ def fit(
     >>> round(float(result.params["w"][0, 0]), 1), round(float(result.params["b"][0]), 1)
     (3.0, 1.0)
     """
+    _check_parts("fit", layer, loss, optimizer)
+    if key is None:
+        raise KeyMissingError("fit: key", got=None, rule="starting parameters and the order of rows are drawn with it",
+                              fix="key=fad.random.key(0)")  # fmt: skip
     init_key, epoch_key = random.split(key, 2)
-    x, y = (np.asarray(a) for a in data)
-    steps, _ = _plan(_common_length((x, y)), _at_least_one("batch_size", batch_size))
-    metrics = _default_metrics(y) if metrics is None else metrics
+    epochs, batch_size = count("epochs", epochs), count("batch_size", batch_size)
+    x, y = _data("fit: data", data)
+    held_out = None if validation is None else _data("fit: validation", validation)
+    scores = _named(_default_metrics(loss, y) if metrics is None else metrics)
+    steps, _ = _plan(_common_length((x, y)), batch_size)
 
-    params, state = layer.init(init_key, (-1, *x.shape[1:]), dtype)
+    params, state = layer.init(init_key, _shapes(x), dtype)
     data = _like_params(x, params), _like_params(y, params)
     step = make_step(layer, loss, optimizer)
     if compiled:
-        rows = slice(min(len(x), batch_size))
-        loss(predict(layer, params, state, data[0][rows]), data[1][rows])  # its errors name what is wrong with the data
+        first_x, first_y = _rows(data, slice(batch_size))
+        _score("fit: the loss", loss(predict(layer, params, state, first_x), first_y))  # errors name what is wrong with the data
         step = jit(step, donate=(0, 1, 2))  # parameters, state and the optimizer's are this loop's own
     result = FitResult(params, state, optimizer.init(params), defaultdict(list))
-    with _Progress(_at_least_one("epochs", epochs) * steps, progress) as bar:
+    with _Progress(epochs * steps, progress) as bar:
         try:
             for epoch, this_key in enumerate(random.split(epoch_key, epochs), start=1):
                 bar.epoch = f"epoch {epoch}/{epochs}"
-                scores = _train_epoch(step, result, data, this_key, batch_size, metrics, bar)
-                if validation is not None:
-                    held_out = evaluate(layer, loss, result.params, result.state, validation, metrics)
-                    scores |= {f"validation_{name}": value for name, value in held_out.items()}
-                bar.end_epoch(scores)
-                for name, value in scores.items():
+                reached = _train_epoch(step, result, data, this_key, batch_size, scores, bar)
+                if held_out is not None:
+                    found = evaluate(layer, loss, result.params, result.state, held_out, tuple(scores.items()))
+                    reached |= {f"validation_{name}": value for name, value in found.items()}
+                bar.end_epoch(reached)
+                for name, value in reached.items():
                     result.history[name].append(value)
         except KeyboardInterrupt:
             result.interrupted = True
@@ -223,13 +261,13 @@ def _train_epoch(
     data: tuple,
     key: Any,
     batch_size: int,
-    metrics: Sequence[Metric],
+    metrics: dict[str, Callable],
     bar: Any,
 ) -> dict[str, float]:
     """One pass over the data, which moves `result` on; returns the mean scores as seen while training."""
     start, seen, totals = time.perf_counter(), 0, defaultdict(float)
     shuffle_key, step_key = random.split(key, 2)
-    steps, drop_last = _plan(len(data[0]), batch_size)
+    steps, drop_last = _plan(_common_length(data), batch_size)
     batches = minibatches(shuffle_key, data, batch_size, drop_last)
     for batch, ((x, y), key) in enumerate(zip(batches, random.split(step_key, steps)), start=1):
         *after, value, outputs = step(result.params, result.state, result.opt_state, x, y, key)
@@ -237,10 +275,11 @@ def _train_epoch(
             raise _not_finite(value, f"{bar.epoch}, batch {batch}", x, y)
         result.params, result.state, result.opt_state = after
         result.history["batch_loss"].append(float(value))
-        seen += len(x)
-        totals["loss"] += float(value) * len(x)
-        for metric in metrics:
-            totals[_name(metric)] += float(metric(outputs, y)) * len(x)
+        rows = _common_length((x, y))
+        seen += rows
+        totals["loss"] += float(value) * rows
+        for name, metric in metrics.items():
+            totals[name] += _score(name, metric(outputs, y)) * rows
         bar.advance({name: total / seen for name, total in totals.items()})
     return {name: total / seen for name, total in totals.items()} | {"seconds": time.perf_counter() - start}
 
@@ -251,8 +290,8 @@ def _plan(rows: int, batch_size: int) -> tuple[int, bool]:
     return rows // batch_size if drop_last else -(-rows // batch_size), drop_last
 
 
-def _not_finite(value: Any, where: str, x: np.ndarray, y: np.ndarray) -> NonFiniteError:
-    clean = all(np.all(np.isfinite(a)) for a in (x, y) if a.dtype.kind == "f")
+def _not_finite(value: Any, where: str, x: Any, y: Any) -> NonFiniteError:
+    clean = all(np.all(np.isfinite(a)) for a in tree.leaves((x, y)) if a.dtype.kind == "f")
     return NonFiniteError(
         f"fit: the loss in {where}",
         got=value,
@@ -304,34 +343,111 @@ def _rounded(scores: dict[str, float]) -> dict[str, str]:
     return {name: f"{value:.4f}" for name, value in scores.items()}
 
 
-def _name(metric: Metric) -> str:
-    return getattr(metric, "__name__", type(metric).__name__)
+# Metrics
 
 
-def _default_metrics(y: np.ndarray) -> Sequence[Metric]:
-    return (accuracy,) if y.dtype.kind in "iu" else ()
+def _named(metrics: Any) -> dict[str, Callable]:
+    """Metrics by the names under which the history holds them."""
+    if callable(metrics) or not isinstance(metrics, Sequence) or isinstance(metrics, str):
+        raise DtypeError("metrics", got=repr(metrics), rule="they are a list of functions (outputs, y) -> number",
+                         fix="metrics=[train.accuracy]")  # fmt: skip
+    named: dict[str, Callable] = {}
+    for metric in metrics:
+        pair = metric if isinstance(metric, tuple) and len(metric) == 2 else (getattr(metric, "__name__", None), metric)
+        name = pair[0] or type(metric).__name__
+        function(f"metrics: {name}", pair[1], "metrics=[train.accuracy]", arguments=2)
+        if name in named or name in ("loss", "batch_loss", "seconds") or name.startswith("validation_"):
+            raise TreeError("metrics: a name that is taken", got=repr(name),
+                            rule="each has a name of its own, not that of the loss, of seconds or of the validation",
+                            fix='give it a name: metrics=[("top_5", function), ...]')  # fmt: skip
+        named[name] = pair[1]
+    return named
 
 
-def _like_params(a: np.ndarray, params: Any) -> np.ndarray:
-    """A float array in the dtype of the parameters, so that a step neither promotes nor casts."""
-    dtypes = {leaf.dtype for leaf in tree.leaves(params)}
-    return a.astype(dtypes.pop(), copy=False) if a.dtype.kind == "f" and len(dtypes) == 1 else a
+def _default_metrics(loss: Callable, y: Any) -> Sequence[Metric]:
+    """`accuracy` for a classification: the loss says that it is one, for counts are integers as well."""
+    while isinstance(loss, partial):
+        loss = loss.func
+    if not isinstance(y, np.ndarray) or y.dtype.kind not in "iu":
+        return ()
+    return (accuracy,) if loss is losses.cross_entropy or (loss is losses.binary_cross_entropy and _is_binary(y)) else ()
 
 
-def _common_length(arrays: Sequence) -> int:
-    lengths = {len(a) for a in arrays}
-    if len(lengths) != 1:
-        raise ShapeError(
-            "arrays of a data set differ in length",
-            got=[len(a) for a in arrays],
-            rule="row i of each belongs to example i",
-        )
-    if lengths == {0}:
-        raise ShapeError("an empty data set", got="0 rows", rule="there must be at least one example")
-    return lengths.pop()
+def _score(name: str, value: Any) -> float:
+    array = np.asarray(value)
+    if array.shape != () or array.dtype.kind not in "biuf":
+        raise ShapeError(f"{name} is not one real number", got=short(value), rule="a score of a batch is a number",
+                         fix='reduction="mean", or np.mean of it')  # fmt: skip
+    return float(array)
 
 
-def _at_least_one(name: str, value: Any) -> int:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise OutOfRangeError(name, got=repr(value), rule="it is an integer of at least 1")
-    return int(value)
+# What is wrong with the arguments
+
+
+_LOSS_FIX = "fad.losses.cross_entropy, or a function (outputs, y) -> number"
+
+
+def _check_parts(caller: str, layer: Any, loss: Any, optimizer: Any) -> None:
+    if not (callable(getattr(layer, "init", None)) and callable(getattr(layer, "apply", None))):
+        raise DtypeError(f"{caller}: not a layer", got=repr(layer), rule="a layer has init and apply, as those of fad.stax",
+                         fix="stax.serial(stax.Dense(10), stax.Relu, ...)")  # fmt: skip
+    function(f"{caller}: loss", loss, _LOSS_FIX, arguments=2)
+    optim.check_optimizer(caller, optimizer)
+
+
+def _data(name: str, data: Any) -> tuple[Any, Any]:
+    """The pair (x, y) as arrays."""
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        got = f"{len(data)} items" if isinstance(data, tuple | list) else short(data)
+        raise TreeError(f"{name} is not a pair", got=got, rule="it is (x, y): inputs and targets, all rows of them",
+                        fix="(x, y); np.concatenate(list(batches)) makes arrays of a generator")  # fmt: skip
+    x, y = map(_arrays, data)
+    _common_length((x, y))
+    return x, y
+
+
+def _arrays(data: Any) -> Any:
+    """A tuple or dict of arrays, or one array: of numbers in lists as well."""
+    if type(data) is dict:
+        return {name: _arrays(a) for name, a in data.items()}
+    if type(data) is tuple and any(map(np.ndim, tree.leaves(data))):
+        return tuple(map(_arrays, data))
+    as_numbers = partial(numbers, "data")
+    return as_numbers(data) if isinstance(data, tuple | list) else tree.map(as_numbers, data)
+
+
+def _rows(data: Any, rows: Any) -> Any:
+    return tree.map(lambda a: a[rows], data)
+
+
+def _shapes(x: Any) -> Any:
+    """The shapes of x with a batch axis of any length, as `Layer.init` takes them."""
+    return tree.map(lambda a: (-1, *a.shape[1:]), x)
+
+
+def _like_params(data: Any, params: Any) -> Any:
+    """Float arrays in the dtype of the parameters, so that a step neither promotes nor casts."""
+    dtypes = {leaf.dtype for leaf in map(np.asarray, tree.leaves(params)) if leaf.dtype.kind == "f"}
+    dtype = dtypes.pop() if len(dtypes) == 1 else None
+    return tree.map(lambda a: a.astype(dtype, copy=False) if dtype is not None and a.dtype.kind == "f" else a, data)
+
+
+def _length(data: Any) -> int:
+    """The number of examples."""
+    leaves = tree.leaves(data)
+    if not leaves or not all(map(np.ndim, leaves)):
+        raise ShapeError("data without rows", got=", ".join(map(short, leaves)) or "nothing",
+                         rule="each array has one row for each example", fix="np.array([...])")  # fmt: skip
+    lengths = [len(a) for a in leaves]
+    if len(set(lengths)) != 1:
+        raise ShapeError("arrays of a data set differ in length", got=lengths, rule="row i of each belongs to example i",
+                         fix="the same rows in each; several inputs or targets go in a tuple")  # fmt: skip
+    return lengths[0]
+
+
+def _common_length(data: Any) -> int:
+    length = _length(data)
+    if not length:
+        raise ShapeError("an empty data set", got="0 rows", rule="there must be at least one example",
+                         fix="look at what selected the rows")  # fmt: skip
+    return length

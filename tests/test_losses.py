@@ -37,12 +37,12 @@ def test_squared_and_absolute_error(pair):
 @given(pairs, st.floats(-3, 3))
 def test_gaussian_nll_is_scipys(pair, log_var):
     mean, target = pair
-    expected = -scipy.stats.norm.logpdf(target, mean, np.exp(log_var / 2))
+    expected = -scipy.stats.norm.logpdf(target, mean, np.exp(log_var / 2))  # may be 0, where terms of order 1 cancel
     np.testing.assert_allclose(
-        losses.gaussian_nll(mean, log_var, target, reduction="none"), expected, rtol=1e-10
+        losses.gaussian_nll(mean, log_var, target, reduction="none"), expected, rtol=1e-10, atol=1e-12
     )
     full = np.full(mean.shape, log_var)
-    np.testing.assert_allclose(losses.gaussian_nll(mean, full, target), np.mean(expected), rtol=1e-10)
+    np.testing.assert_allclose(losses.gaussian_nll(mean, full, target), np.mean(expected), rtol=1e-10, atol=1e-12)
 
 
 @given(pairs)
@@ -137,6 +137,44 @@ def test_float32_stays_float32():
         losses.l1(x), losses.l2({"w": x}),
     ):  # fmt: skip
         assert value.dtype == np.float32
+
+
+@pytest.mark.parametrize("labels", [np.array([[0.0, 1.0, 0.0]]), np.array([[0.2, 0.3, 0.5]]), np.array([[0.0, 0.25, 0.75]])], ids=str)
+def test_all_second_derivatives_of_cross_entropy(labels):
+    """By logits z and labels q, -sum q (z - log sum e^z): zeros among the labels are no special case."""
+    logits = np.array([[0.3, -1.2, 2.0]])
+    p = scipy.special.softmax(logits[0])
+    by_logits = np.diag(p) - np.outer(p, p)  # labels sum to 1
+    mixed = np.outer(p, np.ones(3)) - np.eye(3)
+    for jit in (lambda f: f, fad.jit):
+        slopes = jit(fad.grad(losses.cross_entropy, argnums=(0, 1)))(logits, labels)
+        np.testing.assert_allclose(slopes[0][0], p - labels[0], atol=1e-14)
+        np.testing.assert_allclose(slopes[1][0], -scipy.special.log_softmax(logits[0]), rtol=1e-14)
+        (zz, zq), (qz, qq) = jit(fad.hessian(losses.cross_entropy, argnums=(0, 1)))(logits, labels)
+        np.testing.assert_allclose(zz[0, :, 0], by_logits, atol=1e-14)
+        np.testing.assert_allclose(zq[0, :, 0], mixed, atol=1e-14)
+        np.testing.assert_allclose(qz[0, :, 0], mixed.T, atol=1e-14)
+        np.testing.assert_array_equal(qq, 0)
+
+
+def test_a_masked_class_has_finite_slopes():
+    logits, labels = np.array([[0.0, -np.inf, 0.0]]), np.array([[1.0, 0.0, 0.0]])
+    np.testing.assert_allclose(fad.grad(losses.cross_entropy)(logits, labels), [[-0.5, 0, 0.5]])
+    np.testing.assert_allclose(fad.hessian(losses.cross_entropy)(logits, labels)[0, :, 0], [[0.25, 0, -0.25], [0, 0, 0], [-0.25, 0, 0.25]])
+
+
+def test_integers_do_not_wrap_and_take_the_dtype_of_the_other():
+    ones, twos = np.ones(3, np.uint8), np.full(3, 2, np.uint8)
+    assert losses.mean_squared_error(ones, twos) == losses.mean_absolute_error(ones, twos) == 1
+    p = np.zeros(3, np.float32)
+    for loss in (losses.mean_squared_error, losses.mean_absolute_error, losses.binary_cross_entropy):
+        assert loss(p, np.ones(3, np.int64)).dtype == np.float32
+    assert losses.gaussian_nll(p, np.float64(0.5), np.ones(3, int)).dtype == losses.gaussian_nll(p, 0.5, p).dtype == np.float32
+
+
+def test_the_complex_penalty_is_the_squared_modulus():
+    assert losses.l2(np.array([3 + 4j])) == 25
+    np.testing.assert_allclose(fad.hessian(lambda x: losses.l2(x * (3 + 4j)))(np.zeros(1)), [[50.0]])
 
 
 def test_penalties_see_every_float_leaf_and_no_other():

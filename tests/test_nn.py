@@ -104,6 +104,26 @@ def test_gradients_of_a_small_net_agree():
     assert all(np.allclose(a, b) for a, b in zip(forward, reverse, strict=True))
 
 
+@pytest.mark.parametrize("slope", [np.float64(0.25), np.array(0.25)])
+def test_numpy_slopes_keep_float32(slope):  # flax#924
+    x = np.array([-1.0, 2.0], np.float32)
+    for f in (nn.leaky_relu, nn.elu):
+        for run in (f, fad.jit(f)):
+            assert run(x, slope).dtype == np.float32
+            assert np.array_equal(run(x, slope), f(x, 0.25))
+        assert fad.grad(lambda s: np.sum(f(x, s)))(0.25) == f(x, np.float32(1.0))[0]  # noqa: B023
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, bool])
+def test_integers_take_the_dtype_of_the_weights(kind):
+    x = RNG.integers(0, 2, (2, 6, 6, 3)).astype(kind)
+    for dtype in (np.float32, np.float64):
+        w, v = RNG.normal(size=(3, 3, 3, 4)).astype(dtype), RNG.normal(size=(3, 2)).astype(dtype)
+        for f in (lambda x: nn.conv(x, w), lambda x: nn.dense(x, v), lambda x: nn.conv_transpose(x, np.swapaxes(w, 2, 3))):  # noqa: B023
+            assert f(x).dtype == dtype
+            assert np.array_equal(f(x), f(x.astype(dtype)))
+
+
 @pytest.mark.parametrize(("call", "kind", "words"), [
     (lambda: nn.conv(np.ones((1, 4, 4, 3)), np.ones((3, 3, 2, 4))), ShapeError, "3 channels"),
     (lambda: nn.conv(np.ones((4, 4)), np.ones((3, 3, 1, 1))), ShapeError, "axes"),

@@ -209,6 +209,101 @@ def test_wrong_arguments():
         fit(x, y + 1)
 
 
+# Several inputs, outputs and targets
+
+
+def two_heads():
+    return stax.serial(stax.FanOut(2), stax.parallel(("mean", stax.Dense(1)), ("scale", stax.Dense(2))))
+
+
+def test_predict_keeps_the_structure_of_outputs():
+    net, x = two_heads(), np.random.default_rng(0).normal(size=(512, 3)).astype(np.float32)
+    params, state = net.init(KEY, (-1, 3))
+    whole = net.apply(params, state, x)[0]
+    for size in (100, 512, 1000):
+        mean, scale = train.predict(net, params, state, x, size)
+        np.testing.assert_allclose(mean, whole[0], rtol=1e-5)
+        np.testing.assert_allclose(scale, whole[1], rtol=1e-5)
+
+
+def test_evaluate_sees_all_rows_of_several_outputs():
+    net, x = two_heads(), np.random.default_rng(0).normal(size=(512, 3)).astype(np.float32)
+    params, state = net.init(KEY, (-1, 3))
+    found = train.evaluate(net, lambda o, y: np.mean((o[0] - y["a"]) ** 2), params, state, (x, {"a": x[:, :1]}))
+    mean, _ = net.apply(params, state, x)[0]
+    assert found == {"loss": pytest.approx(np.mean((mean - x[:, :1]) ** 2), rel=1e-5)}
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_fit_with_several_inputs_outputs_and_targets(compiled):
+    x = np.random.default_rng(0).normal(size=(65, 3))
+    net = stax.serial(stax.parallel(stax.Dense(4), stax.Dense(4)), stax.FanInSum, two_heads())
+    y = x[:, :1] - 1, np.stack([x[:, 1], x[:, 2]], axis=1)
+
+    def loss(outputs, targets):
+        return sum(losses.mean_squared_error(o, t) for o, t in zip(outputs, targets, strict=True))
+
+    result = fit((x, x[:, :2]), y, net, loss, validation=((x, x[:, :2]), y), epochs=60, compiled=compiled)
+    assert result.history["validation_loss"][-1] < 1e-3
+    assert {leaf.dtype for leaf in tree.leaves(result.params)} == {np.dtype(np.float32)}
+
+
+def test_numbers_in_lists_and_tuples_are_one_array():
+    for x, y in (([[0.0], [1.0]], [[0.0], [1.0]]), (((0.0,), (1.0,)), ((0.0,), (1.0,))), (([0.0], [1.0]), ([0.0], [1.0]))):
+        assert fit(x, y, stax.Dense(1), losses.mean_squared_error).params["w"].shape == (1, 1)
+
+
+def test_minibatches_of_trees_and_of_one_array():
+    x, y = np.arange(5) * 10.0, {"a": np.arange(5)}
+    for bx, by in train.minibatches(KEY, (x, y), 2):
+        np.testing.assert_array_equal(bx, 10 * by["a"])
+    assert sorted(np.concatenate([rows for (rows,) in train.minibatches(KEY, x, 2)])) == sorted(x)
+
+
+def test_predict_of_no_rows():
+    assert train.predict(stax.Relu, {}, {}, np.zeros((0, 3))).shape == (0, 3)
+
+
+def test_integer_inputs_keep_the_dtype_of_the_net():
+    net = stax.serial(stax.Flatten, stax.Dense(4))
+    params, state = net.init(KEY, (-1, 2, 2))
+    for kind in (np.uint8, np.int64, bool):
+        assert train.predict(net, params, state, np.zeros((2, 2, 2), kind)).dtype == np.float32
+    result = fit(np.zeros((8, 3), np.uint8), np.arange(8)[:, None], stax.Dense(1), losses.mean_squared_error)
+    assert {leaf.dtype for leaf in tree.leaves((result.params, result.opt_state)) if leaf.dtype.kind == "f"} == {np.dtype(np.float32)}
+
+
+# Metrics by default, and their names
+
+
+def test_accuracy_is_for_classifications():
+    x, counts, flags = np.ones((64, 2)), np.arange(64)[:, None], np.arange(64)[:, None] % 2
+    squared, binary, classes = losses.mean_squared_error, losses.binary_cross_entropy, losses.cross_entropy
+    assert "accuracy" not in fit(x, counts, stax.Dense(1), squared).history
+    assert "accuracy" not in fit(x, counts[:, 0], stax.Dense(3), lambda z, y: np.mean((z[:, 0] - y) ** 2)).history
+    assert "accuracy" not in fit(x, np.tile(flags, 2), stax.Dense(2), binary).history  # two labels of each example
+    assert "accuracy" in fit(x, flags, stax.Dense(1), binary).history
+    assert "accuracy" in fit(x, flags[:, 0], stax.Dense(2), classes).history
+    assert "accuracy" in fit(x, np.eye(2, dtype=int)[flags[:, 0]], stax.Dense(2), classes).history
+
+
+def test_metrics_with_names_given_to_them():
+    x = np.linspace(-1, 1, 40)[:, None]
+    result = fit(x, x, stax.Dense(1), losses.mean_squared_error, metrics=[("a", lambda o, t: 0.5), ("b", lambda o, t: 0.25)], validation=(x, x))
+    assert result.history["a"] == result.history["validation_a"] == [0.5] * 3
+    assert result.history["b"] == [0.25] * 3
+    assert result.history["loss"] == fit(x, x, stax.Dense(1), losses.mean_squared_error).history["loss"]
+
+
+def test_an_interrupt_in_the_first_epoch_leaves_a_result_that_prints():
+    def interrupted(outputs, labels):
+        raise KeyboardInterrupt
+
+    result = fit(*two_moons(), metrics=[interrupted])
+    assert repr(result) == "FitResult(0 epochs in 0.0 s, 82 parameters, interrupted)"
+    assert list(result.history) == ["batch_loss"]
+
+
 # Scores
 
 
@@ -221,6 +316,15 @@ def test_accuracy():
     assert train.accuracy(np.array([[-1.0], [2.0]]), np.array([[1], [1]])) == 0.5
     with pytest.raises(ShapeError, match=r"\(3,\) and \(4, 2\)"):
         train.accuracy(logits, labels[:3])
+
+
+def test_accuracy_of_one_logit():  # tflearn#255, tensorflow#35490
+    logits, labels = np.array([[2.0], [-1.0], [3.0]]), np.array([1, 0, 0])
+    for z, y in ((logits, labels), (logits, labels[:, None]), (logits[:, 0], labels), (logits[None], labels[None])):
+        assert train.accuracy(z, y) == pytest.approx(2 / 3)
+    assert train.accuracy(logits, labels == 1) == pytest.approx(2 / 3)
+    with pytest.raises(ShapeError):
+        train.accuracy(logits[:, 0], labels[:, None])
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 10, 100])
