@@ -9,7 +9,9 @@ import hashlib
 import itertools
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -70,7 +72,7 @@ class Loaded:
         try:
             self.library.close()
         except KeyboardInterrupt:  # Python drops the exceptions of destructors: once more, from outside of this one
-            _thread.start_new_thread(_thread.interrupt_main, ())
+            _thread.start_new_thread(_interrupt, ())
 
     def address(self, name: str) -> int:
         """The address of a function."""
@@ -79,6 +81,14 @@ class Loaded:
     def forever(self) -> None:
         """Leave the code in memory until the process ends."""
         _forever.append(self)
+
+
+def _interrupt() -> None:
+    """What Ctrl-C does."""
+    if hasattr(signal, "pthread_kill"):  # which wakes the thread where it waits
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 def is_checking() -> bool:
