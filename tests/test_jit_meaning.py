@@ -51,7 +51,7 @@ def test_a_negative_label_in_a_later_batch_of_fit():  # pytorch#108345
 TRANSFORMS = {
     "grad": lambda f: fad.grad(f), "value_and_grad": lambda f: fad.value_and_grad(f), "jacobian": lambda f: fad.jacobian(f),
     "hessian": lambda f: fad.hessian(f), "vjp": lambda f: lambda p: fad.vjp(f, p)[1](1.0),
-    "jvp": lambda f: lambda p: fad.jvp(f, (p,), ({"w": np.ones(2), "n": 1.0},))}
+    "jvp": lambda f: lambda p: fad.jvp(f, (p,), ({"w": np.ones(2), "n": None},))}
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)

@@ -94,7 +94,8 @@ def _place(method: str, q: Any, n: int) -> Any:
     """Where in the sorted row the quantile lies, between two elements or at one."""
     if method not in _PLACES:
         raise ValueError(f"method {method!r} is none of {', '.join(_PLACES)}")
-    return _PLACES[method](q, n)
+    place = _PLACES[method](q, n)
+    return place if method == "linear" else np.clip(place, 0, n - 1)  # never outside, and so with a slope at both ends
 
 
 @implements(np.quantile)
@@ -107,7 +108,7 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
     rows, kept = _rows_sorted(a, axis)
     q = np.asarray(q, rows.dtype) if isinstance(q, int | float) else as_array(q)
     n = rows.shape[-1]
-    place = np.clip(_place(method, q, n), 0, n - 1)
+    place = _place(method, q, n)
     last = n - 1 if method in _ONE_ELEMENT else max(n - 2, 0)  # so that the last place has a slope, that to its left
     below = np.clip(np.floor(place), 0, last)
     t = place - below

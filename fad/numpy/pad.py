@@ -8,6 +8,7 @@ import numpy as np
 
 from fad.errors import ShapeError
 from fad.expr import concrete, short
+from fad.memory import copied
 from fad.numpy.dispatch import as_array, axis_of, implements, unsupported
 from fad.numpy.join import concatenate
 from fad.numpy.products import matmul
@@ -56,6 +57,8 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> A
             "pad by a negative width", got=pad_width, rule="a border is not negative", fix="slice: x[1:-1]"
         )
     option = options.get(_OPTION[mode])
+    if not any(map(any, widths)):
+        return copied(x)
     if mode in ("constant", "empty"):
         return _pad_constant(x, widths, 0 if option is None else option)
     for axis, pair in enumerate(widths):

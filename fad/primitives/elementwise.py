@@ -41,7 +41,7 @@ def _power_by_base(z: Any, x: Any, y: Any) -> Any:
     return power_slope(x, y)
 
 
-def _power_by_exponent(z: Any, x: Any, y: Any) -> Any:
+def power_by_exponent(z: Any, x: Any, y: Any) -> Any:
     return strong_multiply(z, _log_base(x, y))
 
 
@@ -64,8 +64,8 @@ power_slope = elementwise(
 _POWERS = (Kink("x ** 0 at x = 0", "0 for x", "the function is constant"),
            Kink("0 ** y, y > 0", "0 for y", "the function is constant"),
            Kink("0 ** y, 0 < y < 1", "inf for x", "the one-sided limit"))
-power = elementwise("power", np.power, (_power_by_base, _power_by_exponent), flops=20, domains=(POSITIVE, ANY), kinks=_POWERS)
-float_power = elementwise("float_power", np.float_power, (_power_by_base, _power_by_exponent), flops=20,
+power = elementwise("power", np.power, (_power_by_base, power_by_exponent), flops=20, domains=(POSITIVE, ANY), kinks=_POWERS)
+float_power = elementwise("float_power", np.float_power, (_power_by_base, power_by_exponent), flops=20,
                           domains=(POSITIVE, ANY), kinks=_POWERS)
 # the whole quotient, of which x / y may be on the other side once it is rounded: fmod(1.0, 0.1) is 1.0 - 9 * 0.1
 fmod = elementwise("fmod", np.fmod, (1, lambda z, x, y: -np.rint((x - z) / y)), flops=10, domains=(ANY, (1.1, 1.3)),

@@ -21,9 +21,11 @@ TWO_FLOATS = sorted(
     name for name, op in registry.items()
     if isinstance(op.derivative, Partials | Jvp | Linear) and len(op.domains) == 2 and name not in ("copysign", "nextafter", "polygamma"))
 # Not differentiable where an argument is left out, at ties, or at the integers of x / y: there is no mixed derivative to be symmetric.
-AT_KINKS = {"maximum", "minimum", "fmax", "fmin", "fmod", "remainder", "heaviside"}
+AT_KINKS = {"maximum", "minimum", "fmax", "fmin", "fmod", "remainder", "heaviside", "huber"}
 # Slopes are infinite from one side, and how fast decides: x**y at x = 0 and its slopes, and what divides by 0.
 SINGULAR = {name: lambda x, y: x == 0 for name in ("power", "float_power", "power_slope", "absolute_power", "signed_power")}
+SINGULAR |= {"rel_entr": lambda x, y: x * y == 0, "kl_div": lambda x, y: x * y == 0, "powm1": lambda x, y: x == 0, "boxcox": lambda x, y: x == 0,
+             "boxcox1p": lambda x, y: x == -1, "inv_boxcox": lambda x, y: x * y == -1, "inv_boxcox1p": lambda x, y: x * y == -1}
 SINGULAR |= {"divide": lambda x, y: y == 0, "direction": lambda x, y: y == 0, "hypot": lambda x, y: x == y == 0,
              "arctan2": lambda x, y: x == y == 0}
 
