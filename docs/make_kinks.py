@@ -56,6 +56,31 @@ SPELLINGS = (
         ("np.maximum(np.maximum(x[0], x[1]), x[2])", "1/4, 1/4, 1/2", "the chain rule halves twice"))),
 )
 
+# The same points elsewhere: (what, fad, autograd, JAX, PyTorch).
+ELSEWHERE = (
+    ("`np.maximum(x, 0)` at 0, `np.minimum(20.0, x)` at 20", "0", "1/2", "1/2", "1/2"),
+    ("relu of the library at 0", "0", "(none)", "0", "0"),
+    ("`np.clip(x, a, b)` at a or b", "0", "0", "1/2", "1"),
+    ("`np.maximum(x, y)` at x = y, both differentiated", "1/2 each", "1/2 each", "1/2 each", "1/2 each"),
+    ("`np.max(x)` of k equal elements", "1/k each", "1/k each", "1/k each", "1/k each (amax)"),
+    ("`np.abs(x)` at 0", "0", "0", "1", "0"),
+    ("`np.linalg.norm(x)` at 0", "0", "nan", "nan", "0"),
+    ("`np.std(x)` of equal elements", "0", "nan", "nan", "0"),
+    ("`np.hypot(x, 0.0)` at 0", "0", "nan", "1/2", "nan"),
+    ("`np.where(x > 0, np.log(x), 0.0)` at 0", "0", "nan", "nan", "nan"),
+    ("`np.prod(x)` with one zero", "right", "nan", "right", "right"),
+)
+CONCERNS = """\
+Programs whose data lie exactly on a kink get other gradients when they move to fad. It concerns
+
+* piecewise functions written with `np.minimum` and `np.maximum` against constants: the hazard of a survival model whose
+  pieces are `np.minimum(20.0, t)`, at times of exactly 20, the knots of a spline, a hinge loss at its margin. The others take
+  the mean of both sides there, fad 0. To say which side is meant, write `np.where(t < 20.0, t, 20.0)` (0 at 20) or
+  `np.where(t <= 20.0, t, 20.0)` (1); for the mean, `(t + 20.0 - np.abs(t - 20.0)) / 2`.
+* parameters that start at exactly 0 under `np.abs` or an L1 penalty: they stay, as in autograd and PyTorch.
+* distances of a point to itself and standard deviations of constant columns, which elsewhere need an epsilon under the root.
+"""
+
 INTRODUCTION = """\
 # Kinks
 
@@ -96,6 +121,9 @@ def page() -> str:
         rows = [(", ".join(f"`{s}`" for s in agreeing), value, "")]
         rows += [(f"`{s}`", other, why) for s, other, why in others]
         lines += [f"The derivative of {what}:", "", *table(("spelling", "derivative", "why it differs"), rows)]
+    lines += ["## The same points in other libraries", "",
+              "fad, autograd 1.9 and JAX 0.10 were run; PyTorch's column follows its documented rules.", "",
+              *table(("derivative of", "fad", "autograd", "JAX", "PyTorch"), list(ELSEWHERE)), CONCERNS]
     return "\n".join(lines).rstrip() + "\n"
 
 

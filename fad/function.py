@@ -11,7 +11,7 @@ import numpy as np
 
 from fad import tree
 from fad.errors import DtypeError, ShapeError, TraceError, TreeError
-from fad.expr import Const, Expr, Var, aval_text, reachable, refuse_foreign, short
+from fad.expr import Const, Expr, Var, aval_text, former, reachable, refuse_foreign, short
 from fad.primitive import named
 from fad.tree import freeze
 
@@ -45,7 +45,7 @@ class Function:
     _key: Any
 
     def __init__(self, inputs: Any, outputs: Any, in_tree: Any = None, out_tree: Any = None, name: str = "f"):
-        inputs = tuple(inputs)
+        inputs = tuple(map(former, inputs))  # where the function changed its argument in place
         outputs = tuple(y if isinstance(y, Expr) else Const(y) for y in outputs)
         ids = {x.id for x in inputs}
         for node in reachable(list(outputs), stop=ids)[0]:

@@ -324,3 +324,12 @@ def test_nan_that_was_not_left_out_is_kept():
     g = lambda x: np.where(x > -1, np.log(x), 0)  # the side with the NaN is the one taken
     assert np.isnan(g(-0.5))
     assert fad.grad(g)(0.0) == fad.jvp(g, (0.0,), (1.0,))[1] == INF
+
+
+def test_ways_to_say_which_side_is_meant():
+    """What docs/kinks.md advises where other libraries take the mean of both sides."""
+    assert fad.grad(lambda t: np.minimum(20.0, t))(20.0) == fad.grad(lambda t: np.where(t < 20.0, t, 20.0))(20.0) == 0
+    assert fad.grad(lambda t: np.where(t <= 20.0, t, 20.0))(20.0) == 1
+    assert fad.grad(lambda t: (t + 20.0 - np.abs(t - 20.0)) / 2)(20.0) == 0.5
+    for f in (lambda x: np.clip(x, 0.0, 1.0), np.abs, lambda x: np.hypot(x, 0.0), lambda x: np.where(x > 0, np.log(x), 0.0)):
+        assert fad.grad(f)(0.0) == 0

@@ -164,6 +164,8 @@ def modes(f):
     yield lambda x: fad.jit(fad.value_and_grad(f))(x)[0]
     yield lambda x: fad.trace(f)(x)(x)
     yield lambda x: fad.vmap(f)(x[None])[0]
+    yield lambda x: fad.value_and_grad(fad.trace(f)(x))(x)[0]
+    yield lambda x: fad.linearize(f, x)[0]
 
 
 @pytest.mark.smoke

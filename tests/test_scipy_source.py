@@ -23,7 +23,7 @@ def test_values_and_derivatives(f):
     np.testing.assert_allclose(fad.jit(f)(X), f(X), rtol=1e-12)
 
 
-def test_the_function_itself():
+def test_the_function_itself():  # autograd#336
     np.testing.assert_allclose(fad.grad(logsumexp)(np.array([0.0, 0.0])), [0.5, 0.5])
     np.testing.assert_allclose(fad.jit(softmax)(X), softmax(X))
 

@@ -9,6 +9,7 @@ import pytest
 import fad
 from fad.errors import AssignmentError, FadError, NoMemoryError, TraceError
 from fad.expr import FUNCTIONS
+from fad.primitive import registry
 from fad.testing import check_grads
 from tests.numpy.oracle import check, concrete, symbolic
 
@@ -110,7 +111,7 @@ def rotation(angle):
 
 
 @pytest.mark.parametrize("name", OF_ELEMENTS)
-def test_array_of_elements(name):
+def test_array_of_elements(name):  # autograd#52
     f = OF_ELEMENTS[name]
     if name != "nested" and name != "at":
         np.testing.assert_allclose(fad.value_and_grad(f)(X)[0], f(X))
@@ -250,3 +251,21 @@ def test_derivatives_of_ix_and_choose():
     np.testing.assert_array_equal(fad.grad(lambda x: np.sum(np.ix_(x, x)[0] ** 2))(np.array([1.0, 2.0])), [2.0, 4.0])
     np.testing.assert_array_equal(fad.grad(lambda x: np.sum(np.choose([0, 1, 0], [x, x**2])))(np.array([1.0, 2.0, 3.0])), [1, 4, 1])
     assert fad.grad(lambda y: np.heaviside(0.0, y))(3.0) == 1
+
+
+@pytest.mark.parametrize("number", [float, int, bool, np.float32, np.float64])
+@pytest.mark.parametrize("name", sorted(name for name, op in registry.items() if len(op.domains) == 2))
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_numbers_in_place_of_either_argument(name, number):
+    """Rules of two arguments take Python's and NumPy's numbers: heaviside(0, x)."""
+    op = registry[name]
+    a, b = ((3 * low + 5 * high) / 8 for low, high in op.domains)
+    for f, at in ((lambda x: op(x, number(b)), a), (lambda x: op(number(a), x), b)):
+        x = np.full(2, at)
+        if op.derivative is None:
+            assert fad.trace(f)(x)(x).shape == (2,)
+            continue
+        value, slope = fad.value_and_grad(lambda x, f=f: np.sum(f(x)))(x)
+        np.testing.assert_allclose(fad.jvp(f, (x,), (np.ones(2),))[1], slope, equal_nan=True)
+        np.testing.assert_allclose(fad.jit(fad.grad(lambda x, f=f: np.sum(f(x))))(x), slope, rtol=1e-6, equal_nan=True)
+        fad.hessian(lambda x, f=f: np.sum(f(x)))(x)
