@@ -90,7 +90,7 @@ class Expr(Methods):
             raise
 
     def __array_function__(self, func: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
-        rule = FUNCTIONS.get(func)
+        rule = FUNCTIONS.get(func) or FUNCTIONS["later"](func)
         if rule is None:
             name = written(func)
             raise TraceError(f"{name} has no rule in fad", got=short(self),
@@ -482,6 +482,9 @@ def concrete(x: Any, what: str) -> Any:
     return x.value
 
 
+_READABLE = frozenset((Expr, Var, Const))  # kinds of nodes that were not overwritten
+
+
 def reachable(outputs: list, start: int = 0, stop: Any = ()) -> tuple[list[Expr], list[Expr]]:
     """Nodes made since ``start`` on which the outputs depend, in creation order, and the older ones they touch.
 
@@ -491,7 +494,7 @@ def reachable(outputs: list, start: int = 0, stop: Any = ()) -> tuple[list[Expr]
     outer: dict[int, Expr] = {}
     stack = [x for x in outputs if isinstance(x, Expr)]
     for node in stack:
-        if isinstance(node, Overwritten):
+        if type(node) not in _READABLE:
             concrete(node, "a result")  # raises
     while stack:
         node = stack.pop()
@@ -501,7 +504,7 @@ def reachable(outputs: list, start: int = 0, stop: Any = ()) -> tuple[list[Expr]
         if key < start:
             outer[key] = former(node)
             continue
-        seen[key] = node if type(node) is Expr else former(node)
+        seen[key] = node if type(node) in _READABLE else former(node)
         if key in stop:
             continue
         for a in node.args:

@@ -17,6 +17,7 @@ from fad.errors import AssignmentError, TraceError
 from fad.expr import UFUNCS, Expr, short
 from fad.numba_source import vectorized
 from fad.numpy.dispatch import as_array
+from fad.primitive import load_primitives
 from fad.primitives.elementwise import cast
 from fad.primitives.families import broadcast_shape, dtype_of, shape_of
 from fad.primitives.special import BY_SCIPY
@@ -28,7 +29,9 @@ def apply(ufunc: Any, method: str, inputs: tuple, options: dict) -> Any:
     """``ufunc(*inputs)``, or another of its methods, where some input is a node. Raises TraceError where it has no rule."""
     if method == "__call__":
         library = sys.modules.get("scipy.special")  # it is loaded if the ufunc is its own
-        UFUNCS.update({getattr(library, name): op for name, op in BY_SCIPY.items() if hasattr(library, name)})
+        if library is not None:
+            load_primitives()
+            UFUNCS.update({getattr(library, name): op for name, op in BY_SCIPY.items() if hasattr(library, name)})
         if ufunc in UFUNCS:
             return ufunc(*inputs, **options)
         found = vectorized(ufunc)

@@ -80,6 +80,7 @@ class Methods:
     """The operators and methods of ndarray, for a class that NumPy dispatches to."""
 
     __slots__ = ()
+    dtype: np.dtype
 
     T = property(lambda self: np.transpose(self))
     mT = property(lambda self: np.swapaxes(self, -1, -2))
@@ -123,12 +124,6 @@ class Methods:
         y = FUNCTIONS["astype"](self, dtype)
         return FUNCTIONS["copy"](self) if y is self and copy else y
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or not hasattr(np.ndarray, name):
-            raise AttributeError(f"a node has no attribute {name!r}")
-        raise NoMemoryError(f"x.{name} of a node", got=repr(self), rule="a node has no memory",
-                            fix=f"fad.value(x).{name} for its numbers, or x.astype(dtype)")
-
     def copy(self, order: str = "C") -> Any:
         """The same node, which in-place operators on this one do not change."""
         return FUNCTIONS["copy"](self)
@@ -157,3 +152,18 @@ class Methods:
         locals()[_name] = _refused_method(_name, _fix)
     conj = conjugate = _numpy_method("conj")
     del _name, _ufunc, _fix
+
+
+def _of_memory(name: str) -> property:
+    """An attribute of ndarray that a node has not. (A `__getattr__` would slow down every attribute there is.)"""
+
+    def refuse(self: Methods) -> None:
+        raise NoMemoryError(f"x.{name} of a node", got=repr(self), rule="a node has no memory",
+                            fix=f"fad.value(x).{name} for its numbers, or x.astype(dtype)")
+
+    return property(refuse)
+
+
+for _name in dir(np.ndarray):
+    if not _name.startswith("_") and not hasattr(Methods, _name):
+        setattr(Methods, _name, _of_memory(_name))

@@ -16,15 +16,14 @@ Rules are written in plain NumPy, so they run on arrays and on nodes alike.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fad.errors import TraceError
 from fad.expr import Expr, bind
 
-__all__ = ["Primitive", "Partials", "Weights", "Linear", "Joint", "LinearIn", "Jvp", "Kink", "named", "registry"]
+__all__ = ["Primitive", "Partials", "Weights", "Linear", "Joint", "LinearIn", "Jvp", "Kink", "load_primitives", "named", "registry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +122,7 @@ class Primitive:
     drops: bool = False
     overflows: bool = False
     saturates: tuple = ()
+    chooses: int = field(init=False)  # 1 if it drops, 2 if it selects or overflows
     keeps: tuple | None = None
     keeps_out: bool = True
     kinks: tuple[Kink, ...] = ()
@@ -134,6 +134,7 @@ class Primitive:
             raise ValueError(f"two primitives are called {self.name!r}")
         if isinstance(self.derivative, Linear | Joint):
             object.__setattr__(self, "keeps_out", False)  # a linear rule reads arguments only
+        object.__setattr__(self, "chooses", self.drops + 2 * (self.selects or self.overflows))
         registry[self.name] = self
 
     def __call__(self, *args: Any, **params: Any) -> Any:
@@ -152,14 +153,21 @@ class Primitive:
 registry: dict[str, Primitive] = {}
 
 
+def load_primitives() -> None:
+    """Load every module of `fad.primitives`, so that the registry holds all records."""
+    import pkgutil
+
+    import fad.primitives
+
+    for module in pkgutil.iter_modules(fad.primitives.__path__):
+        importlib.import_module(f"fad.primitives.{module.name}")
+
+
 def named(name: str) -> Primitive:
     """The primitive of this name. Those that load at first use are loaded if it is none of the others: a pickled
     Function may hold them where nothing else has asked for them yet."""
     if name not in registry:
-        import fad.primitives
-
-        for module in pkgutil.iter_modules(fad.primitives.__path__):
-            importlib.import_module(f"fad.primitives.{module.name}")
+        load_primitives()
     if name not in registry:
         raise TraceError("no such primitive", got=repr(name), rule="a pickled Function holds its primitives by name",
                          fix="import the module that makes this primitive before loading the pickle")

@@ -36,10 +36,11 @@ _met_scipy = False  # whether SciPy's functions in Python know nodes
 
 def _meet_scipy() -> None:
     global _met_scipy
-    from fad.scipy_source import meet_scipy
+    if hasattr(sys.modules["scipy.special"], "logsumexp"):  # else its import is not over
+        from fad.scipy_source import meet_scipy
 
-    meet_scipy()
-    _met_scipy = True
+        meet_scipy()
+        _met_scipy = True
 
 
 def is_float(x: Any) -> bool:
@@ -107,7 +108,7 @@ class Trace:
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """The function's result. What NumPy and Python hide of an error that a node raised is told in full here."""
-        if not _met_scipy and hasattr(sys.modules.get("scipy.special"), "logsumexp"):
+        if not _met_scipy and "scipy.special" in sys.modules:
             _meet_scipy()
         try:
             result = traceable(self.function)(*args, **kwargs)
@@ -132,10 +133,10 @@ class Trace:
     def graph(self, outputs: list) -> Graph:
         """What lies between the inputs and these outputs."""
         if not self.inputs:
-            return Graph([], set(), True)
+            return Graph([], set(), True, set())
         active = {var.id for var in self.inputs}
         nodes, outer = reachable(outputs, self.start, stop=active)
-        found = []
+        found, chosen = [], 0
         for node in nodes:
             if node.id in active:
                 continue
@@ -144,10 +145,12 @@ class Trace:
                     if node.dtype.kind in "fc":
                         active.add(node.id)
                         found.append(node)
+                        chosen |= node.op.chooses
                     break
         if outer:
             check_alive(outer, self)
-        return Graph(found, active, not outer and not any(var.args for var in self.inputs))
+        plain = not outer and not any(var.args for var in self.inputs)
+        return Graph(found, active, plain, _guarded(found, chosen) if chosen else set())
 
 
 def _holds_nodes(x: Any) -> bool:
@@ -194,46 +197,47 @@ class Graph:
 
     __slots__ = ("nodes", "active", "plain", "guarded")
 
-    def __init__(self, nodes: list[Expr], active: set[int], plain: bool, guarded: set[int] | None = None):
-        self.nodes, self.active, self.plain = nodes, active, plain
-        self.guarded = _guarded(nodes, active) if guarded is None else guarded
+    def __init__(self, nodes: list[Expr], active: set[int], plain: bool, guarded: set[int]):
+        self.nodes, self.active, self.plain, self.guarded = nodes, active, plain, guarded
 
     def copy(self) -> Graph:
         """A graph that a sweep may consume."""
         return Graph(list(self.nodes), self.active, self.plain, self.guarded)
 
 
-def _guarded(nodes: list[Expr], active: set[int]) -> set[int]:
+def _guarded(nodes: list[Expr], chosen: int) -> set[int]:
     """The ids of the nodes before what leaves elements out, and behind what puts others in their place.
 
     A function that has reached its limit where an exponential overflowed, as 1 / (1 + exp(1000)) has, leaves its argument out.
     """
     behind: set[int] = set()
     large: set[int] = set()  # nodes that are infinite where an exponential overflows
-    drops = False
-    for node in nodes:
+    for node in nodes if chosen & 2 else ():
         op = node.op
-        drops = drops or op.drops
-        if op.selects or (large and any(_id(node.args[i]) in large for i in op.saturates)):
+        if op.selects or (large and op.saturates and _meets([node.args[i] for i in op.saturates], large)):
             behind.add(node.id)
-        if op.overflows or (large and any(_id(a) in large for a in node.args)):
+        if op.overflows or (large and _meets(node.args, large)):
             large.add(node.id)
-    if not behind and not drops:
-        return behind
     before: set[int] = set()
     for node in reversed(nodes):
         if node.op.drops or node.id in behind or node.id in before:
             before.add(node.id)
-            before.update(a.id for a in node.args if isinstance(a, Expr) and a.id in active)
-    if behind:
-        for node in nodes:
-            if any(_id(a) in behind for a in node.args):
-                behind.add(node.id)
+            for a in node.args:
+                if isinstance(a, Expr):
+                    before.add(a.id)
+    if not behind:
+        return before
+    for node in nodes:
+        if _meets(node.args, behind):
+            behind.add(node.id)
     return before | behind
 
 
-def _id(a: Any) -> int | None:
-    return a.id if isinstance(a, Expr) else None
+def _meets(args: Any, ids: set[int]) -> bool:
+    for a in args:
+        if isinstance(a, Expr) and a.id in ids:
+            return True
+    return False
 
 
 def check_alive(outer: list[Expr], trace: Trace) -> None:

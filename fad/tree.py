@@ -21,7 +21,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-import hashlib
 import threading
 import warnings
 from collections.abc import Callable, Iterable
@@ -153,11 +152,16 @@ def _constructed(cls: type, values: dict) -> Any:
                         fix="compute them in properties, or say how to rebuild it with fad.tree.register") from error
 
 
+def _digest(x: np.ndarray) -> bytes:
+    import hashlib  # which takes two milliseconds
+
+    return hashlib.sha256(x.tobytes()).digest()
+
+
 def freeze(x: Any) -> Any:
     """A hashable stand-in for a parameter or constant, equal exactly when the original is: of a large array a digest."""
     if isinstance(x, np.ndarray):
-        content = x.tobytes()
-        return x.shape, x.dtype.str, content if len(content) <= LARGE else hashlib.sha256(content).digest()
+        return x.shape, x.dtype.str, x.tobytes() if x.nbytes <= LARGE else _digest(x)
     if isinstance(x, slice):
         return "slice", x.start, x.stop, x.step
     if isinstance(x, dict):

@@ -20,3 +20,7 @@ settings.register_profile("dev", max_examples=50, **common)
 settings.register_profile("ci", max_examples=50, derandomize=True, print_blob=True, **common)
 settings.register_profile("thorough", max_examples=5000, **common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+from fad.primitive import load_primitives  # noqa: E402
+
+load_primitives()  # the laws are about every record

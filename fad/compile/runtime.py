@@ -355,7 +355,9 @@ def program_table(buffers: list[tuple[int, int]], steps: list[tuple]) -> Any:
 
 @functools.cache
 def _loaded() -> engine.Loaded:
-    return engine.load(clock() + CHECK + RUN)
+    loaded = engine.load(clock() + CHECK + RUN)
+    loaded.forever()  # two threads may come here at once, and each runs what it loaded
+    return loaded
 
 
 @functools.cache

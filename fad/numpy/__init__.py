@@ -10,14 +10,18 @@ np.float64(3.0)
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
+from typing import Any
+
 from numpy import (
     arange, bool_, complex64, complex128, dtype, e, empty, euler_gamma, eye, finfo, float16, float32, float64,
     floating, identity, iinfo, indices, inf, int8, int16, int32, int64, integer, intp, nan, ndarray, newaxis,
     number, ones, pi, tri, uint8, uint16, uint32, uint64, zeros,
 )
 
+from fad.expr import FUNCTIONS as _FUNCTIONS
 from fad.numpy import elementwise as _elementwise
-from fad.numpy import fft, linalg
 from fad.numpy.at import at
 from fad.numpy.calculus import (
     diff, ediff1d, gradient, interp, polyval, trapezoid, unwrap,
@@ -65,3 +69,26 @@ from fad.primitives import special as _special  # with its whole package: scipy.
 
 # sin, add, maximum, ...: every ufunc with a rule
 globals().update({_name: getattr(_elementwise, _name) for _name in _elementwise.UFUNC_NAMES})
+
+_LATER = ("fft", "linalg")  # with many records, which load at first use
+
+
+def _rule_of(function: Callable) -> Any:
+    """The rule of a NumPy function whose module was not loaded yet; None where there is none."""
+    home, _, name = function.__module__.rpartition(".")
+    if home == "numpy" and name in _LATER:
+        importlib.import_module(f"fad.numpy.{name}")
+    return _FUNCTIONS.get(function)
+
+
+_FUNCTIONS["later"] = _rule_of
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return importlib.import_module(f"fad.numpy.{name}")
+    raise AttributeError(f"module 'fad.numpy' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LATER])

@@ -9,7 +9,6 @@ import numpy as np
 from fad.expr import FUNCTIONS, UFUNCS, Expr, concrete
 from fad.memory import copied, view
 from fad.numpy.dispatch import as_array, implements, no_out, of_ufunc, ufunc_rule
-from fad.primitives import bessel
 from fad.primitives import elementwise as primitives
 from fad.primitives import select as selection
 
@@ -191,6 +190,8 @@ sinc = implements(np.sinc)(primitives.sinc)
 @implements(np.i0)
 def i0(x: Any) -> Any:
     """The modified Bessel function of order 0."""
+    from fad.primitives import bessel
+
     x = as_array(x)
     return bessel.i0(x if x.dtype.kind == "f" else primitives.cast(x, np.dtype(np.float64)))
 

@@ -1,27 +1,6 @@
-"""One record per operation; importing this package fills the registry."""
+"""One record per operation. What only `np.linalg`, `np.fft` and `scipy.special` need is loaded when they meet a node, or when a
+pickled Function names it (`primitive.named`)."""
 
-from fad.primitives import (
-    bessel,
-    cones,
-    conv,
-    dense,
-    elementary,
-    elementwise,
-    entropy,
-    factor,
-    fft,
-    gamma,
-    hypergeometric,
-    index,
-    integrals,
-    linalg,
-    random,
-    reduce,
-    select,
-    shape,
-    solve,
-    special,
-)
+from fad.primitives import cones, conv, dense, elementwise, index, linalg, random, reduce, select, shape, special
 
-__all__ = ["bessel", "cones", "conv", "dense", "elementary", "elementwise", "entropy", "factor", "fft", "gamma", "hypergeometric",
-           "index", "integrals", "linalg", "random", "reduce", "select", "shape", "solve", "special"]
+__all__ = ["cones", "conv", "dense", "elementwise", "index", "linalg", "random", "reduce", "select", "shape", "special"]

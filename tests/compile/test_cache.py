@@ -2,7 +2,9 @@
 
 import gc
 import os
+import subprocess
 import sys
+import textwrap
 import threading
 import weakref
 
@@ -202,3 +204,25 @@ def test_a_lock_that_another_thread_holds_is_free_in_a_child():
     done.set()
     thread.join()
     assert status == 0
+
+
+def test_first_programs_of_several_threads():
+    """What all programs run through is loaded once, or by two threads at once, and then for good."""
+    code = """
+        import threading, numpy as np, fad
+        together = threading.Barrier(6)
+
+        def work(n):
+            together.wait()
+            for k in range(12):
+                x = np.ones(n + k)
+                assert np.isclose(fad.jit(lambda x: np.sum(np.cos(x * k)) + n)(x), np.sum(np.cos(x * k)) + n)
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(1, 7)]
+        for t in threads: t.start()
+        for t in threads: t.join()
+    """
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)], capture_output=True, text=True,
+                              env={**os.environ, "FAD_CACHE_DIR": ""})
+        assert done.returncode == 0, done.stderr
