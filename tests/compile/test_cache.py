@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fad
-from fad.compile import cache
+from fad.compile import cache, runtime
 from fad.native import engine, fork
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -206,8 +206,14 @@ def test_a_lock_that_another_thread_holds_is_free_in_a_child():
     assert status == 0
 
 
+def test_what_all_programs_run_through_is_there_for_good():
+    """Two threads may load it at once; each keeps the address of what it loaded."""
+    loaded = weakref.ref(runtime._loaded.__wrapped__())
+    gc.collect()
+    assert loaded() is not None
+
+
 def test_first_programs_of_several_threads():
-    """What all programs run through is loaded once, or by two threads at once, and then for good."""
     code = """
         import threading, numpy as np, fad
         together = threading.Barrier(6)
