@@ -66,7 +66,7 @@ def _softmax_weight(out: Any, x: Any, axes: tuple) -> Any:
     if x.dtype.kind == "c" or (not isinstance(far, Expr) and not far.any()):
         return np.exp(x - shift)
     largest = np.finfo(x.dtype).max  # stands for inf, so that inf - inf is 0
-    return np.exp(np.where(x > largest, largest, x) - np.where(far, largest, shift))
+    return np.exp(np.minimum(x, largest) - np.where(far, largest, shift))
 
 
 logsumexp = reduction("logsumexp", _logsumexp, _softmax_weight, flops=20, dtype=_float_dtype,
