@@ -65,8 +65,7 @@ def _softmax_weight(out: Any, x: Any, axes: tuple) -> Any:
     far = out == np.inf
     if x.dtype.kind == "c" or (not isinstance(far, Expr) and not far.any()):
         return np.exp(x - shift)
-    largest = np.finfo(x.dtype).max  # stands for inf, so that inf - inf is 0
-    return np.exp(np.minimum(x, largest) - np.where(far, largest, shift))
+    return np.where(x == np.where(far, out, np.nan), 1, np.exp(x - shift))  # in place of exp(inf - inf)
 
 
 logsumexp = reduction("logsumexp", _logsumexp, _softmax_weight, flops=20, dtype=_float_dtype,
