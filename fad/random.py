@@ -159,8 +159,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: int | tuple | None = None) -> Any:
     if _is_concrete(p) and not np.all((p >= 0) & (p <= 1)):
         raise OutOfRangeError("a probability is out of range", got=p, rule="0 <= p <= 1")
     _check_broadcast(p, shape, "p")
-    words = random_bits(_checked(key, "bernoulli"), n=math.prod(shape))
-    return _shaped(words * 2.0**-32, shape) < p  # numbers of a float dtype take another shape without a copy in programs
+    return bits(_checked(key, "bernoulli"), shape) * 2.0**-32 < p
 
 
 def randint(key: Any, low: int, high: int, shape: int | tuple = ()) -> Any:

@@ -155,7 +155,7 @@ class _Partitioner:
         self.counted[over] += not is_view(node)
         if node.id in self.called:
             self.callback(node, args)
-        elif name == "reshape" and self.can_hold(node) and (self.is_memory(args[0]) if args else False):
+        elif name == "reshape" and args and node.dtype.str[1:] in STORED and self.is_memory(args[0]):
             self.reshape(node)
         elif is_view(node) and node.dtype.str[1:] in STORED:
             if name == "broadcast_to":
