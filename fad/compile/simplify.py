@@ -336,6 +336,22 @@ def _einsum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
     return work.as_matmul(args, terms, output, sizes)
 
 
+SHORT = 16  # elements of a row up to which sliding it along another is written as a sum of shifted products
+
+
+def _slide(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    """A short row along a long one, element by element of the short one, so that it fuses with what is around it."""
+    a, w = args
+    if not 0 < w.shape[0] <= SHORT or dtype.kind != "f" or a.dtype != w.dtype or not shape[0]:
+        return None
+    at = lambda x, start, n: work.op("getitem", x, index=(slice(start, start + n),))
+    terms = [work.op("multiply", at(a, j, shape[0]), at(w, j, 1)) for j in range(w.shape[0])]
+    total = terms[0]
+    for term in terms[1:]:
+        total = work.op("add", total, term)
+    return total
+
+
 def _getitem(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
     """New axes are a reshape of their own, and to read everything is nothing."""
     x, index = args[0], params["index"]
@@ -374,5 +390,5 @@ RULES: dict[str, Callable] = {
     "reshape": _view("reshape"), "broadcast_to": _view("broadcast_to"), "transpose": _transpose,
     "sum": _sum, "prod": _reduction, "max": _reduction, "min": _reduction,
     "where": _where, "strong_multiply": _strong, "power": _power, "float_power": partial(_power, root=False), "dense": _dense,
-    "matmul": _matmul, "einsum": _einsum, "getitem": _getitem, "embed": _embed,
+    "matmul": _matmul, "einsum": _einsum, "getitem": _getitem, "embed": _embed, "slide": _slide,
 }
