@@ -54,13 +54,24 @@ def _floats(x: Any) -> Any:
     return cast(x, as_float(dtype_of(x)))
 
 
+def _power_slope(x: Any, y: Any) -> Any:
+    dtype = as_float(promoted((dtype_of(x), dtype_of(y))))
+    y = cast(y, dtype)  # first: unsigned integers have no y - 1 at 0
+    return strong_multiply(y, cast(x, dtype) ** (y - 1))
+
+
+def _power_slope_by_exponent(z: Any, x: Any, y: Any) -> Any:
+    y = cast(y, z.dtype)
+    slope = 1 + strong_multiply(y, _log_base(x, y))
+    return strong_multiply(x ** (y - 1), np.where((x == 0) & (y == 0), 0, slope))
+
+
 # y x**(y - 1), the slope of a power by its base. By y it is x**(y - 1) (1 + y log x), in which 0 times infinity is the
 # limit 0: the rule of a product would lose it, or give the difference of two infinities.
 power_slope = elementwise(
-    "power_slope", lambda x, y: strong_multiply(y, _floats(x) ** (y - 1)),
-    (lambda z, x, y: strong_multiply(y, power_slope(x, y - 1)),
-     lambda z, x, y: strong_multiply(x ** (y - 1), np.where((x == 0) & (y == 0), 0, 1 + strong_multiply(y, _log_base(x, y))))),
-    flops=20, domains=(POSITIVE, ANY), dtype=lambda dtypes: as_float(promoted(dtypes)), source="the slope of power by its base")
+    "power_slope", _power_slope,
+    (lambda z, x, y: strong_multiply(y, power_slope(x, cast(y, z.dtype) - 1)), _power_slope_by_exponent), flops=20,
+    domains=(POSITIVE, ANY), dtype=lambda dtypes: as_float(promoted(dtypes)), source="the slope of power by its base")
 _POWERS = (Kink("x ** 0 at x = 0", "0 for x", "the function is constant"),
            Kink("0 ** y, y > 0", "0 for y", "the function is constant"),
            Kink("0 ** y, 0 < y < 1", "inf for x", "the one-sided limit"))
