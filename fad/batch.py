@@ -52,7 +52,8 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
     Args:
         f: function of arrays and pytrees; traced once, on symbols of the shape of one example.
         in_axes: the batch axis of every leaf of the positional arguments: an int, None (not batched), a tuple with one
-            entry an argument, or within an entry a pytree prefix. Keyword arguments are mapped over their axis 0.
+            entry an argument, or within an entry a pytree prefix. Keyword arguments are mapped over their axis 0. Where it
+            is one int, numbers are the same for the whole batch, and of numbers alone f itself is given.
         out_axes: where the batch axis of the results goes, an int or a pytree prefix; None for a result that does not
             depend on the batch, which is given once.
     Raises: ShapeError if the batch sizes differ, or no argument is batched.
@@ -66,6 +67,10 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
     def over_batch(*args: Any, **kwargs: Any) -> Any:
         leaves, in_tree = tree.flatten((args, kwargs))
         by_position = _spread(in_axes, args, "in_axes")
+        if isinstance(in_axes, int):  # a number has no axis of its own, and is the same for the whole batch
+            by_position = [axis if np.ndim(x) else None for x, axis in zip(leaves, by_position, strict=False)]
+            if leaves and not kwargs and set(by_position) == {None}:
+                return f(*args)  # of numbers alone
         axes = by_position + [0] * (len(leaves) - len(by_position))
         size = _batch_size(leaves, axes, len(by_position))
         opened = Trace("vmap", f)

@@ -44,6 +44,16 @@ def test_keyword_arguments_are_mapped_over_axis_0():
     assert np.array_equal(fad.vmap(fad.jit(f))(np.arange(3.0), y=np.arange(3.0)), [0, 1, 4])
 
 
+def test_numbers_are_the_same_for_the_whole_batch():
+    assert np.allclose(fad.vmap(lambda x, s: x * s)(XS, 2.0), 2 * XS)
+    assert np.allclose(fad.vmap(lambda p, s: p["x"] * p["s"] + s)({"x": XS, "s": np.float64(2.0)}, 1), 2 * XS + 1)
+    assert fad.vmap(np.tanh)(np.float64(0.0)) == 0.0
+    assert np.allclose(fad.grad(lambda s: np.sum(fad.vmap(lambda x, s: x * s)(XS, s)))(2.0), XS.sum())
+    for axes in ((0, 0), [0, 0]):
+        with pytest.raises(ShapeError, match="no such axis"):
+            fad.vmap(lambda x, s: x * s, in_axes=axes)(XS, 2.0)
+
+
 def test_results_that_do_not_depend_on_the_batch_can_be_given_once():  # jax#21559
     y, s = fad.vmap(lambda x, s: (x * s, s), in_axes=(0, None), out_axes=(0, None))(np.arange(3.0), 2.0)
     assert np.array_equal(y, [0, 2, 4]) and s == 2.0
