@@ -81,15 +81,13 @@ def positions_in(argnums: Any, what: str) -> tuple:
 
 def open_arguments(opened: Trace, args: tuple, positions: Any) -> tuple[list, Callable]:
     """The arguments with Vars at these positions, and a function from all their cotangents to one tree a position."""
-    inner, closers, met = list(args), [], set()
-    for p in positions:
-        if not -len(args) <= p < len(args) or p % len(args) in met:
-            raise ShapeError(f"{opened.kind}: an argument twice" if -len(args) <= p < len(args) else
-                             f"{opened.kind}: no such argument",
-                             got=f"argnums {p} with {len(args)} positional arguments",
+    inner, closers, n = list(args), [], len(args)
+    for k, p in enumerate(positions):
+        if not -n <= p < n or (k and p % n in [q % n for q in positions[:k]]):
+            raise ShapeError(f"{opened.kind}: an argument twice" if -n <= p < n else f"{opened.kind}: no such argument",
+                             got=f"argnums {p} with {n} positional arguments",
                              rule="argnums counts positional arguments from 0, each once",
                              fix="pass it by position, or change argnums")
-        met.add(p % len(args))
         before = len(opened.inputs)
         inner[p], close = _open(opened, args[p])
         closers.append((close, before, len(opened.inputs)))
