@@ -14,14 +14,15 @@ import numpy as np
 
 from fad.expr import as_node
 
-__all__ = ["with_nodes"]
+__all__ = ["is_library", "rebuild", "with_nodes"]
 
-_LIBRARIES = ("fad", "numba", "numpy", "scipy")
+_LIBRARIES = ("fad", "numba", "numpy", "scipy")  # their functions take nodes as they are, or never will
 
 
 def with_nodes(f: Callable) -> Callable:
     """f with nodes for the arrays among its globals and its closure; f itself where it is no function of Python."""
-    return _copy(f, {}) if type(f) is FunctionType else f
+    made: dict = {}
+    return rebuild(f, _Names(f.__globals__, made), _stand_in, made) if type(f) is FunctionType else f
 
 
 class _Names(dict):
@@ -45,18 +46,24 @@ def _stand_in(x: Any, made: dict) -> Any:
     if type(x) is np.ndarray and x.dtype.kind in "fiubc":
         made[key] = as_node(x)
         return made[key]
-    if type(x) is FunctionType and (x.__module__ or "").split(".")[0] not in _LIBRARIES:
-        return _copy(x, made)
+    if type(x) is FunctionType and not is_library(x):
+        return rebuild(x, _Names(x.__globals__, made), _stand_in, made)
     return x
 
 
-def _copy(f: FunctionType, made: dict) -> FunctionType:
+def is_library(f: FunctionType) -> bool:
+    """Whether a function's author knows of nodes, or will never."""
+    return (f.__module__ or "").split(".")[0] in _LIBRARIES
+
+
+def rebuild(f: FunctionType, names: dict, stand_in: Callable[[Any, dict], Any], made: dict) -> FunctionType:
+    """A function of the same code with other globals, and ``stand_in(value, made)`` for what its closure holds."""
     cells = tuple(CellType() for _ in f.__closure__ or ())
-    copy = made[id(f)] = FunctionType(f.__code__, _Names(f.__globals__, made), f.__name__, f.__defaults__, cells or None)
+    copy = made[id(f)] = FunctionType(f.__code__, names, f.__name__, f.__defaults__, cells or None)
     copy.__kwdefaults__ = f.__kwdefaults__
     for cell, original in zip(cells, f.__closure__ or (), strict=True):
         try:
-            cell.cell_contents = _stand_in(original.cell_contents, made)
+            cell.cell_contents = stand_in(original.cell_contents, made)
         except ValueError:  # not bound yet
             pass
     return copy

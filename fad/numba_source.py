@@ -13,18 +13,18 @@ import functools
 import math
 import sys
 from collections.abc import Callable
-from types import BuiltinFunctionType, CellType, FunctionType, ModuleType, SimpleNamespace
+from types import BuiltinFunctionType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from fad import tree
+from fad.captured import is_library, rebuild
 from fad.errors import TraceError
 from fad.expr import Expr, short
 
 __all__ = ["traceable", "vectorized"]
 
-_LIBRARIES = ("fad", "numba", "numpy", "scipy")  # their functions take nodes as they are, or never will
 _modules = sys.modules
 _met = False
 
@@ -162,23 +162,13 @@ def _for_nodes(x: Any, copies: dict) -> Any:
     if kind is BuiltinFunctionType:
         return _functions().get(x, x)
     if kind is FunctionType:
-        if (x.__module__ or "").split(".")[0] in _LIBRARIES:
-            return x
-        return copies.get(id(x)) or _copy(x, copies)
+        return x if is_library(x) else copies.get(id(x)) or _copy(x, copies)
     return _source(x, x.py_func) if hasattr(x, "py_func") and _is_numba(x) else x
 
 
 def _copy(f: FunctionType, copies: dict) -> FunctionType:
     """A function with the same code, and names for nodes."""
-    cells = tuple(CellType() for _ in f.__closure__ or ())
-    copy = copies[id(f)] = FunctionType(f.__code__, _Names(f.__globals__), f.__name__, f.__defaults__, cells or None)
-    copy.__kwdefaults__ = f.__kwdefaults__
-    for cell, original in zip(cells, f.__closure__ or (), strict=True):
-        try:
-            cell.cell_contents = _for_nodes(original.cell_contents, copies)
-        except ValueError:  # not bound yet
-            pass
-    return copy
+    return rebuild(f, _Names(f.__globals__), _for_nodes, copies)
 
 
 def _either(rule: Callable, scalar: Callable) -> Callable:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fad.errors import ShapeError
 from fad.expr import short
-from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, unsupported
+from fad.numpy.dispatch import as_array, axes_of, axis_of, floating, implements, unsupported
 from fad.numpy.index import getitem
 from fad.numpy.join import concatenate
 from fad.numpy.order import searchsorted
@@ -73,8 +73,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 @implements(np.gradient)
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     """Central differences inside, one-sided ones at the ends, along each axis; spacings are numbers or coordinates."""
-    f = as_array(f)
-    f = f if f.dtype.kind in "fc" else f.astype(np.float64)
+    f = floating(f)
     axes = tuple(axis_of(i, f.ndim) for i in axis) if isinstance(axis, tuple | list) else axes_of(axis, f.ndim)
     spacings = varargs or (1.0,)
     spacings = spacings * len(axes) if len(spacings) == 1 else spacings

@@ -17,8 +17,10 @@ import numpy as np
 from fad.errors import AssignmentError, FadError, ShapeError, TraceError
 from fad.expr import FUNCTIONS, UFUNCS, Expr, constant, explained, refuse_foreign, short
 from fad.primitives import shape as shapes
+from fad.primitives.elementwise import cast
+from fad.primitives.families import as_float
 
-__all__ = ["implements", "ufunc_rule", "of_ufunc", "as_array", "stacked", "axis_of", "axes_of", "unsupported",
+__all__ = ["implements", "ufunc_rule", "of_ufunc", "as_array", "floating", "stacked", "axis_of", "axes_of", "unsupported",
            "no_out"]
 
 def implements(*functions: Callable | None) -> Callable:
@@ -91,6 +93,12 @@ def as_array(x: Any) -> Any:
     if isinstance(x, list | tuple) and holds_node(x):
         return stacked(x)
     return np.asarray(refuse_foreign(x))
+
+
+def floating(x: Any) -> Any:
+    """`as_array`, in float64 where it holds integers or booleans."""
+    x = as_array(x)
+    return cast(x, as_float(x.dtype))
 
 
 def stacked(items: Any) -> Any:

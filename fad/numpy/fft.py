@@ -9,21 +9,15 @@ from numpy.fft import fftfreq, rfftfreq
 
 from fad.errors import ShapeError
 from fad.expr import short
-from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out
+from fad.numpy.dispatch import as_array, axes_of, axis_of, floating, implements, no_out
 from fad.numpy.join import roll
 from fad.primitives import fft as primitives
 from fad.primitives import shape as shapes
-from fad.primitives.elementwise import cast
 
 __all__ = ["fft", "ifft", "fft2", "ifft2", "fftn", "ifftn", "rfft", "irfft", "rfft2", "irfft2", "rfftn", "irfftn", "hfft",
            "ihfft", "fftshift", "ifftshift", "fftfreq", "rfftfreq"]
 
 # -- what the transforms share -----------------------------------------------------------------------
-
-
-def _floating(a: Any) -> Any:
-    x = as_array(a)
-    return x if x.dtype.kind in "fc" else cast(x, np.dtype(np.float64))
 
 
 def _norm(norm: Any) -> str:
@@ -58,7 +52,7 @@ def _lengths(x: Any, s: Any, axes: Any) -> tuple:
 
 def _complex_transform(a: Any, s: Any, axes: Any, norm: Any, out: Any, inverse: bool) -> Any:
     no_out(out)
-    x = _floating(a)
+    x = floating(a)
     axes, lengths = _lengths(x, s, axes)
     for axis, n in zip(axes, lengths, strict=True):
         x = _sized(x, n, axis)
@@ -115,7 +109,7 @@ def ifft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None, out: An
 def rfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
     """The first ``n // 2 + 1`` entries of the `fft` of real numbers."""
     no_out(out)
-    x = _floating(a)
+    x = floating(a)
     axis = axis_of(axis, x.ndim)
     return primitives.rfft(_sized(x, x.shape[axis] if n is None else n, axis), axis=axis, norm=_norm(norm))
 
@@ -124,7 +118,7 @@ def rfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = Non
 def irfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
     """The inverse of `rfft`: n real numbers, by default an even number of them."""
     no_out(out)
-    x = _floating(a)
+    x = floating(a)
     axis = axis_of(axis, x.ndim)
     n = 2 * (x.shape[axis] - 1) if n is None else n
     x = _sized(x, n // 2 + 1 if n > 0 else n, axis)

@@ -10,7 +10,7 @@ import numpy as np
 
 from fad.errors import ShapeError, SingularError
 from fad.expr import Expr, short
-from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out, unsupported
+from fad.numpy.dispatch import as_array, axes_of, axis_of, floating, implements, no_out, unsupported
 from fad.numpy.products import cross, matmul, outer, tensordot
 from fad.numpy.products import linalg_vecdot as vecdot
 from fad.numpy.reduce import euclidean
@@ -61,14 +61,9 @@ class SlogdetResult(NamedTuple):
     logabsdet: Any
 
 
-def _float(x: Any) -> Any:
-    x = as_array(x)
-    return x if x.dtype.kind in "fc" else x.astype(np.float64)
-
-
 def _matrices(name: str, a: Any, square: bool = False) -> Any:
     """Floating matrices on the last two axes. Raises ShapeError."""
-    x = _float(a)
+    x = floating(a)
     if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
         raise ShapeError(f"np.linalg.{name} of what is no {'square ' * square}matrix", got=short(x),
                          rule="matrices are the last two axes" + ", which have one length" * square,
@@ -88,7 +83,7 @@ def solve(a: Any, b: Any) -> Any:
     >>> fad.grad(lambda b: solve(np.diag([1.0, 2.0]), b)[1])(np.ones(2))
     array([0. , 0.5])
     """
-    a, b = _matrices("solve", a, square=True), _float(b)
+    a, b = _matrices("solve", a, square=True), floating(b)
     if b.shape[:1] != a.shape[-1:] if b.ndim == 1 else b.shape[-2:-1] != a.shape[-1:]:
         raise ShapeError("np.linalg.solve: the shapes do not fit", got=f"{short(a)} and {short(b)}",
                          rule="b has a row for each row of a", fix="b[..., None] for a stack of vectors")
@@ -149,7 +144,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple:
 
     Where the values are not known (inside `jit`), residuals are given as for full rank.
     """
-    a, b = _matrices("lstsq", a), _float(b)
+    a, b = _matrices("lstsq", a), floating(b)
     m, n = a.shape
     if b.shape[0] != m:
         raise ShapeError("np.linalg.lstsq: the shapes do not fit", got=f"{short(a)} and {short(b)}",
@@ -169,7 +164,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple:
 @implements(np.linalg.tensorsolve)
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     """x such that ``tensordot(a, x, x.ndim) = b``; the ``axes`` of ``a`` are moved behind the others first."""
-    a, b = _float(a), _float(b)
+    a, b = floating(a), floating(b)
     order = list(range(a.ndim))
     for k in () if axes is None else axes:
         order.remove(k)
@@ -186,7 +181,7 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
 @implements(np.linalg.tensorinv)
 def tensorinv(a: Any, ind: int = 2) -> Any:
     """The inverse of ``x -> tensordot(a, x, ind)``."""
-    a = _float(a)
+    a = floating(a)
     n = prod(a.shape[ind:])
     if ind <= 0 or prod(a.shape) != n * n:
         raise ShapeError("np.linalg.tensorinv: not square", got=f"{short(a)}, ind={ind}",
@@ -367,7 +362,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     >>> norm(np.array([3.0, 4.0]))
     np.float64(5.0)
     """
-    x = _float(x)
+    x = floating(x)
     if axis is None and ord is None:
         return _vector(x, 2, tuple(range(x.ndim)), keepdims)
     axes = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
@@ -387,7 +382,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 @implements(np.linalg.vector_norm)
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """The p-norm over axes taken together."""
-    x = _float(x)
+    x = floating(x)
     if x.dtype.kind == "c" and axis is None and not keepdims:
         x = ravel(x)
     return _vector(x, ord, axes_of(axis, x.ndim), keepdims)
@@ -396,7 +391,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
 @implements(np.linalg.matrix_norm)
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     """The norm of the matrices on the last two axes."""
-    x = _float(x)
+    x = floating(x)
     return _matrix(x, ord, x.ndim - 2, x.ndim - 1, keepdims)
 
 

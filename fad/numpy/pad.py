@@ -14,6 +14,7 @@ from fad.numpy.join import concatenate
 from fad.numpy.products import matmul
 from fad.primitives import shape as primitives
 from fad.primitives.elementwise import cast
+from fad.primitives.families import as_float
 
 __all__ = ["pad"]
 
@@ -66,7 +67,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> A
             raise ShapeError("pad of an empty axis", got=f"{short(x)}, mode={mode!r}", rule="there is nothing to repeat",
                              fix="mode='constant'")
     if mode == "linear_ramp":
-        ends = np.broadcast_to(cast(as_array(0 if option is None else option), _ramp_dtype(x)), (x.ndim, 2))
+        ends = np.broadcast_to(cast(as_array(0 if option is None else option), as_float(x.dtype)), (x.ndim, 2))
         return _bordered(x, widths, lambda x, axis, side, width: _ramp(x, axis, side, width, ends[axis, side]))
     if mode in _STATISTICS:
         lengths = [(None, None)] * x.ndim if option is None else _pairs(option, x.ndim, "stat_length")
@@ -100,16 +101,12 @@ def _at(axis: int, part: slice) -> tuple:
     return (slice(None),) * axis + (part,)
 
 
-def _ramp_dtype(x: Any) -> np.dtype:
-    return x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
-
-
 def _ramp(x: Any, axis: int, side: int, width: int, end: Any) -> Any:
     """From an end value to the edge, which it does not reach."""
-    edge = cast(x[_at(axis, slice(-1, None) if side else slice(0, 1))], _ramp_dtype(x))
+    edge = cast(x[_at(axis, slice(-1, None) if side else slice(0, 1))], as_float(x.dtype))
     steps = np.arange(width).reshape(-1, *(1,) * (x.ndim - axis - 1))
     steps = (steps[::-1] if side else steps) / max(width, 1)
-    ramp = end + (edge - end) * steps.astype(_ramp_dtype(x))
+    ramp = end + (edge - end) * steps.astype(as_float(x.dtype))
     return cast(np.floor(ramp) if x.dtype.kind in "iu" else ramp, x.dtype)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from fad.errors import ShapeError
 from fad.expr import UFUNCS, short
 from fad.memory import copied
-from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out, unsupported
+from fad.numpy.dispatch import as_array, axes_of, axis_of, floating, implements, no_out, unsupported
 from fad.primitives import reduce as primitives
 from fad.primitives.elementwise import cast
 from fad.primitives.families import reduced_shape
@@ -411,11 +411,10 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, b: Any = None) -
     >>> round(float(logsumexp(np.array([1000.0, 1000.0]))), 6)
     1000.693147
     """
-    x = as_array(x)
     if b is None:
-        x = x if x.dtype.kind in "fc" else cast(x, np.dtype(np.float64))
+        x = floating(x)
         return primitives.logsumexp(x, axes=axes_of(axis, x.ndim), keepdims=bool(keepdims))
-    b = as_array(b)
+    x, b = as_array(x), as_array(b)
     shape = np.broadcast_shapes(x.shape, b.shape)
     x = np.broadcast_to(x, shape)
     counted = np.where(b == 0, -np.inf, x)

@@ -14,7 +14,7 @@ import numpy as np
 from fad.expr import Expr
 from fad.primitive import Jvp, Kink, Linear
 from fad.primitives.cones import cone, direction
-from fad.primitives.families import reduced_shape, reduction, structural
+from fad.primitives.families import as_float, reduced_shape, reduction, structural
 
 __all__ = ["sum_", "prod_", "max_", "min_", "logsumexp", "norm", "any_", "all_", "argmax", "argmin", "cumsum", "cumprod", "argsort"]
 
@@ -52,12 +52,8 @@ def _logsumexp(x: Any, axis: tuple, keepdims: bool) -> Any:
     top = np.max(np.real(x), axis=axis, keepdims=True)  # of the real parts: the logarithm's imaginary part is the principal one
     top = np.where(np.isfinite(top), top, 0)
     out = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
-    dtype = _float_dtype(x.dtype)
+    dtype = as_float(x.dtype)
     return out.astype(dtype) if keepdims else np.squeeze(out, axis).astype(dtype)[()]
-
-
-def _float_dtype(dtype: np.dtype) -> np.dtype:
-    return dtype if dtype.kind in "fc" else np.dtype(np.float64)
 
 
 def _softmax_weight(out: Any, x: Any, axes: tuple) -> Any:
@@ -68,7 +64,7 @@ def _softmax_weight(out: Any, x: Any, axes: tuple) -> Any:
     return np.where(x == np.where(far, out, np.nan), 1, np.exp(x - shift))  # in place of exp(inf - inf)
 
 
-logsumexp = reduction("logsumexp", _logsumexp, _softmax_weight, flops=20, dtype=_float_dtype,
+logsumexp = reduction("logsumexp", _logsumexp, _softmax_weight, flops=20, dtype=as_float,
                       source="Blanchard, Higham and Higham 2021",
                       kinks=(Kink("all elements -inf", "0", "the function is constant to first order"),
                              Kink("elements inf", "1 for these", "each alone makes it infinite")))
@@ -80,7 +76,7 @@ def _norm(x: Any, axis: tuple, keepdims: bool) -> Any:
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
 
 
-norm = reduction("norm", _norm, lambda out, x, axes: direction(x, out, 0.0), flops=2, dtype=_float_dtype, kinks=cone("x = 0"))
+norm = reduction("norm", _norm, lambda out, x, axes: direction(x, out, 0.0), flops=2, dtype=as_float, kinks=cone("x = 0"))
 any_ = reduction("any", np.any, None, dtype=lambda d: np.dtype(bool))
 all_ = reduction("all", np.all, None, dtype=lambda d: np.dtype(bool))
 
