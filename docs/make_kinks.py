@@ -8,7 +8,7 @@ from pathlib import Path
 import fad.nn
 import fad.random
 import fad.stax  # so that every record is in the registry  # noqa: F401
-from fad.primitive import Kink, load_primitives, registry
+from fad.core.primitive import Kink, load_primitives, registry
 
 load_primitives()
 

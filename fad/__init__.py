@@ -6,16 +6,13 @@ np.float64(1.0)
 """
 
 from fad import tree
-from fad.batch import vmap
-from fad.expr import Const, Expr, Var
-from fad.function import Function
-from fad.jacobians import hessian, jacfwd, jacobian, jacrev
-from fad.jit import jit
-from fad.modes import ModeReport, compare_modes
+from fad.compile.jit import jit
+from fad.core.expr import Const, Expr, Var
+from fad.core.function import Function
 from fad.native import fork as _fork  # noqa: F401  # a fork waits for what other threads do, from the beginning
 from fad.numpy.at import at
-from fad.trace import value
-from fad.transforms import (
+from fad.transforms.batch import vmap
+from fad.transforms.derivatives import (
     grad,
     hvp,
     jvp,
@@ -26,6 +23,9 @@ from fad.transforms import (
     var,
     vjp,
 )
+from fad.transforms.jacobians import hessian, jacfwd, jacobian, jacrev
+from fad.transforms.modes import ModeReport, compare_modes
+from fad.transforms.trace import value
 
 __version__ = "0.1.0"
 _LATER = ("initializers", "losses", "nn", "numpy", "optim", "random", "stax", "testing", "train")

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from fad import random
+from fad.core.made import Made, constructor
+from fad.core.options import number
 from fad.errors import ShapeError
-from fad.made import Made, constructor
-from fad.options import number
 
 __all__ = [
     "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal",

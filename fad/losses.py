@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fad import nn, tree
+from fad.core.expr import Expr, short
+from fad.core.options import number, numbers, weak
 from fad.errors import DtypeError, OutOfRangeError, ShapeError
-from fad.expr import Expr, short
-from fad.options import number, numbers, weak
 
 __all__ = [
     "mean_squared_error", "mean_absolute_error", "gaussian_nll",

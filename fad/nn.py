@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 import fad.numpy as fnp
+from fad.core.expr import Expr, short
+from fad.core.options import count, weak
 from fad.errors import DtypeError, OutOfRangeError, ShapeError
-from fad.expr import Expr, short
-from fad.options import count, weak
 from fad.primitives import conv as _conv
 from fad.primitives import pool as _pool
 from fad.primitives import special
 from fad.primitives.dense import dense as _dense
 from fad.primitives.index import gather as _gather
-from fad.windows import crop, extend, padding_pairs, per_axis, spread
+from fad.primitives.windows import crop, extend, padding_pairs, per_axis, spread
 
 __all__ = ["dense", "conv", "conv_transpose", "max_pool", "avg_pool", "relu", "leaky_relu", "elu", "gelu", "sigmoid", "silu",
            "log_sigmoid", "softplus", "tanh", "softmax", "log_softmax", "logsumexp", "one_hot"]

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fad import tree
+from fad.core.made import Made, constructor
+from fad.core.options import number, weak
 from fad.errors import DtypeError, ShapeError, TreeError
-from fad.made import Made, constructor
-from fad.options import number, weak
 
 Schedule = float | Callable[[Any], Any]
 

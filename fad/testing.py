@@ -17,8 +17,8 @@ import numpy as np
 
 from fad import tree
 from fad.errors import DtypeError, FadError
-from fad.trace import is_float
-from fad.transforms import jvp, vjp
+from fad.transforms.derivatives import jvp, vjp
+from fad.transforms.trace import is_float
 
 __all__ = ["check_grads", "assert_close", "ulps", "GradientError", "OracleError", "VacuousCheck", "layouts",
            "shapes", "arrays", "programs", "Program", "Step", "OPERATIONS"]

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from fad import losses, optim, random, transforms, tree
+from fad import losses, optim, random, tree
+from fad.compile.jit import jit
+from fad.core.expr import short
+from fad.core.options import count, function, numbers
 from fad.errors import DtypeError, KeyMissingError, NonFiniteError, OutOfRangeError, ShapeError, TreeError
-from fad.expr import short
-from fad.jit import jit
-from fad.layer import Layer
 from fad.optim import Optimizer
-from fad.options import count, function, numbers
+from fad.stax.layer import Layer
+from fad.transforms.derivatives import value_and_grad
 
 __all__ = ["FitResult", "accuracy", "evaluate", "fit", "make_step", "minibatches", "predict"]
 
@@ -50,7 +51,7 @@ def make_step(layer: Layer, loss: Callable, optimizer: Optimizer) -> Callable:
         outputs, state = layer.apply(params, state, x, key=key, train=True)
         return loss(outputs, y), (state, outputs)
 
-    gradient = transforms.value_and_grad(objective, has_aux=True)
+    gradient = value_and_grad(objective, has_aux=True)
 
     def step(params: Any, state: Any, opt_state: Any, x: Any, y: Any, key: Any) -> tuple:
         (value, (state, outputs)), grads = gradient(params, state, x, y, key)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import fad
-from fad.primitive import registry
-from fad.reverse import pull
+from fad.core.primitive import registry
+from fad.transforms.reverse import pull
 
 FREEING = [op for op in registry.values() if op.derivative and op.sample and (op.keeps is not None or not op.keeps_out)]
 

@@ -8,7 +8,7 @@ import pytest
 
 import fad
 from fad import losses, nn
-from fad.primitive import registry
+from fad.core.primitive import registry
 from fad.testing import assert_close
 
 SCRIPT = Path(__file__).parents[1] / "docs" / "make_kinks.py"

@@ -17,8 +17,8 @@ import fad
 import fad.nn
 import fad.random
 import fad.stax  # so that every record is in the registry
-from fad.function import freeze
-from fad.primitive import Joint, Jvp, Linear, LinearIn, Partials, Weights, registry
+from fad.core.function import freeze
+from fad.core.primitive import Joint, Jvp, Linear, LinearIn, Partials, Weights, registry
 from fad.primitives import bessel, elementary, entropy, factor, gamma, hypergeometric, integrals
 from fad.testing import GradientError, OracleError, assert_close, check_grads, layouts, shapes
 
@@ -227,7 +227,7 @@ def tracing_keeps_the_meaning(op, rng, shape, dtype):
         function = fad.trace(lambda *xs: op(*xs, **params), concrete=concrete)(*args)
         assert_close(np.asarray(function(*args)), expected, ulp=0)
         (line,) = [line for line in str(function).splitlines() if f" {op.name}" in line]
-        assert line.strip().split(" = ")[0].endswith(":" + fad.expr.aval_text(expected.shape, expected.dtype))
+        assert line.strip().split(" = ")[0].endswith(":" + fad.core.expr.aval_text(expected.shape, expected.dtype))
 
 
 VALUE_LAWS = (abstract_is_what_evaluate_gives, evaluate_leaves_its_arguments_alone, memory_layout_does_not_matter,

@@ -8,7 +8,7 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 import fad
-from fad.primitive import registry
+from fad.core.primitive import registry
 from fad.testing import OPERATIONS, GradientError, Program, Step, assert_close, check_grads, programs
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fad
-from fad.primitive import registry
+from fad.core.primitive import registry
 from fad.testing import (
     GradientError,
     OracleError,

@@ -1,1 +1,1 @@
-"""From a Function to machine code: simplify, fuse, plan, emit, program."""
+"""The compiler: a Function goes in; simplify, fuse, plan and emit make a program of native code that comes out."""

@@ -17,8 +17,8 @@ import numpy as np
 from fad.compile import index as ix
 from fad.compile.fuse import REDUCTIONS, Nest, Partition, is_view
 from fad.compile.scalar import lower
-from fad.expr import Const, Expr, Var
-from fad.primitive import registry
+from fad.core.expr import Const, Expr, Var
+from fad.core.primitive import registry
 
 __all__ = ["Access", "Body", "Instruction", "bodies"]
 

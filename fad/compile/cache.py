@@ -12,7 +12,7 @@ from collections import OrderedDict
 from weakref import WeakValueDictionary
 
 from fad.compile.program import Program
-from fad.function import Function
+from fad.core.function import Function
 
 __all__ = ["program_for"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fad.compile.index import strides_of
-from fad.expr import Expr
-from fad.kernels.geometry import stack_steps
+from fad.compile.kernels.geometry import stack_steps
+from fad.core.expr import Expr
 
 if TYPE_CHECKING:
-    from fad.kernels.recipe import Recipe
+    from fad.compile.kernels.recipe import Recipe
 
 __all__ = ["CONTIGUOUS", "can_read", "is_kernel", "recipe_of"]
 
@@ -52,9 +52,9 @@ def spread(shape: tuple, strides: tuple, result: tuple) -> tuple:
 
 def recipe_of(node: Expr, strides: list[tuple]) -> Recipe | None:
     """The recipe for a node whose operands have these strides in elements."""
-    from fad.kernels import pool
-    from fad.kernels import recipe as recipes
-    from fad.kernels.tune import tuned
+    from fad.compile.kernels import pool
+    from fad.compile.kernels import recipe as recipes
+    from fad.compile.kernels.tune import tuned
 
     shapes, params = [a.shape for a in node.args], dict(node.params)
     if node.op.name == "random_bits":

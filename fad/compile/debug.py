@@ -13,9 +13,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from fad.core.expr import aval_text
+from fad.core.function import Function
 from fad.errors import FadError
-from fad.expr import aval_text
-from fad.function import Function
 from fad.native.engine import is_checking
 
 __all__ = ["CompilerError", "Refused", "attempted", "check", "show", "shows"]

@@ -17,8 +17,8 @@ from fad.compile.loops import HEAVY, Loops
 from fad.compile.loops import accesses as body_accesses
 from fad.compile.rows import Rows
 from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
-from fad.kernels.tile import Epilogue, at
 from fad.native.ir import Block, Module, Value, fma, literal, resized, typed, unflattened, where, write
+from fad.native.tile import Epilogue, at
 
 __all__ = ["FLAG", "shape_of_code", "write_function"]
 

@@ -15,8 +15,8 @@ from typing import Any
 from fad.compile import index as ix
 from fad.compile.contraction import CONTIGUOUS, can_read, is_kernel
 from fad.compile.scalar import KIND, STORED, lower
-from fad.expr import Const, Expr, Var, aval_text
-from fad.function import Function
+from fad.core.expr import Const, Expr, Var, aval_text
+from fad.core.function import Function
 
 __all__ = ["Partition", "Nest", "Callback", "computed", "partition", "REDUCTIONS"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fad.expr import Expr
-from fad.kernels.geometry import strides_of
+from fad.compile.kernels.geometry import strides_of
+from fad.core.expr import Expr
 
 __all__ = ["identity", "through", "broadcast", "basic_index", "unit_reshape", "strides_of", "CONSTANT"]
 

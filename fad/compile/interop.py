@@ -16,8 +16,8 @@ from fad.compile.cache import program_for
 from fad.compile.fuse import Callback
 from fad.compile.program import Program
 from fad.compile.runtime import context_of, runner
+from fad.core.expr import aval_text, short
 from fad.errors import DtypeError, TraceError, TreeError
-from fad.expr import aval_text, short
 
 __all__ = ["as_numba"]
 

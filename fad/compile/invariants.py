@@ -19,7 +19,7 @@ from fad.compile.fuse import Callback, Nest, Partition, computed, is_view
 from fad.compile.loops import Loops
 from fad.compile.plan import Plan, bodies_of, memory_of, uses
 from fad.compile.rows import Rows
-from fad.expr import Expr, Var, aval_text
+from fad.core.expr import Expr, Var, aval_text
 
 __all__ = ["check_code", "check_partition", "check_plan"]
 

@@ -13,10 +13,10 @@ import numpy as np
 from fad.compile.body import Access, Body, Instruction
 from fad.compile.index import strides_of
 from fad.compile.scalar import lower
-from fad.primitive import registry
+from fad.core.primitive import registry
 
 if TYPE_CHECKING:
-    from fad.kernels.recipe import Phase, Recipe
+    from fad.compile.kernels.recipe import Phase, Recipe
 
 __all__ = ["KernelRun", "as_one", "runs", "summed"]
 

@@ -22,8 +22,8 @@ from fad.compile.kernel import KernelRun, runs, summed
 from fad.compile.loops import Loops, arrange, jammed, permuted, split_axis
 from fad.compile.loops import accesses as body_accesses
 from fad.compile.rows import Rows, are_local, block_of, grouped, reads_own, written_by
-from fad.expr import Expr, Var
-from fad.kernels.tile import Tile
+from fad.core.expr import Expr, Var
+from fad.native.tile import Tile
 
 __all__ = ["Plan", "Segment", "plan"]
 
@@ -127,7 +127,7 @@ def has_tile(n: Any) -> bool:
 def grain(n: Any) -> int:
     """Iterations of the outer loops in one piece of work; there are eight pieces or more, for any of the threads to be late."""
     if isinstance(n, KernelRun):
-        from fad.kernels.recipe import grain
+        from fad.compile.kernels.recipe import grain
 
         return grain(n.phase.spec)
     return max(1, min(int(n.pieces * GRAIN / n.work), -(-n.pieces // 8)))

@@ -41,9 +41,9 @@ from fad.compile.runtime import (
     runner,
 )
 from fad.compile.simplify import simplify
+from fad.core.expr import Const, Expr, Var, explained
+from fad.core.function import Function
 from fad.errors import FadError, OutOfRangeError
-from fad.expr import Const, Expr, Var, explained
-from fad.function import Function
 from fad.native import disk, engine
 from fad.native.ir import Module
 from fad.native.launch import launcher

@@ -13,7 +13,7 @@ from math import prod
 from fad.compile.body import Access, Body
 from fad.compile.fuse import Callback, Nest, Partition
 from fad.compile.loops import Loops, accesses
-from fad.expr import Expr, Var
+from fad.core.expr import Expr, Var
 
 __all__ = ["Rows", "are_local", "block_of", "grouped", "reads_own", "written_by"]
 

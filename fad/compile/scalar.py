@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from fad.compile import vecmath
+from fad.core.primitive import Primitive
 from fad.native.ir import Value, call, constant, same, where
-from fad.primitive import Primitive
 from fad.primitives.families import dtype_of
 
 __all__ = ["KIND", "lower", "loop_dtypes", "convert", "maximum", "minimum"]

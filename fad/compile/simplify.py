@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from fad.compile.debug import attempted
+from fad.core.expr import Const, Expr, Var, reachable
+from fad.core.function import Function
+from fad.core.primitive import Primitive, registry
 from fad.errors import FadError
-from fad.expr import Const, Expr, Var, reachable
-from fad.function import Function
-from fad.primitive import Primitive, registry
 from fad.tree import freeze
 
 __all__ = ["simplify"]

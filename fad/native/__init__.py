@@ -1,1 +1,1 @@
-"""Native code: LLVM IR as text, the machine that runs it, the disk that keeps it, the threads that share it."""
+"""Native code: LLVM IR goes in, machine code in memory and on disk comes out, and threads to run it. Knows nothing of trees."""

@@ -20,7 +20,7 @@ from numpy import (
     number, ones, pi, tri, uint8, uint16, uint32, uint64, zeros,
 )
 
-from fad.expr import FUNCTIONS as _FUNCTIONS
+from fad.core.expr import FUNCTIONS as _FUNCTIONS
 from fad.numpy import elementwise as _elementwise
 from fad.numpy.at import at
 from fad.numpy.calculus import (

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fad.core.expr import UFUNCS, Expr, short
 from fad.errors import AssignmentError, ShapeError
-from fad.expr import UFUNCS, Expr, short
 from fad.numpy.dispatch import as_array, holds_node
 from fad.numpy.index import getitem, normalised
 from fad.numpy.shape import ravel, reshaped

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fad.core.expr import short
 from fad.errors import ShapeError
-from fad.expr import short
 from fad.numpy.dispatch import as_array, axes_of, axis_of, floating, implements, unsupported
 from fad.numpy.index import getitem
 from fad.numpy.join import concatenate

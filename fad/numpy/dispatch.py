@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from fad.core.expr import FUNCTIONS, UFUNCS, Expr, constant, explained, refuse_foreign, short
 from fad.errors import AssignmentError, FadError, ShapeError, TraceError
-from fad.expr import FUNCTIONS, UFUNCS, Expr, constant, explained, refuse_foreign, short
 from fad.primitives import shape as shapes
 from fad.primitives.elementwise import cast
 from fad.primitives.families import as_float

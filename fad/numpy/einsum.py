@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fad.core.expr import short
 from fad.errors import ShapeError
-from fad.expr import short
 from fad.numpy.dispatch import as_array, implements, no_out
 from fad.numpy.shape import diagonal, permuted, reshaped
 from fad.primitives import linalg as primitives

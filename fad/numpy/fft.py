@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.fft import fftfreq, rfftfreq
 
+from fad.core.expr import short
 from fad.errors import ShapeError
-from fad.expr import short
 from fad.numpy.dispatch import as_array, axes_of, axis_of, floating, implements, no_out
 from fad.numpy.join import roll
 from fad.primitives import fft as primitives

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from fad.core.expr import FUNCTIONS, Expr, concrete, short
 from fad.errors import AssignmentError, DtypeError, OutOfRangeError, ShapeError
-from fad.expr import FUNCTIONS, Expr, concrete, short
 from fad.numpy.dispatch import as_array, axis_of, implements, no_out
 from fad.numpy.shape import permuted, ravel
 from fad.primitives.index import gather

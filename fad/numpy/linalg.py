@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fad.core.expr import Expr, short
 from fad.errors import ShapeError, SingularError
-from fad.expr import Expr, short
 from fad.numpy.dispatch import as_array, axes_of, axis_of, floating, implements, no_out, unsupported
 from fad.numpy.products import cross, matmul, outer, tensordot
 from fad.numpy.products import linalg_vecdot as vecdot

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.expr import Expr, concrete, short
+from fad.core.expr import Expr, concrete, short
 from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out, unsupported
 from fad.numpy.index import getitem, take_along_axis
 from fad.numpy.shape import permuted, ravel, reshaped

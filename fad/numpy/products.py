@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fad.core.expr import short
 from fad.errors import ShapeError
-from fad.expr import short
 from fad.numpy.dispatch import as_array, axis_of, implements, no_out, ufunc_rule
 from fad.numpy.shape import permuted, ravel, reshaped
 from fad.numpy.smooth import square_sum

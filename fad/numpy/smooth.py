@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.expr import Expr
+from fad.core.expr import Expr
 from fad.numpy.dispatch import ufunc_rule
 from fad.primitives import elementwise as primitives
 from fad.primitives import reduce, shape

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fad.core.expr import short
 from fad.errors import ShapeError
-from fad.expr import short
 from fad.numpy.create import array
 from fad.numpy.dispatch import as_array, implements
 from fad.numpy.reduce import average

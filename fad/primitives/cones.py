@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fad.expr import Expr
-from fad.primitive import Kink
+from fad.core.expr import Expr
+from fad.core.primitive import Kink
 from fad.primitives.families import as_float, broadcast_shape, dtype_of, elementwise, promoted
 
 __all__ = ["cone", "sign_slope", "direction"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.primitive import Linear
+from fad.core.primitive import Linear
 from fad.primitives.families import batch_by_loop, structural
 
 __all__ = ["conv", "conv_input_grad", "conv_weight_grad", "output_size"]
@@ -27,19 +27,19 @@ def output_size(spatial: tuple, window: tuple, strides: tuple, padding: tuple, d
 
 
 def _conv(x: Any, w: Any, **geometry: Any) -> Any:
-    from fad.kernels.conv import conv
+    from fad.compile.kernels.conv import conv
 
     return conv(x, w, **geometry)
 
 
 def _conv_input_grad(g: Any, w: Any, **geometry: Any) -> Any:
-    from fad.kernels.conv import conv_input_grad
+    from fad.compile.kernels.conv import conv_input_grad
 
     return conv_input_grad(g, w, **geometry)
 
 
 def _conv_weight_grad(x: Any, g: Any, **geometry: Any) -> Any:
-    from fad.kernels.conv import conv_weight_grad
+    from fad.compile.kernels.conv import conv_weight_grad
 
     return conv_weight_grad(x, g, **geometry)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.primitive import Linear
+from fad.core.primitive import Linear
 from fad.primitives.families import structural
 from fad.primitives.linalg import matmul
 
@@ -15,7 +15,7 @@ __all__ = ["dense"]
 
 
 def _evaluate(x: Any, w: Any, b: Any) -> Any:
-    from fad.kernels.dense import dense
+    from fad.compile.kernels.dense import dense
 
     return dense(x, w, b)
 

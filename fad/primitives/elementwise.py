@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fad.expr import FUNCTIONS, UFUNCS, Expr
-from fad.primitive import Jvp, Kink, Linear, Partials, Primitive
+from fad.core.expr import FUNCTIONS, UFUNCS, Expr
+from fad.core.primitive import Jvp, Kink, Linear, Partials, Primitive
 from fad.primitives.cones import cone, direction, sign_slope
 from fad.primitives.families import as_float, dtype_of, elementwise, promoted
 from fad.primitives.select import strong_multiply

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.primitive import Kink
+from fad.core.primitive import Kink
 from fad.primitives.integrals import exprel_slope
 from fad.primitives.special import ANY, POSITIVE, _special
 

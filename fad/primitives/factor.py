@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.primitive import Jvp, Kink
+from fad.core.primitive import Jvp, Kink
 from fad.primitives.families import elementwise
 from fad.primitives.solve import adjoint, draw, of_matrices, solve, solve_triangular, square, swap
 

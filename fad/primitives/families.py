@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fad.expr import UFUNCS, Expr, Var
-from fad.primitive import Jvp, Linear, Partials, Primitive, Weights
+from fad.core.expr import UFUNCS, Expr, Var
+from fad.core.primitive import Jvp, Linear, Partials, Primitive, Weights
 
 __all__ = ["elementwise", "reduction", "structural", "shape_of", "dtype_of", "ufunc_dtype", "axes_tuple", "batch_by_loop", "front"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.primitive import Linear
+from fad.core.primitive import Linear
 from fad.primitives.families import of_floats, structural
 
 __all__ = ["fft", "rfft", "irfft", "FLIPPED"]

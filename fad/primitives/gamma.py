@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.primitive import Kink
+from fad.core.primitive import Kink
 from fad.primitives.special import POSITIVE, PROBABILITY, _special, digamma, gammaln, no_derivative
 
 __all__ = ["gamma", "rgamma", "loggamma", "beta", "betaln", "gammainc", "gammaincc", "gammaincinv", "gammainccinv", "betainc",

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fad.expr import explained
-from fad.primitive import Joint, Linear
+from fad.core.expr import explained
+from fad.core.primitive import Joint, Linear
 from fad.primitives.families import align, front, shape_of, structural
 
 __all__ = ["gather", "scatter_add", "scatter_set"]
@@ -63,7 +63,7 @@ gather = structural(
 def _scatter_add(values: Any, *index: Any, shape: tuple) -> Any:
     k = len(index)
     if prod(np.shape(values)) >= _KERNEL_SIZE and values.dtype.kind == "f" and values.dtype.itemsize >= 4:
-        from fad.kernels.scatter import scatter_add as kernel
+        from fad.compile.kernels.scatter import scatter_add as kernel
 
         _check_range(index, shape)
         flat = np.ravel_multi_index(tuple(np.where(i < 0, i + n, i) for i, n in zip(map(np.asarray, index), shape, strict=False)),

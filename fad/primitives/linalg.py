@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.primitive import Linear
+from fad.core.primitive import Linear
 from fad.primitives.families import dtype_of, structural
 
 __all__ = ["matmul", "einsum", "slide"]

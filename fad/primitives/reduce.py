@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fad.expr import Expr
-from fad.primitive import Jvp, Kink, Linear
+from fad.core.expr import Expr
+from fad.core.primitive import Jvp, Kink, Linear
 from fad.primitives.cones import cone, direction
 from fad.primitives.families import as_float, reduced_shape, reduction, structural
 

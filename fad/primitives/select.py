@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.primitive import Kink, Linear
+from fad.core.primitive import Kink, Linear
 from fad.primitives.families import as_float, elementwise, promoted
 
 __all__ = ["select", "where", "strong_multiply", "strong_divide"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.primitive import Joint, Linear
+from fad.core.primitive import Joint, Linear
 from fad.primitives.families import front, structural
 
 __all__ = ["reshape", "transpose", "broadcast_to", "concatenate", "getitem", "embed"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.primitive import Jvp, Kink, LinearIn
+from fad.core.primitive import Jvp, Kink, LinearIn
 from fad.primitives.families import align, of_floats, structural
 
 __all__ = ["solve", "solve_triangular", "inv", "det", "slogdet", "pinv"]

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from fad.core.expr import short
+from fad.core.primitive import Kink, Primitive
 from fad.errors import DtypeError, TraceError
-from fad.expr import short
-from fad.primitive import Kink, Primitive
 from fad.primitives.families import as_float, dtype_of, elementwise, promoted, ufunc_dtype
 from fad.primitives.select import strong_divide
 

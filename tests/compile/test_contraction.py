@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 import fad
 from fad import nn
 from fad.compile.contraction import CONTIGUOUS, is_kernel, recipe_of, spread
-from fad.kernels import recipe
-from fad.kernels.recipe import strides_of
+from fad.compile.kernels import recipe
+from fad.compile.kernels.recipe import strides_of
 
 from .test_differential import examples
 

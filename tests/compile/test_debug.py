@@ -5,9 +5,9 @@ import pytest
 
 import fad
 from fad.compile import debug, program, simplify
-from fad.expr import Expr
-from fad.function import Function
-from fad.primitive import registry
+from fad.core.expr import Expr
+from fad.core.function import Function
+from fad.core.primitive import registry
 
 
 def fresh():

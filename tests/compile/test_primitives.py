@@ -9,8 +9,8 @@ import fad
 import fad.nn
 import fad.random
 from fad.compile.scalar import FLOAT, INTEGER
+from fad.core.primitive import registry
 from fad.errors import FadError
-from fad.primitive import registry
 from fad.testing import assert_close
 
 assert fad.nn and fad.random  # they register primitives

@@ -9,7 +9,7 @@ from hypothesis import given
 import fad
 import fad.nn
 from fad.compile.simplify import simplify
-from fad.primitive import registry
+from fad.core.primitive import registry
 from fad.testing import assert_close
 
 from .programs import programs

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fad.expr import Expr
-from fad.trace import Trace
+from fad.core.expr import Expr
+from fad.transforms.trace import Trace
 
 
 def concrete(x):

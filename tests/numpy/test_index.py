@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fad
+from fad.core.expr import Expr
 from fad.errors import AssignmentError, DtypeError, FadError, OutOfRangeError, ShapeError, TraceError
-from fad.expr import Expr
 from tests.numpy.oracle import check, concrete, symbolic
 
 shapes = st.lists(st.integers(0, 4), max_size=4).map(tuple)

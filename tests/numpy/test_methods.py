@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import fad
+from fad.core.expr import FUNCTIONS
+from fad.core.primitive import registry
 from fad.errors import AssignmentError, FadError, NoMemoryError, TraceError
-from fad.expr import FUNCTIONS
-from fad.primitive import registry
 from fad.testing import check_grads
 from tests.numpy.oracle import check, concrete, symbolic
 

@@ -8,8 +8,8 @@ import pytest
 
 import fad
 import fad.numpy as fnp
+from fad.core.expr import FUNCTIONS, UFUNCS, Expr
 from fad.errors import AssignmentError, FadError, ShapeError, SingularError, TraceError
-from fad.expr import FUNCTIONS, UFUNCS, Expr
 from tests.numpy.oracle import concrete, symbolic
 
 ONLY_IN_NUMPY = {"common_type", "asanyarray", "ascontiguousarray", "asfortranarray", "put_along_axis", "put", "place", "putmask",
@@ -18,7 +18,7 @@ ONLY_IN_NUMPY = {"common_type", "asanyarray", "ascontiguousarray", "asfortranarr
 
 @pytest.mark.smoke
 def test_every_rule_has_its_name():
-    for function in FUNCTIONS:
+    for function in list(FUNCTIONS):  # looking a rule up may load more of them
         if callable(function) and function.__name__ not in ONLY_IN_NUMPY:
             home = next((there for there, numpys in ((fnp.linalg, np.linalg), (fnp.fft, np.fft))
                          if getattr(numpys, function.__name__, None) is function), fnp)

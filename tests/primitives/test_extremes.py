@@ -11,7 +11,7 @@ import pytest
 
 import fad
 from fad import grad
-from fad.primitive import registry
+from fad.core.primitive import registry
 from tests.primitives.tails import ONE
 
 inf = math.inf

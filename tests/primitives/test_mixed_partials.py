@@ -13,7 +13,7 @@ import fad
 import fad.nn
 import fad.random
 import fad.stax  # so that every record is in the registry
-from fad.primitive import Jvp, Linear, Partials, registry
+from fad.core.primitive import Jvp, Linear, Partials, registry
 
 INF = np.inf
 SPECIAL = (0.0, 0.5, 1.0, 2.0, 3.0, 23.0, -0.5, -1.0, -2.0, -3.0)

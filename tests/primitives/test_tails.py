@@ -17,7 +17,7 @@ import pytest
 
 import fad
 import fad.numpy
-from fad.primitive import Jvp, Linear, Partials, registry
+from fad.core.primitive import Jvp, Linear, Partials, registry
 from fad.primitives import bessel, elementary, entropy, gamma, hypergeometric, integrals
 from tests.primitives.tails import ONE, ORDERS, TWO
 
