@@ -38,9 +38,7 @@ def is_wanted(only: str | None, family: str, row: str) -> bool:
 def cpu_model() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    return next(
-        (line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.processor()
-    )
+    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.processor())
 
 
 def machine(options: argparse.Namespace, peers: list) -> str:

@@ -29,7 +29,5 @@ def rosenbrock_gradient(n: int, peer: Peer) -> Callable[[], Any]:
 ROWS = [
     Row("grad(np.tanh)(0.3)", tanh_gradient, rounds=101, goal="at most autograd"),
     Row("Rosenbrock gradient, n=10", partial(rosenbrock_gradient, 10), rounds=101, goal="at most autograd"),
-    Row(
-        "Rosenbrock gradient, n=1000", partial(rosenbrock_gradient, 1000), rounds=101, goal="at most autograd"
-    ),
+    Row("Rosenbrock gradient, n=1000", partial(rosenbrock_gradient, 1000), rounds=101, goal="at most autograd"),
 ]

@@ -99,9 +99,7 @@ def jax_face(face: str, layer: Layer, batch: int, peer: Peer) -> Callable[[], An
     strides, padding = (layer.stride,) * layer.axes, ((layer.padding,) * 2,) * layer.axes
 
     def conv(x: Any, w: Any) -> Any:
-        return jax.lax.conv_general_dilated(
-            x, w, strides, padding, dimension_numbers=names, feature_group_count=layer.groups
-        )
+        return jax.lax.conv_general_dilated(x, w, strides, padding, dimension_numbers=names, feature_group_count=layer.groups)
 
     if face == "weight gradient":
         return partial(jax.jit(lambda x, g: jax.linear_transpose(lambda w: conv(x, w), w)(g)[0]), x, g)

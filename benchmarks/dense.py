@@ -67,11 +67,13 @@ def build(face: str, rows: int, inputs: int, outputs: int, dtype: str, peer: Pee
         if face == "relu(x @ w + b)":
             x, w, b = arguments
             return torch.no_grad()(lambda: torch.relu(torch.addmm(b, x, w)))
-        return torch.no_grad()({
-            "x @ w": lambda: torch.mm(*arguments),
-            "x.T @ g": lambda: torch.mm(arguments[0].T, arguments[1]),
-            "g @ w.T": lambda: torch.mm(arguments[0], arguments[1].T),
-        }[face])
+        return torch.no_grad()(
+            {
+                "x @ w": lambda: torch.mm(*arguments),
+                "x.T @ g": lambda: torch.mm(arguments[0].T, arguments[1]),
+                "g @ w.T": lambda: torch.mm(arguments[0], arguments[1].T),
+            }[face]
+        )
     return partial(peer.jit(partial(f, peer.np)), *arguments)
 
 

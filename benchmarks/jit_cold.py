@@ -61,13 +61,7 @@ def from_start(program: int, kind: int, peer: Peer) -> Callable[[], float]:
 
 def rows(which: Callable, label: str, goal: str) -> list[Row]:
     return [
-        Row(
-            f"{program.name}: {kind.name}, {label}",
-            partial(which, i, j),
-            reports=True,
-            rounds=3,
-            goal=goal,
-        )
+        Row(f"{program.name}: {kind.name}, {label}", partial(which, i, j), reports=True, rounds=3, goal=goal)
         for i, program in enumerate(PROGRAMS)
         if program.cold
         for j, kind in enumerate(program.kinds)

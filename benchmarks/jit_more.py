@@ -139,14 +139,7 @@ NEIGHBOURS = ("Rosenbrock n=1000000", "logsumexp n=1e6", "cross-entropy", "Black
 
 ROWS = [
     *(
-        Row(
-            f"gradient / value: {program.name}, {dtype}",
-            partial(price, i, dtype),
-            reports=True,
-            unit="x",
-            seconds=0.5,
-            goal="3",
-        )
+        Row(f"gradient / value: {program.name}, {dtype}", partial(price, i, dtype), reports=True, unit="x", seconds=0.5, goal="3")
         for i, program in SCALAR
         for dtype in program.dtypes
     ),

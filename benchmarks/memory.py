@@ -46,8 +46,7 @@ def net_gradient(name: str, layers: int, width: int, batch: int) -> Callable[[],
     peer = LOADERS[name]()
     rng = numpy.random.default_rng(0)
     params = [
-        (peer.array(rng.normal(size=(width, width)) * (2 / width) ** 0.5), peer.array(numpy.zeros(width)))
-        for _ in range(layers)
+        (peer.array(rng.normal(size=(width, width)) * (2 / width) ** 0.5), peer.array(numpy.zeros(width))) for _ in range(layers)
     ]
     x = peer.array(rng.normal(size=(batch, width)))
 
@@ -70,21 +69,12 @@ print({how}(net_gradient({name!r}, {layers}, {width}, {batch})))
 def net_peak(how: str, peer: Peer) -> Callable[[], float] | None:
     if how == "traced_peak_of" and peer.name in ("jax", "torch"):
         return None  # their arrays are not NumPy's
-    return partial(
-        in_new_process, MEASURE.format(name=peer.name, how=how, layers=LAYERS, width=WIDTH, batch=BATCH)
-    )
+    return partial(in_new_process, MEASURE.format(name=peer.name, how=how, layers=LAYERS, width=WIDTH, batch=BATCH))
 
 
 ACTIVATION = BATCH * WIDTH * 8
 SIZE = f"{LAYERS} dense layers of {WIDTH}, batch {BATCH}, activation {ACTIVATION / 1e6:.1f} MB"
 ROWS = [
     Row(f"{SIZE}: resident", partial(net_peak, "peak_of"), True, BYTES, rounds=5, goal="at most autograd"),
-    Row(
-        f"{SIZE}: allocated",
-        partial(net_peak, "traced_peak_of"),
-        True,
-        BYTES,
-        rounds=3,
-        goal="at most autograd",
-    ),
+    Row(f"{SIZE}: allocated", partial(net_peak, "traced_peak_of"), True, BYTES, rounds=3, goal="at most autograd"),
 ]

@@ -74,10 +74,7 @@ NETS = [
     Net("MLP 64-32-10", (dense(32), RELU, dense(10)), (64,), 32, "jax / 2, torch / 5"),
     Net(
         "CNN conv32-conv64-dense128",
-        (
-            *(conv(32, bias=True), RELU, MAX_POOL, conv(64, bias=True), RELU, MAX_POOL),
-            *(FLATTEN, dense(128), RELU, dense(10)),
-        ),
+        (*(conv(32, bias=True), RELU, MAX_POOL, conv(64, bias=True), RELU, MAX_POOL), *(FLATTEN, dense(128), RELU, dense(10))),
         (28, 28, 1),
         64,
         "torch / 1.5, jax / 3",

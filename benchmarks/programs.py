@@ -314,14 +314,7 @@ PROGRAMS = [
         Program(f"Rosenbrock n={n}", rosenbrock, normal(n), by_hand="rosenbrock", cold=n != 1000, large=n > 100_000)
         for n in (10, 1000, 100_000, 1_000_000)
     ),
-    Program(
-        "100 sines of 5e6",
-        chained_sines,
-        normal(5_000_000),
-        by_hand="chained_sines",
-        large=True,
-        without={"autograd": SLOW},
-    ),
+    Program("100 sines of 5e6", chained_sines, normal(5_000_000), by_hand="chained_sines", large=True, without={"autograd": SLOW}),
     *(
         Program(f"logsumexp n=1e{e}", logsumexp, normal(10**e), by_hand="logsumexp", cold=e in (2, 7), large=e > 5)
         for e in range(2, 8)
@@ -341,11 +334,7 @@ PROGRAMS = [
     ),
     Program("Black-Scholes 1e6", black_scholes, options, large=True, needs=("erf",)),
     Program(
-        "20 oscillators, 200 RK4 steps",
-        oscillators,
-        oscillator_inputs,
-        dtypes=("float64",),
-        without={"torch.compile": UNROLLED},
+        "20 oscillators, 200 RK4 steps", oscillators, oscillator_inputs, dtypes=("float64",), without={"torch.compile": UNROLLED}
     ),
     Program("n-body n=200", n_body, lambda rng: (rng.normal(size=(200, 3)), rng.uniform(1, 2, 200))),
     Program("two layers 100x100", two_layers, layer_inputs, (VALUE, JACFWD, JACREV), scalar=False),

@@ -27,13 +27,6 @@ def build(net: Net, peer: Peer) -> Callable[[], Any] | None:
 
 
 ROWS = [
-    Row(
-        f"{net.name}, batch {net.batch}",
-        partial(build, net),
-        rounds=51,
-        seconds=20.0,
-        tolerance=1e-3,
-        goal=net.goals,
-    )
+    Row(f"{net.name}, batch {net.batch}", partial(build, net), rounds=51, seconds=20.0, tolerance=1e-3, goal=net.goals)
     for net in NETS
 ]

@@ -1,6 +1,6 @@
 """Writes docs/kinks.md: the derivative that fad takes where there is none, from the registry and the lists below.
 
-    python docs/make_kinks.py
+python docs/make_kinks.py
 """
 
 from pathlib import Path
@@ -20,19 +20,25 @@ COMPOSITIONS = {
     "nn.leaky_relu": (Kink("x = 0", "slope", "least norm for slopes from 0 to 1; where(x > 0, x, slope x)"),),
     "nn.elu": (Kink("x = 0, alpha not 1", "alpha", "that of the side taken, where(x > 0, x, alpha expm1(x))"),),
     "nn.max_pool": (Kink("ties in a window", "1 for the first of them", "one element is read, and no tie is counted"),),
-    "np.clip": (Kink("x = a_min, x = a_max", "0 for x", "minimum(maximum(x, a_min), a_max): least norm"),
-                Kink("x = a_min, where a_min is differentiated too", "1/2 each", "as for maximum"),),
+    "np.clip": (
+        Kink("x = a_min, x = a_max", "0 for x", "minimum(maximum(x, a_min), a_max): least norm"),
+        Kink("x = a_min, where a_min is differentiated too", "1/2 each", "as for maximum"),
+    ),
     "np.abs of complex": (Kink("z = 0", "0"),),
     "np.angle": (Kink("z = 0", "0", "no derivative exists"),),
-    "np.linalg.norm": (Kink("x = 0", "0", "least norm, for every ord of vectors"),
-                       Kink("ord 2, -2, 'nuc' of a matrix", "those of svd", "for ord 2 and -2 equal values share"),
-                       Kink("ord=1, some x = 0", "0 for these", "as for absolute"),
-                       Kink("ord=inf, ties", "1/k each times the sign", "as for max"),),
+    "np.linalg.norm": (
+        Kink("x = 0", "0", "least norm, for every ord of vectors"),
+        Kink("ord 2, -2, 'nuc' of a matrix", "those of svd", "for ord 2 and -2 equal values share"),
+        Kink("ord=1, some x = 0", "0 for these", "as for absolute"),
+        Kink("ord=inf, ties", "1/k each times the sign", "as for max"),
+    ),
     "np.std": (Kink("all elements equal", "0", "the norm of the deviations"),),
     "np.ptp": (Kink("ties", "1/k at the largest, -1/k at the smallest", "max - min"),),
     "np.sort": (Kink("ties", "the order of a stable sort", "each place reads one element"),),
-    "np.median, np.quantile": (Kink("ties", "the elements that a stable sort puts there", "as for sort"),
-                               Kink("ties, methods that take one element", "1/k each for k equal elements", "as for max"),),
+    "np.median, np.quantile": (
+        Kink("ties", "the elements that a stable sort puts there", "as for sort"),
+        Kink("ties, methods that take one element", "1/k each for k equal elements", "as for max"),
+    ),
     "np.maximum.accumulate": (Kink("ties", "halved between the two parts of each step", "as for maximum; so for minimum"),),
     "np.round, np.fix": (Kink("jumps", "0", "as for rint and trunc"),),
     "np.modf": (Kink("x integer", "1 for the fractional part", "a jump"),),
@@ -43,19 +49,40 @@ COMPOSITIONS = {
 
 # Spellings that give one function: (what, those that agree at the kink, (another one, what it gives, why)).
 SPELLINGS = (
-    ("max(x, 0) at x = 0", "0", ("fad.nn.relu(x)", "np.maximum(x, 0)", "np.maximum(0, x)", "np.clip(x, 0, np.inf)",
-     "np.where(x > 0, x, 0)", "x * (x > 0)"), (
-        ("np.where(x >= 0, x, 0)", "1", "0 belongs to the side of x"),
-        ("np.maximum(x, 0 * x)", "1/2", "both arguments depend on x, and share"),
-        ("(x + np.abs(x)) / 2", "1/2", "the chain rule: 1/2 + 0"))),
-    ("|x| at x = 0", "0", ("np.abs(x)", "np.fabs(x)", "np.maximum(x, -x)", "np.hypot(x, 0.0)", "x * np.sign(x)"), (
-        ("np.sqrt(x ** 2)", "nan", "the chain rule: inf times 0"),
-        ("np.where(x > 0, x, -x)", "-1", "0 belongs to the side of -x"))),
-    ("the norm at 0", "0", ("np.linalg.norm(x)", "np.hypot(x[0], x[1])"), (
-        ("np.sqrt(np.sum(x ** 2))", "nan", "the chain rule: inf times 0"),)),
-    ("the largest of k equal elements", "1/k each", ("np.max(x)", "np.maximum.reduce(x)", "-np.min(-x)"), (
-        ("np.sort(x)[-1]", "1 for the last", "a stable sort puts it there"),
-        ("np.maximum(np.maximum(x[0], x[1]), x[2])", "1/4, 1/4, 1/2", "the chain rule halves twice"))),
+    (
+        "max(x, 0) at x = 0",
+        "0",
+        ("fad.nn.relu(x)", "np.maximum(x, 0)", "np.maximum(0, x)", "np.clip(x, 0, np.inf)", "np.where(x > 0, x, 0)", "x * (x > 0)"),
+        (
+            ("np.where(x >= 0, x, 0)", "1", "0 belongs to the side of x"),
+            ("np.maximum(x, 0 * x)", "1/2", "both arguments depend on x, and share"),
+            ("(x + np.abs(x)) / 2", "1/2", "the chain rule: 1/2 + 0"),
+        ),
+    ),
+    (
+        "|x| at x = 0",
+        "0",
+        ("np.abs(x)", "np.fabs(x)", "np.maximum(x, -x)", "np.hypot(x, 0.0)", "x * np.sign(x)"),
+        (
+            ("np.sqrt(x ** 2)", "nan", "the chain rule: inf times 0"),
+            ("np.where(x > 0, x, -x)", "-1", "0 belongs to the side of -x"),
+        ),
+    ),
+    (
+        "the norm at 0",
+        "0",
+        ("np.linalg.norm(x)", "np.hypot(x[0], x[1])"),
+        (("np.sqrt(np.sum(x ** 2))", "nan", "the chain rule: inf times 0"),),
+    ),
+    (
+        "the largest of k equal elements",
+        "1/k each",
+        ("np.max(x)", "np.maximum.reduce(x)", "-np.min(-x)"),
+        (
+            ("np.sort(x)[-1]", "1 for the last", "a stable sort puts it there"),
+            ("np.maximum(np.maximum(x[0], x[1]), x[2])", "1/4, 1/4, 1/2", "the chain rule halves twice"),
+        ),
+    ),
 )
 
 # The same points elsewhere: (what, fad, autograd, JAX, PyTorch).
@@ -117,15 +144,29 @@ def page() -> str:
     head = ("function", "where", "derivative taken", "why")
     records = [(f"`{name}`", k.at, k.value, k.why) for name, op in sorted(registry.items()) for k in op.kinks]
     compositions = [(f"`{name}`", k.at, k.value, k.why) for name, kinks in COMPOSITIONS.items() for k in kinks]
-    lines = [INTRODUCTION, "## Primitives", "", *table(head, records), "## Functions written with them", "",
-             *table(head, compositions), "## Spellings of one function", ""]
+    lines = [
+        INTRODUCTION,
+        "## Primitives",
+        "",
+        *table(head, records),
+        "## Functions written with them",
+        "",
+        *table(head, compositions),
+        "## Spellings of one function",
+        "",
+    ]
     for what, value, agreeing, others in SPELLINGS:
         rows = [(", ".join(f"`{s}`" for s in agreeing), value, "")]
         rows += [(f"`{s}`", other, why) for s, other, why in others]
         lines += [f"The derivative of {what}:", "", *table(("spelling", "derivative", "why it differs"), rows)]
-    lines += ["## The same points in other libraries", "",
-              "fad, autograd 1.9 and JAX 0.10 were run; PyTorch's column follows its documented rules.", "",
-              *table(("derivative of", "fad", "autograd", "JAX", "PyTorch"), list(ELSEWHERE)), CONCERNS]
+    lines += [
+        "## The same points in other libraries",
+        "",
+        "fad, autograd 1.9 and JAX 0.10 were run; PyTorch's column follows its documented rules.",
+        "",
+        *table(("derivative of", "fad", "autograd", "JAX", "PyTorch"), list(ELSEWHERE)),
+        CONCERNS,
+    ]
     return "\n".join(lines).rstrip() + "\n"
 
 

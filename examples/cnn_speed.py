@@ -107,8 +107,7 @@ def torch_speed(torch, batches, steps, channels_last):
     ).to(memory_format=memory_format)  # fmt: skip
     optimizer = torch.optim.SGD(model.parameters(), RATE, MASS)
     batches = [
-        (torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=memory_format), torch.from_numpy(y))
-        for x, y in batches
+        (torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=memory_format), torch.from_numpy(y)) for x, y in batches
     ]
 
     def advance(images, labels):

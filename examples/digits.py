@@ -40,9 +40,7 @@ def load_data():
     """((images, labels) to train on, (images, labels) held out): float32 images (n, 8, 8, 1) in [0, 1]."""
     digits = load_digits()
     images = (digits.images[..., None] / 16).astype(np.float32)
-    x, x_test, y, y_test = train_test_split(
-        images, digits.target, test_size=0.2, stratify=digits.target, random_state=0
-    )
+    x, x_test, y, y_test = train_test_split(images, digits.target, test_size=0.2, stratify=digits.target, random_state=0)
     return (x, y), (x_test, y_test)
 
 

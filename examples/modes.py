@@ -1,6 +1,6 @@
 """Forward against reverse mode: what each costs for functions of different shapes, measured and drawn.
 
-    python examples/modes.py --out .
+python examples/modes.py --out .
 """
 
 import argparse

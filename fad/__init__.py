@@ -12,17 +12,7 @@ from fad.core.function import Function
 from fad.native import fork as _fork  # noqa: F401  # a fork waits for what other threads do, from the beginning
 from fad.numpy.at import at
 from fad.transforms.batch import vmap
-from fad.transforms.derivatives import (
-    grad,
-    hvp,
-    jvp,
-    linearize,
-    stop_gradient,
-    trace,
-    value_and_grad,
-    var,
-    vjp,
-)
+from fad.transforms.derivatives import grad, hvp, jvp, linearize, stop_gradient, trace, value_and_grad, var, vjp
 from fad.transforms.jacobians import hessian, jacfwd, jacobian, jacrev
 from fad.transforms.modes import ModeReport, compare_modes
 from fad.transforms.trace import value
@@ -51,6 +41,29 @@ def __dir__() -> list[str]:
     return sorted([*__all__, *_LATER, *_THREADS])
 
 
-__all__ = ["Const", "Expr", "Function", "ModeReport", "Var", "at", "compare_modes", "grad", "hessian", "hvp", "jacfwd",
-           "jacobian", "jacrev", "jit", "jvp", "linearize", "stop_gradient", "trace", "tree", "value", "value_and_grad", "var",
-           "vjp", "vmap"]
+__all__ = [
+    "Const",
+    "Expr",
+    "Function",
+    "ModeReport",
+    "Var",
+    "at",
+    "compare_modes",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jit",
+    "jvp",
+    "linearize",
+    "stop_gradient",
+    "trace",
+    "tree",
+    "value",
+    "value_and_grad",
+    "var",
+    "vjp",
+    "vmap",
+]

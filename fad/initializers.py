@@ -181,4 +181,3 @@ def _spread(variance: Callable[[int, int], float], shape: tuple[int, ...]) -> fl
     """Standard deviation for weights of this shape; an empty array needs none."""
     fan_in, fan_out = fans(shape)
     return math.sqrt(variance(fan_in, fan_out)) if fan_in and fan_out else 1.0
-

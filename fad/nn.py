@@ -21,8 +21,26 @@ from fad.primitives.dense import dense as _dense
 from fad.primitives.index import gather as _gather
 from fad.primitives.windows import crop, extend, padding_pairs, per_axis, spread
 
-__all__ = ["dense", "conv", "conv_transpose", "max_pool", "avg_pool", "relu", "leaky_relu", "elu", "gelu", "sigmoid", "silu",
-           "log_sigmoid", "softplus", "tanh", "softmax", "log_softmax", "logsumexp", "one_hot"]
+__all__ = [
+    "dense",
+    "conv",
+    "conv_transpose",
+    "max_pool",
+    "avg_pool",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "sigmoid",
+    "silu",
+    "log_sigmoid",
+    "softplus",
+    "tanh",
+    "softmax",
+    "log_softmax",
+    "logsumexp",
+    "one_hot",
+]
 
 
 def _arrays(name: str, *xs: Any) -> list:
@@ -52,8 +70,12 @@ def dense(x: Any, w: Any, b: Any = None) -> Any:
     else:
         x, w, b = _arrays("dense", x, w, b)
     if len(w.shape) != 2 or not x.shape or x.shape[-1] != w.shape[0] or (b is not None and b.shape != w.shape[1:]):
-        raise ShapeError("dense: sizes do not fit", got=", ".join(short(v) for v in (x, w, b) if v is not None),
-                         rule="x is (..., n), w (n, m), b (m,)", fix="check the layer's input size")
+        raise ShapeError(
+            "dense: sizes do not fit",
+            got=", ".join(short(v) for v in (x, w, b) if v is not None),
+            rule="x is (..., n), w (n, m), b (m,)",
+            fix="check the layer's input size",
+        )
     rows = np.reshape(x, (prod(x.shape[:-1]), x.shape[-1]))
     y = np.matmul(rows, w) if b is None else _dense(rows, w, b)
     return np.reshape(y, (*x.shape[:-1], w.shape[1]))
@@ -63,12 +85,19 @@ def _conv_sizes(name: str, x: Any, w: Any, groups: Any) -> tuple[int, int]:
     """Number of spatial axes and of groups."""
     n, groups = len(w.shape) - 2, count(f"{name}: groups", groups)
     if n not in (1, 2, 3) or len(x.shape) != n + 2:
-        raise ShapeError(f"{name}: wrong number of axes", got=f"x {short(x)}, w {short(w)}",
-                         rule="x is (N, *spatial, C), w (*window, C / groups, O), with 1, 2 or 3 spatial axes",
-                         fix="add the missing axis, e.g. x[..., None] for one channel")
+        raise ShapeError(
+            f"{name}: wrong number of axes",
+            got=f"x {short(x)}, w {short(w)}",
+            rule="x is (N, *spatial, C), w (*window, C / groups, O), with 1, 2 or 3 spatial axes",
+            fix="add the missing axis, e.g. x[..., None] for one channel",
+        )
     if w.shape[-1] % groups or 0 in w.shape[:-2]:
-        raise ShapeError(f"{name}: groups or window do not fit", got=f"w {short(w)}, groups={groups}",
-                         rule="groups divides the output channels; windows are not empty", fix="change groups")
+        raise ShapeError(
+            f"{name}: groups or window do not fit",
+            got=f"w {short(w)}, groups={groups}",
+            rule="groups divides the output channels; windows are not empty",
+            fix="change groups",
+        )
     return n, groups
 
 
@@ -98,8 +127,12 @@ def conv(x: Any, w: Any, strides: Any = 1, padding: Any = "SAME", dilation: Any 
     x, w = _arrays("conv", x, w)
     n, groups = _conv_sizes("conv", x, w, groups)
     if x.shape[-1] != w.shape[-2] * groups:
-        raise ShapeError("conv: channels do not fit", got=f"x {short(x)}, w {short(w)}, groups={groups}",
-                         rule=f"x has {x.shape[-1]} channels, w takes {w.shape[-2] * groups}", fix="check the layer before")
+        raise ShapeError(
+            "conv: channels do not fit",
+            got=f"x {short(x)}, w {short(w)}, groups={groups}",
+            rule=f"x has {x.shape[-1]} channels, w takes {w.shape[-2] * groups}",
+            fix="check the layer before",
+        )
     strides, dilation = per_axis("conv: strides", strides, n), per_axis("conv: dilation", dilation, n)
     x, padding = crop("conv", x, padding_pairs("conv: padding", padding, x.shape[1:-1], w.shape[:-2], strides, dilation))
     return _conv.conv(x, w, strides=strides, padding=padding, dilation=dilation, groups=groups)
@@ -120,12 +153,23 @@ def conv_transpose(x: Any, w: Any, strides: Any = 1, padding: Any = "SAME", dila
     x, w = _arrays("conv_transpose", x, w)
     n, groups = _conv_sizes("conv_transpose", x, w, groups)
     if x.shape[-1] != w.shape[-1]:
-        raise ShapeError("conv_transpose: channels do not fit", got=f"x {short(x)}, w {short(w)}",
-                         rule="w is (*window, O / groups, C) with the C of x", fix="swap the last two axes of w")
+        raise ShapeError(
+            "conv_transpose: channels do not fit",
+            got=f"x {short(x)}, w {short(w)}",
+            rule="w is (*window, O / groups, C) with the C of x",
+            fix="swap the last two axes of w",
+        )
     strides, dilation = per_axis("conv_transpose: strides", strides, n), per_axis("conv_transpose: dilation", dilation, n)
     spatial, padding, zeros = spread("conv_transpose: padding", padding, x.shape[1:-1], w.shape[:-2], strides, dilation)
-    y = _conv.conv_input_grad(x, w, input_shape=(x.shape[0], *spatial, w.shape[-2] * groups), strides=strides,
-                              padding=padding, dilation=dilation, groups=groups)
+    y = _conv.conv_input_grad(
+        x,
+        w,
+        input_shape=(x.shape[0], *spatial, w.shape[-2] * groups),
+        strides=strides,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
     return extend(y, zeros)
 
 
@@ -133,14 +177,22 @@ def _pool_geometry(name: str, x: Any, window: Any, strides: Any, padding: Any) -
     (x,) = _arrays(name, x)
     n = len(x.shape) - 2
     if n not in (1, 2, 3):
-        raise ShapeError(f"{name}: wrong number of axes", got=short(x), rule="x is (N, *spatial, C) with 1 to 3 spatial axes",
-                         fix="add the missing axis, e.g. x[..., None] for one channel")
+        raise ShapeError(
+            f"{name}: wrong number of axes",
+            got=short(x),
+            rule="x is (N, *spatial, C) with 1 to 3 spatial axes",
+            fix="add the missing axis, e.g. x[..., None] for one channel",
+        )
     window = per_axis(f"{name}: window", window, n)
     strides = window if strides is None else per_axis(f"{name}: strides", strides, n)
     x, padding = crop(name, x, padding_pairs(f"{name}: padding", padding, x.shape[1:-1], window, strides, (1,) * n))
     if any(low >= k or high >= k for (low, high), k in zip(padding, window, strict=True)):
-        raise ShapeError(f"{name}: padding is larger than the window", got=f"padding={padding}, window={window}",
-                         rule="a window must touch x", fix="use less padding")
+        raise ShapeError(
+            f"{name}: padding is larger than the window",
+            got=f"padding={padding}, window={window}",
+            rule="a window must touch x",
+            fix="use less padding",
+        )
     return x, {"window": window, "strides": strides, "padding": padding}
 
 
@@ -293,13 +345,21 @@ def one_hot(labels: Any, num_classes: int, dtype: Any = np.float32) -> Any:
     """
     labels = labels if isinstance(labels, Expr) else np.asarray(labels)
     if labels.dtype.kind not in "iu":
-        raise DtypeError("one_hot: labels are not integers", got=short(labels), rule="class numbers 0 .. num_classes - 1",
-                         fix="labels.astype(int)")
+        raise DtypeError(
+            "one_hot: labels are not integers",
+            got=short(labels),
+            rule="class numbers 0 .. num_classes - 1",
+            fix="labels.astype(int)",
+        )
     num_classes = count("one_hot: num_classes", num_classes)
     known = labels.value if isinstance(labels, Expr) else labels
     if known is not None and np.size(known) and (np.min(known) < 0 or np.max(known) >= num_classes):
-        raise OutOfRangeError("one_hot: a label is out of range", got=f"{np.min(known)} .. {np.max(known)}",
-                              rule=f"labels lie in 0 .. {num_classes - 1}", fix="raise num_classes, or clean the labels")
+        raise OutOfRangeError(
+            "one_hot: a label is out of range",
+            got=f"{np.min(known)} .. {np.max(known)}",
+            rule=f"labels lie in 0 .. {num_classes - 1}",
+            fix="raise num_classes, or clean the labels",
+        )
     if known is None:  # asked when they are known: as an index, which may not be too large
         labels = labels.astype(np.int64)
         labels = _gather(np.arange(num_classes), np.where(labels < 0, num_classes, labels))

@@ -71,9 +71,7 @@ def fold_in(key: Any, data: Any) -> Any:
     if not hasattr(data, "dtype"):
         data = np.asarray(data)
     if data.dtype.kind not in "iu" or data.shape != ():
-        raise DtypeError(
-            "fold_in takes one integer", got=f"{data.dtype} of shape {data.shape}", fix="fold_in(key, step)"
-        )
+        raise DtypeError("fold_in takes one integer", got=f"{data.dtype} of shape {data.shape}", fix="fold_in(key, step)")
     if _is_concrete(data) and not 0 <= int(data) < 2**32:
         raise OutOfRangeError("fold_in: data out of range", got=data, rule="0 <= data < 2**32")
     # Hashed before the number goes in: fold_in(key(0), 1) must not meet fold_in(key(1), 0).
@@ -92,9 +90,7 @@ def bits(key: Any, shape: int | tuple = ()) -> Any:
     return _shaped(random_bits(_checked(key, "bits"), n=math.prod(shape)), shape)
 
 
-def uniform(
-    key: Any, shape: int | tuple = (), dtype: Any = np.float64, low: Any = 0.0, high: Any = 1.0
-) -> Any:
+def uniform(key: Any, shape: int | tuple = (), dtype: Any = np.float64, low: Any = 0.0, high: Any = 1.0) -> Any:
     """Uniform on [low, high): never equal to high. Multiples of 2**-24 (float32) or 2**-53 (float64), scaled.
 
     low and high are numbers, or arrays that broadcast to `shape`. Raises as `bits` does; also DtypeError for
@@ -112,9 +108,7 @@ def uniform(
     with np.errstate(over="ignore"):
         span = high - low
     if _is_concrete(span) and not np.all((span > 0) & np.isfinite(span)):
-        raise OutOfRangeError(
-            "uniform needs low < high, a finite distance apart", got=f"low={low}, high={high}"
-        )
+        raise OutOfRangeError("uniform needs low < high, a finite distance apart", got=f"low={low}, high={high}")
     _check_broadcast(span, shape, "low and high")
     x = low + u * span
     x = np.where(x < high, x, low)  # rounding may reach high
@@ -210,9 +204,7 @@ def choice(key: Any, x: Any, shape: int | tuple = (), replace: bool = True) -> A
     shape = _shape(shape)
     count = math.prod(shape)
     if count > n and (n == 0 or not replace):
-        raise OutOfRangeError(
-            "choice: too few entries", got=f"{count} draws from {n}", fix="replace=True" if n else ""
-        )
+        raise OutOfRangeError("choice: too few entries", got=f"{count} draws from {n}", fix="replace=True" if n else "")
     if not n or not replace:
         index = _shaped(permutation(key, n)[:count], shape)
     else:
@@ -266,14 +258,10 @@ def _integer(value: Any, rule: str) -> int:
 def _checked(key: Any, name: str) -> Any:
     """`key`, if it is one."""
     if key is None:
-        raise KeyMissingError(
-            f"{name} needs a key", got=None, fix=f"fad.random.{name}(fad.random.key(0), ...)"
-        )
+        raise KeyMissingError(f"{name} needs a key", got=None, fix=f"fad.random.{name}(fad.random.key(0), ...)")
     if not hasattr(key, "dtype") or key.dtype != np.uint32:
         got = repr(key) if not hasattr(key, "dtype") else f"dtype {key.dtype}"
-        raise DtypeError(
-            f"{name}: not a key", got=got, rule="a key is uint32 of shape (2,)", fix="fad.random.key(0)"
-        )
+        raise DtypeError(f"{name}: not a key", got=got, rule="a key is uint32 of shape (2,)", fix="fad.random.key(0)")
     if key.shape != (2,):
         raise ShapeError(f"{name}: not one key", got=key.shape, rule="a key is uint32 of shape (2,)",
                          fix="take one key of an array of keys, or fad.vmap over them")  # fmt: skip
@@ -282,9 +270,7 @@ def _checked(key: Any, name: str) -> Any:
 
 def _shape(shape: int | tuple) -> tuple[int, ...]:
     try:
-        sizes = tuple(
-            operator.index(size) for size in (shape if isinstance(shape, list | tuple) else (shape,))
-        )
+        sizes = tuple(operator.index(size) for size in (shape if isinstance(shape, list | tuple) else (shape,)))
     except TypeError:
         raise ShapeError("not a shape", got=repr(shape), rule="an integer or a tuple of integers") from None
     if any(size < 0 for size in sizes):

@@ -20,8 +20,21 @@ from fad.errors import DtypeError, FadError
 from fad.transforms.derivatives import jvp, vjp
 from fad.transforms.trace import is_float
 
-__all__ = ["check_grads", "assert_close", "ulps", "GradientError", "OracleError", "VacuousCheck", "layouts",
-           "shapes", "arrays", "programs", "Program", "Step", "OPERATIONS"]
+__all__ = [
+    "check_grads",
+    "assert_close",
+    "ulps",
+    "GradientError",
+    "OracleError",
+    "VacuousCheck",
+    "layouts",
+    "shapes",
+    "arrays",
+    "programs",
+    "Program",
+    "Step",
+    "OPERATIONS",
+]
 
 
 class GradientError(FadError, AssertionError):
@@ -167,8 +180,15 @@ DIRECTIONS = 3
 _EXACT, _DIFFERENCES, _SINGLE = 1e-9, 1e-6, 1e-3  # default rtol: complex step, Richardson, float32
 
 
-def check_grads(f: Callable, args: Any, order: int = 2, modes: tuple = ("forward", "reverse"),
-                rtol: float | None = None, atol: float | None = None, seed: int = 0) -> None:
+def check_grads(
+    f: Callable,
+    args: Any,
+    order: int = 2,
+    modes: tuple = ("forward", "reverse"),
+    rtol: float | None = None,
+    atol: float | None = None,
+    seed: int = 0,
+) -> None:
     """Check derivatives of f at args, up to ``order``, against differences of f along three random directions.
 
     Forward mode is compared element by element, reverse mode by <w, J v> = <J^T w, v>; the functions jvp(f) and
@@ -187,8 +207,12 @@ def check_grads(f: Callable, args: Any, order: int = 2, modes: tuple = ("forward
     >>> check_grads(lambda x: np.sin(x) * x, (np.linspace(0.0, 1.0, 5),))
     """
     if not modes or set(modes) - {"forward", "reverse"}:
-        raise DtypeError("check_grads: no such mode", got=repr(modes), rule='modes are "forward" and "reverse"',
-                         fix='modes=("forward", "reverse")')
+        raise DtypeError(
+            "check_grads: no such mode",
+            got=repr(modes),
+            rule='modes are "forward" and "reverse"',
+            fix='modes=("forward", "reverse")',
+        )
     g, xs = _of_floats(f, args if isinstance(args, tuple) else (args,))
     check = _Check(tuple(modes), rtol, atol, np.random.default_rng(seed), seed)
     check.run(g, xs, getattr(f, "__name__", "f"), 1, order, 0.0)
@@ -207,8 +231,12 @@ def _of_floats(f: Callable, args: tuple) -> tuple[Callable, tuple]:
 
     xs = tuple(np.asarray(leaves[k], float if type(leaves[k]) is int else None) for k in places)
     if not xs or not g(*xs):
-        raise DtypeError("check_grads: nothing to differentiate", got=tree.structure(args),
-                         rule="an argument and a result must be floats", fix="pass float arrays")
+        raise DtypeError(
+            "check_grads: nothing to differentiate",
+            got=tree.structure(args),
+            rule="an argument and a result must be floats",
+            fix="pass float arrays",
+        )
     return g, xs
 
 
@@ -246,7 +274,8 @@ class _Point:
             f"{mode} mode of {self.name} is wrong",
             got=f"{what} = {found!r}, {self.oracle.name}: {expected!r}",
             rule=f"they differ by {abs(found - expected):.3g}, tolerance {allowed:.3g}; {self.context}",
-            fix="correct the derivative rule; if f has a kink here, move the input away from it")
+            fix="correct the derivative rule; if f has a kink here, move the input away from it",
+        )
 
     def check_settled(self) -> None:
         """Raise where the oracle is NaN, or too unsure for a comparison to mean anything."""
@@ -256,15 +285,20 @@ class _Point:
             sure = (error <= trust * size + 1e-12 * self.scale) & np.isfinite(slope)
             if not np.all(sure):
                 at = np.unravel_index(int(np.argmin(sure)), sure.shape)
-                raise OracleError(f"{self.name}: its differences do not settle",
-                                  got=f"{slope[at]} +- {error[at]:.2g}{_at(at)}", rule=self.context,
-                                  fix="check it away from kinks, jumps and poles")
+                raise OracleError(
+                    f"{self.name}: its differences do not settle",
+                    got=f"{slope[at]} +- {error[at]:.2g}{_at(at)}",
+                    rule=self.context,
+                    fix="check it away from kinks, jumps and poles",
+                )
 
     def check_aval(self, found: Any, like: np.ndarray, what: str) -> None:
         if np.shape(found) != like.shape or found.dtype != like.dtype:
-            raise GradientError(f"{what} of {self.name} has the wrong shape or dtype",
-                                got=f"{found.dtype}{list(np.shape(found))}",
-                                rule=f"it must be {like.dtype}{list(like.shape)}; {self.context}")
+            raise GradientError(
+                f"{what} of {self.name} has the wrong shape or dtype",
+                got=f"{found.dtype}{list(np.shape(found))}",
+                rule=f"it must be {like.dtype}{list(like.shape)}; {self.context}",
+            )
 
 
 @dataclass(frozen=True)
@@ -425,21 +459,44 @@ def _has_axes(a: np.ndarray, b: Any) -> bool:
 _ALWAYS = lambda a, b: True
 # An operation as Python source over NumPy, and where it may be used; it is smooth there.
 OPERATIONS: tuple[tuple[str, Callable], ...] = (
-    ("np.sin({a})", _ALWAYS), ("np.cos({a})", _ALWAYS), ("{a} + {b}", _ALWAYS), ("{a} * {b}", _ALWAYS),
-    ("{a} - {b}", _ALWAYS), ("-{a}", _ALWAYS), ("np.tanh({a})", _ALWAYS), ("np.exp({a})", _ALWAYS),
-    ("np.square({a})", _ALWAYS), ("{a} ** 3", _ALWAYS), ("np.arctan({a})", _ALWAYS),
-    ("np.log(1.5 + np.cos({a}))", _ALWAYS), ("np.sqrt(1.5 + np.sin({a}))", _ALWAYS),
-    ("{a} / (2.0 + np.tanh({b}))", _ALWAYS), ("np.logaddexp({a}, {b})", _ALWAYS),
-    ("np.hypot({a}, 1.0 + np.square({b}))", _ALWAYS), ("np.arctan2({a}, 1.0 + np.square({b}))", _ALWAYS),
-    ("np.abs({a})", lambda a, b: _apart(a, 0.0)), ("np.maximum({a}, {b})", _apart), ("np.minimum({a}, {b})", _apart),
+    ("np.sin({a})", _ALWAYS),
+    ("np.cos({a})", _ALWAYS),
+    ("{a} + {b}", _ALWAYS),
+    ("{a} * {b}", _ALWAYS),
+    ("{a} - {b}", _ALWAYS),
+    ("-{a}", _ALWAYS),
+    ("np.tanh({a})", _ALWAYS),
+    ("np.exp({a})", _ALWAYS),
+    ("np.square({a})", _ALWAYS),
+    ("{a} ** 3", _ALWAYS),
+    ("np.arctan({a})", _ALWAYS),
+    ("np.log(1.5 + np.cos({a}))", _ALWAYS),
+    ("np.sqrt(1.5 + np.sin({a}))", _ALWAYS),
+    ("{a} / (2.0 + np.tanh({b}))", _ALWAYS),
+    ("np.logaddexp({a}, {b})", _ALWAYS),
+    ("np.hypot({a}, 1.0 + np.square({b}))", _ALWAYS),
+    ("np.arctan2({a}, 1.0 + np.square({b}))", _ALWAYS),
+    ("np.abs({a})", lambda a, b: _apart(a, 0.0)),
+    ("np.maximum({a}, {b})", _apart),
+    ("np.minimum({a}, {b})", _apart),
     ("np.where({a} > {b}, np.sin({a}), {b})", _apart),
     ("np.clip({a}, -0.5, 0.5)", lambda a, b: _apart(np.abs(a), 0.5)),
     ("np.where({a} > 0.3, np.log({a}), {a})", lambda a, b: _apart(a, 0.3)),
-    ("np.sum({a})", _ALWAYS), ("np.sum({a}, axis=0, keepdims=True)", _has_axes),
-    ("np.mean({a}, axis=-1)", _has_axes), ("np.prod({a}, axis=-1)", _has_axes), ("np.cumsum({a}, axis=0)", _has_axes),
-    ("np.max({a}, axis=0)", _distinct), ("np.sort({a}, axis=-1)", _distinct), ("np.reshape({a}, -1)", _ALWAYS),
-    ("np.transpose({a})", _has_axes), ("{a}[::-1]", _has_axes), ("{a}[1:]", _has_axes), ("{a}[..., 0]", _has_axes),
-    ("{a}[..., None]", _ALWAYS), ("np.stack([{a}, {b}])", _same_shape), ("np.concatenate([{a}, {b}])", _same_rows),
+    ("np.sum({a})", _ALWAYS),
+    ("np.sum({a}, axis=0, keepdims=True)", _has_axes),
+    ("np.mean({a}, axis=-1)", _has_axes),
+    ("np.prod({a}, axis=-1)", _has_axes),
+    ("np.cumsum({a}, axis=0)", _has_axes),
+    ("np.max({a}, axis=0)", _distinct),
+    ("np.sort({a}, axis=-1)", _distinct),
+    ("np.reshape({a}, -1)", _ALWAYS),
+    ("np.transpose({a})", _has_axes),
+    ("{a}[::-1]", _has_axes),
+    ("{a}[1:]", _has_axes),
+    ("{a}[..., 0]", _has_axes),
+    ("{a}[..., None]", _ALWAYS),
+    ("np.stack([{a}, {b}])", _same_shape),
+    ("np.concatenate([{a}, {b}])", _same_rows),
     ("{a} @ {b}", _same_inner),
 )
 _LARGEST, _ELEMENTS, _AXES = 30.0, 64, 4  # of the values in a program

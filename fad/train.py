@@ -99,9 +99,7 @@ def predict(layer: Layer, params: Any, state: Any, x: Any, batch_size: int = 256
     return tree.map(lambda *parts: np.concatenate(parts), *pieces)
 
 
-def evaluate(
-    layer: Layer, loss: Callable, params: Any, state: Any, data: Any, metrics: Sequence[Metric] = ()
-) -> dict[str, float]:
+def evaluate(layer: Layer, loss: Callable, params: Any, state: Any, data: Any, metrics: Sequence[Metric] = ()) -> dict[str, float]:
     """Loss and metrics of layer(x) on data = (x, y), in evaluation mode.
 
     >>> from fad import losses, stax
@@ -257,13 +255,7 @@ def fit(
 
 
 def _train_epoch(
-    step: Callable,
-    result: FitResult,
-    data: tuple,
-    key: Any,
-    batch_size: int,
-    metrics: dict[str, Callable],
-    bar: Any,
+    step: Callable, result: FitResult, data: tuple, key: Any, batch_size: int, metrics: dict[str, Callable], bar: Any
 ) -> dict[str, float]:
     """One pass over the data, which moves `result` on; returns the mean scores as seen while training."""
     start, seen, totals = time.perf_counter(), 0, defaultdict(float)
@@ -331,9 +323,7 @@ class _Progress:
     def end_epoch(self, scores: dict[str, float]) -> None:
         self.held_out = _rounded({k: v for k, v in scores.items() if k.startswith("validation_")})
         if self.bar is not None:
-            self.bar.set_postfix(
-                self.held_out | _rounded({k: v for k, v in scores.items() if k != "seconds"})
-            )
+            self.bar.set_postfix(self.held_out | _rounded({k: v for k, v in scores.items() if k != "seconds"}))
         if self.enabled and self.bar is None:
             line = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in _rounded(scores).items())
             sys.stdout.write(f"{self.epoch}: {line}\n")

@@ -48,15 +48,20 @@ def register(cls: type, flatten: Callable, unflatten: Callable) -> type:
     [1, 2, 3]
     """
     if not isinstance(cls, type):
-        raise TreeError("tree.register: not a class", got=repr(cls), rule="register(cls, flatten, unflatten)",
-                        fix="pass the class itself")
+        raise TreeError(
+            "tree.register: not a class", got=repr(cls), rule="register(cls, flatten, unflatten)", fix="pass the class itself"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # optree says that a namedtuple was a pytree before, as the caller knows
             optree.register_pytree_node(cls, flatten, unflatten, namespace=_NAMESPACE)
     except ValueError as error:
-        raise TreeError(f"tree.register: {cls.__name__} is a pytree already", got=cls, rule=str(error),
-                        fix="register a class once, and before the first tree that holds one") from None
+        raise TreeError(
+            f"tree.register: {cls.__name__} is a pytree already",
+            got=cls,
+            rule=str(error),
+            fix="register a class once, and before the first tree that holds one",
+        ) from None
     return cls
 
 
@@ -116,9 +121,12 @@ def _key(cls: type, static: dict) -> tuple:
     try:
         hash(key)
     except TypeError:
-        raise TreeError(f"{cls.__name__}: a field without numbers is not hashable", got=static,
-                        rule="such fields are part of the structure, which is compared, and under which jit keeps code",
-                        fix="hold a tuple or a frozen object in it, or say how to take it apart with fad.tree.register") from None
+        raise TreeError(
+            f"{cls.__name__}: a field without numbers is not hashable",
+            got=static,
+            rule="such fields are part of the structure, which is compared, and under which jit keeps code",
+            fix="hold a tuple or a frozen object in it, or say how to take it apart with fad.tree.register",
+        ) from None
     return key
 
 
@@ -147,9 +155,12 @@ def _constructed(cls: type, values: dict) -> Any:
     except FadError:
         raise
     except Exception as error:
-        raise TreeError(f"{cls.__name__} cannot be built from other leaves", got=f"{type(error).__name__}: {error}",
-                        rule="its __post_init__ computes fields from others, so it runs on nodes, and on gradients, as well",
-                        fix="compute them in properties, or say how to rebuild it with fad.tree.register") from error
+        raise TreeError(
+            f"{cls.__name__} cannot be built from other leaves",
+            got=f"{type(error).__name__}: {error}",
+            rule="its __post_init__ computes fields from others, so it runs on nodes, and on gradients, as well",
+            fix="compute them in properties, or say how to rebuild it with fad.tree.register",
+        ) from error
 
 
 def _digest(x: np.ndarray) -> bytes:

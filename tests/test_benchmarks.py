@@ -16,9 +16,7 @@ from benchmarks.harness import BYTES, SECOND, LeftOut, Row
 from benchmarks.peers import LOADERS
 from benchmarks.programs import GRADIENT, PROGRAMS
 
-PEERS = [
-    SimpleNamespace(name=name, sync=lambda result: result) for name in ("fad", "slow", "broken", "without")
-]
+PEERS = [SimpleNamespace(name=name, sync=lambda result: result) for name in ("fad", "slow", "broken", "without")]
 
 
 def build(peer):
@@ -32,14 +30,7 @@ def test_ratio_failures_and_absences_are_shown() -> None:
     assert harness.ratio(result, "slow") == 2.5
     text = harness.table("Title", [result], [peer.name for peer in PEERS])
     line = next(line for line in text.splitlines() if "2.00 s" in line)
-    assert [cell.strip() for cell in line.strip("|").split("|")] == [
-        "row",
-        "2.00 s",
-        "5.00 s **2.50x**",
-        "fails",
-        "-",
-        "-",
-    ]
+    assert [cell.strip() for cell in line.strip("|").split("|")] == ["row", "2.00 s", "5.00 s **2.50x**", "fails", "-", "-"]
     assert "row, broken: ValueError: no such thing" in text
 
 
@@ -153,7 +144,10 @@ def test_a_busy_neighbour_ends() -> None:
 def test_rates_and_the_best_of_several_columns(monkeypatch) -> None:
     monkeypatch.setattr(harness, "peak", lambda dtype: 4e9)
     times = {"fad": 2.0, "slow": 5.0, "without": 3.0}
-    rows = [Row(name, lambda peer: lambda: times[peer.name], reports=True, rounds=3, flops=flops) for name, flops in (("a", 4e9), ("b", 0))]
+    rows = [
+        Row(name, lambda peer: lambda: times[peer.name], reports=True, rounds=3, flops=flops)
+        for name, flops in (("a", 4e9), ("b", 0))
+    ]
     results = [harness.measure(row, [PEERS[0], PEERS[1], PEERS[3]]) for row in rows]
     text = harness.table("Title", results, ["fad", "slow", "without"], {"the others": ["slow", "without"], "nobody": ["x"]})
     [a] = [line for line in text.splitlines() if line.startswith("| a")]
@@ -224,7 +218,9 @@ def test_layers_return_result_and_gradients(case) -> None:
 
 
 def test_training_steps_lower_the_loss() -> None:
-    small = nets.Net("small", (nets.conv(2), nets.NORM, nets.RELU, *nets.basic_block(4, 2), nets.MEAN, nets.dense(10)), (6, 6, 1), 8)
+    small = nets.Net(
+        "small", (nets.conv(2), nets.NORM, nets.RELU, *nets.basic_block(4, 2), nets.MEAN, nets.dense(10)), (6, 6, 1), 8
+    )
     for net in (nets.net("MLP 64-32-10"), small):
         run = nets.step(net, LOADERS["fad"]())
         first, *_, last = [float(run()) for _ in range(30)]

@@ -24,8 +24,7 @@ PAGES = [page for page in (ROOT / "README.md", ROOT / "docs" / "tour.md") if pag
 def python_blocks(text: str) -> list[tuple[int, str]]:
     """The ```python blocks of a page, each with the number of its first line."""
     return [
-        (text.count("\n", 0, found.start(1)) + 1, found[1])
-        for found in re.finditer(r"^```python\n(.*?)^```", text, re.M | re.S)
+        (text.count("\n", 0, found.start(1)) + 1, found[1]) for found in re.finditer(r"^```python\n(.*?)^```", text, re.M | re.S)
     ]
 
 

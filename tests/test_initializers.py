@@ -73,9 +73,7 @@ def test_dtype_shape_and_determinism(name, dtype):
 def test_plain_values():
     assert (initializers.zeros(random.key(0), (3,)) == 0).all()
     assert (initializers.constant(2.5)(random.key(0), (3,)) == 2.5).all()
-    assert np.std(initializers.normal(0.1)(random.key(0), (10000,), np.float64)) == pytest.approx(
-        0.1, rel=0.05
-    )
+    assert np.std(initializers.normal(0.1)(random.key(0), (10000,), np.float64)) == pytest.approx(0.1, rel=0.05)
 
 
 @pytest.mark.parametrize("name", [*FAN_BASED, "orthogonal"])

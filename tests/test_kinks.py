@@ -54,6 +54,7 @@ TIES = {
     "min": [(np.min, ([1.0, 3.0, 1.0],), ([0.5, 0, 0.5],)), (np.min, ([2.0, 2.0, 2.0],), ([1 / 3, 1 / 3, 1 / 3],))],
 }
 
+
 def slope(f):
     """The gradient by the first argument."""
     return fad.grad(f)
@@ -63,17 +64,29 @@ SINGULAR = [[1.0, 2.0], [2.0, 4.0]]
 DEPENDENT = [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
 # Functions of factors at repeated values, which are right whatever vectors of one value are taken.
 LINALG = {
-    "eigh": {"repeated eigenvalues": [(lambda a: np.sum(np.linalg.eigvalsh(a)), (np.eye(2),), (np.eye(2),)),
-                                      (lambda a: np.linalg.eigh(a)[1][0, 1], (np.eye(2),), (np.zeros((2, 2)),))]},
-    "eig": {"repeated eigenvalues": [(lambda a: np.sum(np.linalg.eigvals(a)), (np.eye(2),), (np.eye(2),))],
-            "too few eigenvectors": [(lambda a: np.sum(np.linalg.eigvals(a)), ([[0.0, 1.0], [0.0, 0.0]],), (np.full((2, 2), NAN),))]},
-    "svd": {"repeated singular values": [(lambda a: np.sum(np.linalg.svdvals(a)), (np.eye(2),), (np.eye(2),))],
-            "a singular value 0": [(lambda a: np.sum(np.linalg.svdvals(a) ** 2), (np.diag([1.0, 0.0]),), (np.diag([2.0, 0.0]),))],
-            "full_matrices, columns beyond the singular values": [
-                (lambda a: np.sum(np.linalg.svd(a)[0][:, 1:] ** 2), ([[1.0], [0.0], [0.0]],), (np.zeros((3, 1)),))]},
-    "qr": {"columns that depend on one another": [(lambda a: np.sum(np.linalg.qr(a)[0]), (DEPENDENT,), (np.full((3, 2), NAN),))],
-           "complete, columns of q beyond those of a": [
-               (lambda a: np.sum(np.linalg.qr(a, mode="complete")[0][:, 1:] ** 2), ([[1.0], [0.0], [0.0]],), (np.zeros((3, 1)),))]},
+    "eigh": {
+        "repeated eigenvalues": [
+            (lambda a: np.sum(np.linalg.eigvalsh(a)), (np.eye(2),), (np.eye(2),)),
+            (lambda a: np.linalg.eigh(a)[1][0, 1], (np.eye(2),), (np.zeros((2, 2)),)),
+        ]
+    },
+    "eig": {
+        "repeated eigenvalues": [(lambda a: np.sum(np.linalg.eigvals(a)), (np.eye(2),), (np.eye(2),))],
+        "too few eigenvectors": [(lambda a: np.sum(np.linalg.eigvals(a)), ([[0.0, 1.0], [0.0, 0.0]],), (np.full((2, 2), NAN),))],
+    },
+    "svd": {
+        "repeated singular values": [(lambda a: np.sum(np.linalg.svdvals(a)), (np.eye(2),), (np.eye(2),))],
+        "a singular value 0": [(lambda a: np.sum(np.linalg.svdvals(a) ** 2), (np.diag([1.0, 0.0]),), (np.diag([2.0, 0.0]),))],
+        "full_matrices, columns beyond the singular values": [
+            (lambda a: np.sum(np.linalg.svd(a)[0][:, 1:] ** 2), ([[1.0], [0.0], [0.0]],), (np.zeros((3, 1)),))
+        ],
+    },
+    "qr": {
+        "columns that depend on one another": [(lambda a: np.sum(np.linalg.qr(a)[0]), (DEPENDENT,), (np.full((3, 2), NAN),))],
+        "complete, columns of q beyond those of a": [
+            (lambda a: np.sum(np.linalg.qr(a, mode="complete")[0][:, 1:] ** 2), ([[1.0], [0.0], [0.0]],), (np.zeros((3, 1)),))
+        ],
+    },
     "slogdet": {"singular matrices": [(lambda a: np.linalg.slogdet(a)[1], (SINGULAR,), (np.full((2, 2), NAN),))]},
     "pinv": {"rank below the smaller side": [(lambda a: np.sum(np.linalg.pinv(a)), (np.diag([1.0, 0.0]),), ([[-1, 1], [1, 0]],))]},
 }
@@ -99,12 +112,20 @@ POINTS = {
     ("arctan2", "x = y = 0"): [(None, (0.0, 0.0), (0, 0))],
     ("absolute", "x = 0"): [(None, (0.0,), (0,)), (None, (-0.0,), (0,))],
     ("fabs", "x = 0"): [(None, (0.0,), (0,)), (None, (-0.0,), (0,))],
-    **{(name, f"{at} = 0, second derivative"): [(slope(f), args, expected)] for name, at, f, args, expected in (
-        ("absolute", "x", np.abs, (0.0,), (NAN,)), ("fabs", "x", np.fabs, (0.0,), (NAN,)),
-        ("hypot", "x = y", np.hypot, (0.0, 0.0), (NAN, NAN)), ("norm", "x", np.linalg.norm, (np.zeros(2),), (np.full((2, 2), NAN),)))},
+    **{
+        (name, f"{at} = 0, second derivative"): [(slope(f), args, expected)]
+        for name, at, f, args, expected in (
+            ("absolute", "x", np.abs, (0.0,), (NAN,)),
+            ("fabs", "x", np.fabs, (0.0,), (NAN,)),
+            ("hypot", "x = y", np.hypot, (0.0, 0.0), (NAN, NAN)),
+            ("norm", "x", np.linalg.norm, (np.zeros(2),), (np.full((2, 2), NAN),)),
+        )
+    },
     ("heaviside", "x = 0"): [(None, (0.0, 0.5), (0, 1))],
-    ("where", "the edge of the condition"): [(lambda x: np.where(x > 0, 2 * x, 3 * x), (0.0,), (3,)),
-                                             (lambda x: np.where(x >= 0, 2 * x, 3 * x), (0.0,), (2,))],
+    ("where", "the edge of the condition"): [
+        (lambda x: np.where(x > 0, 2 * x, 3 * x), (0.0,), (3,)),
+        (lambda x: np.where(x >= 0, 2 * x, 3 * x), (0.0,), (2,)),
+    ],
     ("logsumexp", "all elements -inf"): [(nn.logsumexp, ([-INF, -INF],), ([0, 0],)), (nn.logsumexp, ([-INF, 0.0],), ([0, 1],))],
     ("logsumexp", "elements inf"): [(nn.logsumexp, ([INF, 0.0, -INF],), ([1, 0, 0],)), (nn.logsumexp, ([INF, INF],), ([1, 1],))],
     ("norm", "x = 0"): [(np.linalg.norm, ([0.0, 0.0],), ([0, 0],))],
@@ -121,7 +142,10 @@ POINTS = {
     ("nn.leaky_relu", "x = 0"): [(nn.leaky_relu, (0.0,), (0.01,)), (lambda x: nn.leaky_relu(x, 0.3), (0.0,), (0.3,))],
     ("nn.elu", "x = 0, alpha not 1"): [(lambda x: nn.elu(x, 2.0), (0.0,), (2,)), (nn.elu, (0.0,), (1,))],
     ("nn.max_pool", "ties in a window"): [(lambda x: nn.max_pool(x[None, :, None], 3).sum(), ([1.0, 2.0, 2.0],), ([0, 1, 0],))],
-    ("np.clip", "x = a_min, x = a_max"): [(lambda x: np.clip(x, -1, 1), (-1.0,), (0,)), (lambda x: np.clip(x, -1, 1), (1.0,), (0,))],
+    ("np.clip", "x = a_min, x = a_max"): [
+        (lambda x: np.clip(x, -1, 1), (-1.0,), (0,)),
+        (lambda x: np.clip(x, -1, 1), (1.0,), (0,)),
+    ],
     ("np.clip", "x = a_min, where a_min is differentiated too"): [(lambda x, low: np.clip(x, low, 9.0), (1.0, 1.0), (0.5, 0.5))],
     ("np.abs of complex", "z = 0"): [(lambda x, y: np.abs(x + 1j * y), (0.0, 0.0), (0, 0))],
     ("np.angle", "z = 0"): [(lambda x, y: np.angle(x + 1j * y), (0.0, 0.0), (0, 0))],
@@ -131,20 +155,28 @@ POINTS = {
     ("np.std", "all elements equal"): [(np.std, ([1.0, 1.0, 1.0],), ([0, 0, 0],))],
     ("np.ptp", "ties"): [(np.ptp, ([1.0, 3.0, 3.0],), ([-1, 0.5, 0.5],)), (np.ptp, ([1.0, 1.0],), ([0, 0],))],
     ("np.sort", "ties"): [(np.sort, ([1.0, 1.0],), (np.eye(2),)), (np.sort, ([1.0, 0.0, 1.0],), (np.eye(3)[[1, 0, 2]],))],
-    ("np.median, np.quantile", "ties"): [(np.median, ([1.0, 1.0, 1.0],), ([0, 1, 0],)),
-                                         (lambda x: np.quantile(x, 0.5), ([1.0, 1.0, 1.0],), ([0, 1, 0],))],
+    ("np.median, np.quantile", "ties"): [
+        (np.median, ([1.0, 1.0, 1.0],), ([0, 1, 0],)),
+        (lambda x: np.quantile(x, 0.5), ([1.0, 1.0, 1.0],), ([0, 1, 0],)),
+    ],
     ("np.median, np.quantile", "ties, methods that take one element"): [
-        (lambda x: np.quantile(x, 0.4, method="lower"), ([2.0, 1.0, 1.0, 3.0],), ([0, 0.5, 0.5, 0],))],
-    ("np.maximum.accumulate", "ties"): [(lambda x: np.maximum.accumulate(x)[1], ([1.0, 1.0],), ([0.5, 0.5],)),
-                                        (lambda x: np.minimum.accumulate(x)[1], ([1.0, 1.0],), ([0.5, 0.5],))],
-    ("np.linalg.norm", "ord 2, -2, 'nuc' of a matrix"): [(lambda x, p=p: np.linalg.norm(x, p), (np.eye(2),), (slope,))
-                                                         for p, slope in ((2, np.eye(2) / 2), (-2, np.eye(2) / 2), ("nuc", np.eye(2)))],
+        (lambda x: np.quantile(x, 0.4, method="lower"), ([2.0, 1.0, 1.0, 3.0],), ([0, 0.5, 0.5, 0],))
+    ],
+    ("np.maximum.accumulate", "ties"): [
+        (lambda x: np.maximum.accumulate(x)[1], ([1.0, 1.0],), ([0.5, 0.5],)),
+        (lambda x: np.minimum.accumulate(x)[1], ([1.0, 1.0],), ([0.5, 0.5],)),
+    ],
+    ("np.linalg.norm", "ord 2, -2, 'nuc' of a matrix"): [
+        (lambda x, p=p: np.linalg.norm(x, p), (np.eye(2),), (slope,))
+        for p, slope in ((2, np.eye(2) / 2), (-2, np.eye(2) / 2), ("nuc", np.eye(2)))
+    ],
     ("np.round, np.fix", "jumps"): [(np.round, (0.5,), (0,)), (np.fix, (2.0,), (0,))],
     ("np.modf", "x integer"): [(lambda x: np.modf(x)[0], (2.0,), (1,))],
     ("np.nan_to_num", "x infinite or NaN"): [(np.nan_to_num, (x,), (0,)) for x in (INF, -INF, NAN)],
     ("np.interp", "x = xp[i]"): [(lambda x: np.interp(x, [0.0, 1.0, 2.0], [0.0, 5.0, 3.0]), (1.0,), (-2,))],
     ("losses.mean_absolute_error", "prediction = target"): [
-        (lambda x: losses.mean_absolute_error(x, np.array([1.0, 2.0])), ([1.0, 3.0],), ([0, 0.5],))],
+        (lambda x: losses.mean_absolute_error(x, np.array([1.0, 2.0])), ([1.0, 3.0],), ([0, 0.5],))
+    ],
 }
 
 
@@ -170,9 +202,22 @@ def test_both_modes_agree_on_ties_of_things_that_both_depend_on_x():
 
 # -- spellings of one function ---------------------------------------------------------------------------------
 
-INPUTS = {"max(x, 0) at x = 0": 0.0, "|x| at x = 0": 0.0, "the norm at 0": np.zeros(2), "the largest of k equal elements": np.ones(3)}
-NUMBERS = {"0": 0, "1": 1, "-1": -1, "1/2": 0.5, "nan": NAN, "1/k each": np.full(3, 1 / 3), "1 for the last": np.array([0, 0, 1]),
-           "1/4, 1/4, 1/2": np.array([0.25, 0.25, 0.5])}
+INPUTS = {
+    "max(x, 0) at x = 0": 0.0,
+    "|x| at x = 0": 0.0,
+    "the norm at 0": np.zeros(2),
+    "the largest of k equal elements": np.ones(3),
+}
+NUMBERS = {
+    "0": 0,
+    "1": 1,
+    "-1": -1,
+    "1/2": 0.5,
+    "nan": NAN,
+    "1/k each": np.full(3, 1 / 3),
+    "1 for the last": np.array([0, 0, 1]),
+    "1/4, 1/4, 1/2": np.array([0.25, 0.25, 0.5]),
+}
 
 
 @pytest.mark.parametrize("row", make_kinks.SPELLINGS, ids=lambda row: row[0])
@@ -203,8 +248,12 @@ ELEMENTWISE = {
     "arctanh": (lambda x: np.where(np.abs(x) < 1, np.arctanh(x), 0), [1, -1, 0], [0, 0, 1], [0, 0, 0]),
     "cbrt": (lambda x: np.where(x > 0, np.cbrt(x), 0), [0, 8], [0, 1 / 12], [0, -1 / 144]),
     "double": (lambda x: np.where(x > 0, np.log(np.where(x > 0, x, 1)), 0), [-1, 0, 4], [0, 0, 1 / 4], [0, 0, -1 / 16]),
-    "nested": (lambda x: np.where(x > 0, np.where(x > 1, np.sqrt(x - 1), np.log(x)), 0), [-1, 0, 0.5, 5], [0, 0, 2, 1 / 4],
-               [0, 0, -4, -1 / 32]),
+    "nested": (
+        lambda x: np.where(x > 0, np.where(x > 1, np.sqrt(x - 1), np.log(x)), 0),
+        [-1, 0, 0.5, 5],
+        [0, 0, 2, 1 / 4],
+        [0, 0, -4, -1 / 32],
+    ),
     "both sides": (lambda x: np.where(x > 0, np.sqrt(x), np.sqrt(-x)), [-4, 4], [-1 / 4, 1 / 4], [-1 / 32, -1 / 32]),
     "something after": (lambda x: 2 * np.exp(np.where(x > 1, np.log(x), 0)), [0, 2], [0, 2], [0, 0]),
     "root of a maximum": (lambda x: np.sqrt(np.maximum(x, 0)), [-1, 0, 4], [0, 0, 1 / 4], [0, 0, -1 / 32]),

@@ -31,17 +31,92 @@ NO_SAMPLE = {
     "nextafter": "its steps are below the resolution of any difference",
 }
 PIECEWISE_CONSTANT = {
-    "sign", "floor", "ceil", "trunc", "rint", "floor_divide", "spacing", "equal", "not_equal", "less", "less_equal", "greater",
-    "greater_equal", "logical_and", "logical_or", "logical_xor", "logical_not", "isfinite", "isinf", "isnan", "signbit",
-    "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift", "gcd", "lcm", "invert", "any", "all", "argmax",
-    "argmin", "argsort", "stop_gradient", "random_bits", "singular_basis",
+    "sign",
+    "floor",
+    "ceil",
+    "trunc",
+    "rint",
+    "floor_divide",
+    "spacing",
+    "equal",
+    "not_equal",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "logical_not",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "signbit",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "left_shift",
+    "right_shift",
+    "gcd",
+    "lcm",
+    "invert",
+    "any",
+    "all",
+    "argmax",
+    "argmin",
+    "argsort",
+    "stop_gradient",
+    "random_bits",
+    "singular_basis",
 }
 # Complex arguments raise TypeError here.
 REAL_ONLY = {
-    "absolute_power", "arctan2", "cbrt", "ceil", "conv", "conv_input_grad", "conv_weight_grad", "copysign", "deg2rad", "digamma", "entr", "erf",
-    "erfc", "erfinv", "expit", "fabs", "floor", "floor_divide", "fmod", "gammaln", "heaviside", "hypot", "ldexp", "log_expit",
-    "logaddexp", "logaddexp2", "logit", "max_pool", "max_pool_grad", "max_pool_push", "ndtr", "ndtri", "polygamma", "rad2deg", "remainder", "rfft", "signbit",
-    "sign_slope", "signed_power", "softplus", "spacing", "sum_pool", "sum_pool_grad", "trunc", "xlog1py", "xlogy",
+    "absolute_power",
+    "arctan2",
+    "cbrt",
+    "ceil",
+    "conv",
+    "conv_input_grad",
+    "conv_weight_grad",
+    "copysign",
+    "deg2rad",
+    "digamma",
+    "entr",
+    "erf",
+    "erfc",
+    "erfinv",
+    "expit",
+    "fabs",
+    "floor",
+    "floor_divide",
+    "fmod",
+    "gammaln",
+    "heaviside",
+    "hypot",
+    "ldexp",
+    "log_expit",
+    "logaddexp",
+    "logaddexp2",
+    "logit",
+    "max_pool",
+    "max_pool_grad",
+    "max_pool_push",
+    "ndtr",
+    "ndtri",
+    "polygamma",
+    "rad2deg",
+    "remainder",
+    "rfft",
+    "signbit",
+    "sign_slope",
+    "signed_power",
+    "softplus",
+    "spacing",
+    "sum_pool",
+    "sum_pool_grad",
+    "trunc",
+    "xlog1py",
+    "xlogy",
 } | {name for module in (bessel, elementary, entropy, gamma, hypergeometric, integrals) for name in module.__all__}
 
 
@@ -118,8 +193,10 @@ def inner_product(xs, ys):
 
 def normal(rng, like):
     """Random arrays of the shapes and dtypes of these."""
-    return tuple(np.asarray(rng.normal(size=np.shape(x)) + (1j * rng.normal(size=np.shape(x)) if x.dtype.kind == "c" else 0),
-                            dtype=x.dtype) for x in like)
+    return tuple(
+        np.asarray(rng.normal(size=np.shape(x)) + (1j * rng.normal(size=np.shape(x)) if x.dtype.kind == "c" else 0), dtype=x.dtype)
+        for x in like
+    )
 
 
 # -- the laws -----------------------------------------------------------------------------------------------------
@@ -230,10 +307,17 @@ def tracing_keeps_the_meaning(op, rng, shape, dtype):
         assert line.strip().split(" = ")[0].endswith(":" + fad.core.expr.aval_text(expected.shape, expected.dtype))
 
 
-VALUE_LAWS = (abstract_is_what_evaluate_gives, evaluate_leaves_its_arguments_alone, memory_layout_does_not_matter,
-              batching_is_a_loop, flops_are_counted, tracing_keeps_the_meaning)
+VALUE_LAWS = (
+    abstract_is_what_evaluate_gives,
+    evaluate_leaves_its_arguments_alone,
+    memory_layout_does_not_matter,
+    batching_is_a_loop,
+    flops_are_counted,
+    tracing_keeps_the_meaning,
+)
 
 # -- the tests --------------------------------------------------------------------------------------------------------
+
 
 def examples(n):
     """n examples in the usual profile, more in a thorough one."""

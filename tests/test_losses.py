@@ -17,30 +17,22 @@ pairs = array_shapes(min_dims=1, max_dims=3, max_side=4).flatmap(
     lambda shape: st.tuples(arrays(float, shape, elements=numbers), arrays(float, shape, elements=numbers))
 )
 classifications = st.tuples(st.integers(1, 5), st.integers(1, 6)).flatmap(
-    lambda s: st.tuples(
-        arrays(float, s, elements=numbers), arrays(int, s[:1], elements=st.integers(0, s[1] - 1))
-    )
+    lambda s: st.tuples(arrays(float, s, elements=numbers), arrays(int, s[:1], elements=st.integers(0, s[1] - 1)))
 )
 
 
 @given(pairs)
 def test_squared_and_absolute_error(pair):
     p, t = pair
-    np.testing.assert_allclose(
-        losses.mean_squared_error(p, t), np.linalg.norm(p - t) ** 2 / p.size, atol=1e-12
-    )
-    np.testing.assert_allclose(
-        losses.mean_absolute_error(p, t), np.linalg.norm((p - t).ravel(), 1) / p.size, atol=1e-12
-    )
+    np.testing.assert_allclose(losses.mean_squared_error(p, t), np.linalg.norm(p - t) ** 2 / p.size, atol=1e-12)
+    np.testing.assert_allclose(losses.mean_absolute_error(p, t), np.linalg.norm((p - t).ravel(), 1) / p.size, atol=1e-12)
 
 
 @given(pairs, st.floats(-3, 3))
 def test_gaussian_nll_is_scipys(pair, log_var):
     mean, target = pair
     expected = -scipy.stats.norm.logpdf(target, mean, np.exp(log_var / 2))  # may be 0, where terms of order 1 cancel
-    np.testing.assert_allclose(
-        losses.gaussian_nll(mean, log_var, target, reduction="none"), expected, rtol=1e-10, atol=1e-12
-    )
+    np.testing.assert_allclose(losses.gaussian_nll(mean, log_var, target, reduction="none"), expected, rtol=1e-10, atol=1e-12)
     full = np.full(mean.shape, log_var)
     np.testing.assert_allclose(losses.gaussian_nll(mean, full, target), np.mean(expected), rtol=1e-10, atol=1e-12)
 
@@ -49,9 +41,7 @@ def test_gaussian_nll_is_scipys(pair, log_var):
 def test_binary_cross_entropy_is_the_definition(pair):
     logits, y = pair[0], scipy.special.expit(pair[1])
     expected = -y * scipy.special.log_expit(logits) - (1 - y) * scipy.special.log_expit(-logits)
-    np.testing.assert_allclose(
-        losses.binary_cross_entropy(logits, y, reduction="none"), expected, rtol=1e-12, atol=1e-300
-    )
+    np.testing.assert_allclose(losses.binary_cross_entropy(logits, y, reduction="none"), expected, rtol=1e-12, atol=1e-300)
 
 
 @pytest.mark.smoke
@@ -61,18 +51,10 @@ def test_cross_entropy_is_the_definition(case):
     log_p = scipy.special.log_softmax(logits, axis=-1)
     expected = -log_p[np.arange(len(labels)), labels]
     rows = np.eye(logits.shape[1])[labels]
-    np.testing.assert_allclose(
-        losses.cross_entropy(logits, labels, reduction="none"), expected, rtol=1e-12, atol=1e-13
-    )
-    np.testing.assert_allclose(
-        losses.cross_entropy(logits, rows, reduction="none"), expected, rtol=1e-12, atol=1e-13
-    )
-    np.testing.assert_allclose(
-        losses.cross_entropy(logits, labels), np.mean(expected), rtol=1e-12, atol=1e-13
-    )
-    np.testing.assert_allclose(
-        losses.cross_entropy(logits, rows, reduction="sum"), np.sum(expected), rtol=1e-12, atol=1e-12
-    )
+    np.testing.assert_allclose(losses.cross_entropy(logits, labels, reduction="none"), expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(losses.cross_entropy(logits, rows, reduction="none"), expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(losses.cross_entropy(logits, labels), np.mean(expected), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(losses.cross_entropy(logits, rows, reduction="sum"), np.sum(expected), rtol=1e-12, atol=1e-12)
 
 
 @given(classifications)
@@ -82,9 +64,7 @@ def test_smoothed_labels_are_a_mixture(case):
     soft = 0.9 * np.eye(classes)[labels] + 0.1 / classes
     uniform = -np.mean(scipy.special.log_softmax(logits, axis=-1), axis=-1)
     hard = losses.cross_entropy(logits, labels, reduction="none")
-    np.testing.assert_allclose(
-        losses.cross_entropy(logits, soft, reduction="none"), 0.9 * hard + 0.1 * uniform, atol=1e-10
-    )
+    np.testing.assert_allclose(losses.cross_entropy(logits, soft, reduction="none"), 0.9 * hard + 0.1 * uniform, atol=1e-10)
 
 
 def test_extreme_logits_stay_finite():
@@ -92,9 +72,7 @@ def test_extreme_logits_stay_finite():
         logits = np.array([[big, 0, -big]], dtype)
         assert losses.cross_entropy(logits, np.array([0])) == 0
         assert losses.cross_entropy(logits, np.array([2])) == pytest.approx(2 * big)
-        assert losses.binary_cross_entropy(logits[0], np.array([1, 1, 0]), reduction="none")[
-            [0, 2]
-        ].tolist() == [0, 0]
+        assert losses.binary_cross_entropy(logits[0], np.array([1, 1, 0]), reduction="none")[[0, 2]].tolist() == [0, 0]
         assert losses.binary_cross_entropy(np.array([-big], dtype), np.array([1])) == pytest.approx(big)
 
 
@@ -139,7 +117,9 @@ def test_float32_stays_float32():
         assert value.dtype == np.float32
 
 
-@pytest.mark.parametrize("labels", [np.array([[0.0, 1.0, 0.0]]), np.array([[0.2, 0.3, 0.5]]), np.array([[0.0, 0.25, 0.75]])], ids=str)
+@pytest.mark.parametrize(
+    "labels", [np.array([[0.0, 1.0, 0.0]]), np.array([[0.2, 0.3, 0.5]]), np.array([[0.0, 0.25, 0.75]])], ids=str
+)
 def test_all_second_derivatives_of_cross_entropy(labels):
     """By logits z and labels q, -sum q (z - log sum e^z): zeros among the labels are no special case."""
     logits = np.array([[0.3, -1.2, 2.0]])
@@ -160,7 +140,9 @@ def test_all_second_derivatives_of_cross_entropy(labels):
 def test_a_masked_class_has_finite_slopes():
     logits, labels = np.array([[0.0, -np.inf, 0.0]]), np.array([[1.0, 0.0, 0.0]])
     np.testing.assert_allclose(fad.grad(losses.cross_entropy)(logits, labels), [[-0.5, 0, 0.5]])
-    np.testing.assert_allclose(fad.hessian(losses.cross_entropy)(logits, labels)[0, :, 0], [[0.25, 0, -0.25], [0, 0, 0], [-0.25, 0, 0.25]])
+    np.testing.assert_allclose(
+        fad.hessian(losses.cross_entropy)(logits, labels)[0, :, 0], [[0.25, 0, -0.25], [0, 0, 0], [-0.25, 0, 0.25]]
+    )
 
 
 def test_integers_do_not_wrap_and_take_the_dtype_of_the_other():
@@ -187,9 +169,7 @@ def test_penalties_see_every_float_leaf_and_no_other():
     assert gradient["n"] is None
 
 
-@pytest.mark.parametrize(
-    "loss", [losses.mean_squared_error, losses.mean_absolute_error, losses.binary_cross_entropy]
-)
+@pytest.mark.parametrize("loss", [losses.mean_squared_error, losses.mean_absolute_error, losses.binary_cross_entropy])
 def test_silent_broadcasting_is_refused(loss):
     with pytest.raises(ShapeError, match=r"\(4, 1\) and \(4,\)[\s\S]*fix"):
         loss(np.zeros((4, 1)), np.zeros(4))

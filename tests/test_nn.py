@@ -16,8 +16,18 @@ RNG = np.random.default_rng(0)
 
 def correlate(x, w):
     """Unit-stride VALID convolution by SciPy, channel by channel."""
-    return np.stack([np.stack([sum(scipy.signal.correlate(image[..., c], w[..., c, o], "valid") for c in range(w.shape[-2]))
-                               for o in range(w.shape[-1])], axis=-1) for image in x])
+    return np.stack(
+        [
+            np.stack(
+                [
+                    sum(scipy.signal.correlate(image[..., c], w[..., c, o], "valid") for c in range(w.shape[-2]))
+                    for o in range(w.shape[-1])
+                ],
+                axis=-1,
+            )
+            for image in x
+        ]
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -124,18 +134,21 @@ def test_integers_take_the_dtype_of_the_weights(kind):
             assert np.array_equal(f(x), f(x.astype(dtype)))
 
 
-@pytest.mark.parametrize(("call", "kind", "words"), [
-    (lambda: nn.conv(np.ones((1, 4, 4, 3)), np.ones((3, 3, 2, 4))), ShapeError, "3 channels"),
-    (lambda: nn.conv(np.ones((4, 4)), np.ones((3, 3, 1, 1))), ShapeError, "axes"),
-    (lambda: nn.conv(np.ones((1, 4, 1)), np.ones((3, 1, 1)), strides=0), ShapeError, "at least 1"),
-    (lambda: nn.conv(np.ones((1, 4, 1)), np.ones((3, 1, 1)), padding="FULL"), ShapeError, "FULL"),
-    (lambda: nn.conv(np.ones((1, 4, 1)), np.ones((3, 1, 3)), groups=2), ShapeError, "groups"),
-    (lambda: nn.max_pool(np.ones((1, 4, 1)), 2, padding=((2, 0),)), ShapeError, "padding"),
-    (lambda: nn.dense(np.ones((2, 3)), np.ones((4, 5))), ShapeError, "dense"),
-    (lambda: nn.one_hot(np.array([3]), 3), OutOfRangeError, "3 .. 3"),
-    (lambda: nn.one_hot(np.array([0.0]), 3), DtypeError, "integers"),
-    (lambda: nn.conv(np.ones((1, 4, 1), complex), np.ones((3, 1, 1))), DtypeError, "real"),
-])
+@pytest.mark.parametrize(
+    ("call", "kind", "words"),
+    [
+        (lambda: nn.conv(np.ones((1, 4, 4, 3)), np.ones((3, 3, 2, 4))), ShapeError, "3 channels"),
+        (lambda: nn.conv(np.ones((4, 4)), np.ones((3, 3, 1, 1))), ShapeError, "axes"),
+        (lambda: nn.conv(np.ones((1, 4, 1)), np.ones((3, 1, 1)), strides=0), ShapeError, "at least 1"),
+        (lambda: nn.conv(np.ones((1, 4, 1)), np.ones((3, 1, 1)), padding="FULL"), ShapeError, "FULL"),
+        (lambda: nn.conv(np.ones((1, 4, 1)), np.ones((3, 1, 3)), groups=2), ShapeError, "groups"),
+        (lambda: nn.max_pool(np.ones((1, 4, 1)), 2, padding=((2, 0),)), ShapeError, "padding"),
+        (lambda: nn.dense(np.ones((2, 3)), np.ones((4, 5))), ShapeError, "dense"),
+        (lambda: nn.one_hot(np.array([3]), 3), OutOfRangeError, "3 .. 3"),
+        (lambda: nn.one_hot(np.array([0.0]), 3), DtypeError, "integers"),
+        (lambda: nn.conv(np.ones((1, 4, 1), complex), np.ones((3, 1, 1))), DtypeError, "real"),
+    ],
+)
 def test_errors(call, kind, words):
     with pytest.raises(kind, match="fix: ") as caught:
         call()

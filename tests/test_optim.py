@@ -59,9 +59,7 @@ def test_adam_is_algorithm_1(grads):
         m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g**2
         p = p - 0.1 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-6)
         path.append(p)
-    np.testing.assert_allclose(
-        run(optim.adam(0.1, 0.8, 0.95, 1e-6), grads, np.ones(3)), path, rtol=1e-9, atol=1e-12
-    )
+    np.testing.assert_allclose(run(optim.adam(0.1, 0.8, 0.95, 1e-6), grads, np.ones(3)), path, rtol=1e-9, atol=1e-12)
 
 
 def test_nesterov_converges_faster_than_gradient_descent():

@@ -254,9 +254,7 @@ def test_gradients_pass_through_bounds():
     """uniform is low + u (high - low), so the derivatives are 1 - u and u."""
     u = random.uniform(KEY, (4,))
     for argument, expected in ((0, 1 - u), (1, u)):
-        derivative = fad.jacfwd(lambda low, high: random.uniform(KEY, (4,), low=low, high=high), argument)(
-            2.0, 3.0
-        )
+        derivative = fad.jacfwd(lambda low, high: random.uniform(KEY, (4,), low=low, high=high), argument)(2.0, 3.0)
         np.testing.assert_allclose(derivative, expected, rtol=1e-12)
 
 

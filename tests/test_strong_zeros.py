@@ -13,17 +13,33 @@ import fad
 INF, NAN = np.inf, np.nan
 
 SELECTIONS = {
-    "where": lambda y: np.where(y > -1, y, 0.0)[0], "maximum": lambda y: np.maximum(y, -1)[0], "minimum": lambda y: np.minimum(y, 9)[0],
-    "clip": lambda y: np.clip(y, -1, 1)[0], "sort": lambda y: np.sort(y)[0], "an element": lambda y: y[0], "a slice": lambda y: np.sum(y[:1]),
-    "take": lambda y: np.take(y, 0), "max": np.max, "median": np.median, "select": lambda y: np.select([y > -1], [y])[0],
-    "nan_to_num": lambda y: np.nan_to_num(y)[0], "at.set": lambda y: fad.at(np.concatenate([y, y]))[1].set(0.0)[0],
-    "split": lambda y: np.split(np.concatenate([y, y]), 2)[0][0], "none": np.sum,
+    "where": lambda y: np.where(y > -1, y, 0.0)[0],
+    "maximum": lambda y: np.maximum(y, -1)[0],
+    "minimum": lambda y: np.minimum(y, 9)[0],
+    "clip": lambda y: np.clip(y, -1, 1)[0],
+    "sort": lambda y: np.sort(y)[0],
+    "an element": lambda y: y[0],
+    "a slice": lambda y: np.sum(y[:1]),
+    "take": lambda y: np.take(y, 0),
+    "max": np.max,
+    "median": np.median,
+    "select": lambda y: np.select([y > -1], [y])[0],
+    "nan_to_num": lambda y: np.nan_to_num(y)[0],
+    "at.set": lambda y: fad.at(np.concatenate([y, y]))[1].set(0.0)[0],
+    "split": lambda y: np.split(np.concatenate([y, y]), 2)[0][0],
+    "none": np.sum,
 }
 INNER = {
-    "root of a square": lambda x: np.sqrt(x**2), "square of a root": lambda x: np.sqrt(x) ** 2, "cbrt of a cube": lambda x: np.cbrt(x**3),
-    "cube of cbrt": lambda x: np.cbrt(x) ** 3, "root of a product": lambda x: np.sqrt(x * x), "x sqrt x": lambda x: x * np.sqrt(x),
-    "x / x": lambda x: np.exp(np.log(x)), "root of a norm": lambda x: np.reshape(np.sqrt(np.sum(x * x)), (1,)),
-    "a selection first": lambda x: np.sqrt(np.where(x > -1, x, 0.0) ** 2), "arccos": lambda x: np.arccos(1 - x) ** 2,
+    "root of a square": lambda x: np.sqrt(x**2),
+    "square of a root": lambda x: np.sqrt(x) ** 2,
+    "cbrt of a cube": lambda x: np.cbrt(x**3),
+    "cube of cbrt": lambda x: np.cbrt(x) ** 3,
+    "root of a product": lambda x: np.sqrt(x * x),
+    "x sqrt x": lambda x: x * np.sqrt(x),
+    "x / x": lambda x: np.exp(np.log(x)),
+    "root of a norm": lambda x: np.reshape(np.sqrt(np.sum(x * x)), (1,)),
+    "a selection first": lambda x: np.sqrt(np.where(x > -1, x, 0.0) ** 2),
+    "arccos": lambda x: np.arccos(1 - x) ** 2,
 }
 
 
@@ -49,10 +65,14 @@ def test_both_modes_have_one_rule(selection, inner):
 
 
 LIMITS = {  # functions that have reached a limit where an exponential overflows, by hand: slope 0 there
-    "logistic": (lambda x: 1 / (1 + np.exp(-x)), -1000.0), "reciprocal": (lambda x: np.reciprocal(1 + np.exp(x)), 1000.0),
-    "square of sech": (lambda x: 1 / np.cosh(x) ** 2, 1000.0), "complementary log-log": (lambda x: np.exp(-np.exp(x)), 1000.0),
-    "tanh of exp": (lambda x: np.tanh(np.exp(x)), 1000.0), "arctan of sinh": (lambda x: np.arctan(np.sinh(x)), -1000.0),
-    "exp2": (lambda x: 3 / (1 + np.exp2(x)), 2000.0), "expm1": (lambda x: 1 / np.expm1(x), 1000.0),
+    "logistic": (lambda x: 1 / (1 + np.exp(-x)), -1000.0),
+    "reciprocal": (lambda x: np.reciprocal(1 + np.exp(x)), 1000.0),
+    "square of sech": (lambda x: 1 / np.cosh(x) ** 2, 1000.0),
+    "complementary log-log": (lambda x: np.exp(-np.exp(x)), 1000.0),
+    "tanh of exp": (lambda x: np.tanh(np.exp(x)), 1000.0),
+    "arctan of sinh": (lambda x: np.arctan(np.sinh(x)), -1000.0),
+    "exp2": (lambda x: 3 / (1 + np.exp2(x)), 2000.0),
+    "expm1": (lambda x: 1 / np.expm1(x), 1000.0),
     "float32": (lambda x: 1 / (1 + np.exp(-x)), np.float32(-100.0)),
 }
 

@@ -10,17 +10,7 @@ from hypothesis import strategies as st
 
 import fad
 from fad.core.primitive import registry
-from fad.testing import (
-    GradientError,
-    OracleError,
-    VacuousCheck,
-    arrays,
-    assert_close,
-    check_grads,
-    layouts,
-    shapes,
-    ulps,
-)
+from fad.testing import GradientError, OracleError, VacuousCheck, arrays, assert_close, check_grads, layouts, shapes, ulps
 
 Pair = namedtuple("Pair", "left right")
 
@@ -132,7 +122,16 @@ def test_the_message_shows_everything(wrong_sin):
     with pytest.raises(GradientError) as caught:
         check_grads(np.sin, np.array([0.5]), order=1, seed=5)
     message = str(caught.value)
-    for part in ("forward mode of sin", "complex step", "direction 1 of 3", "order 1", "seed 5", "[0.5]", "tolerance", "test_testing.py"):
+    for part in (
+        "forward mode of sin",
+        "complex step",
+        "direction 1 of 3",
+        "order 1",
+        "seed 5",
+        "[0.5]",
+        "tolerance",
+        "test_testing.py",
+    ):
         assert part in message
     assert isinstance(caught.value, AssertionError)
 
@@ -193,8 +192,18 @@ def test_assert_close():
     assert_close([np.nan, np.inf], [np.nan, np.inf])
     assert_close({"a": np.float32(1)}, {"a": np.nextafter(np.float32(1), np.float32(2))}, ulp=1)
     assert_close(1.0, 1.1, rtol=0.2)
-    for a, b in [(np.nan, 1.0), (np.inf, -np.inf), (np.inf, 1e308), (1.0, np.float32(1.0)), (np.ones(2), np.ones((2, 1))),
-                 ([1.0], [1.0, 2.0]), (1.0, 1.0 + 1e-12), (1 + 0j, 1 + 1e-12j), (1, 2), (0.0, 5e-300)]:
+    for a, b in [
+        (np.nan, 1.0),
+        (np.inf, -np.inf),
+        (np.inf, 1e308),
+        (1.0, np.float32(1.0)),
+        (np.ones(2), np.ones((2, 1))),
+        ([1.0], [1.0, 2.0]),
+        (1.0, 1.0 + 1e-12),
+        (1 + 0j, 1 + 1e-12j),
+        (1, 2),
+        (0.0, 5e-300),
+    ]:
         with pytest.raises(AssertionError):
             assert_close(a, b)
     with pytest.raises(AssertionError, match=r"\['w'\]\[1\]: .*2.0.*3.0"):
@@ -222,8 +231,9 @@ def test_arrays_and_shapes_reach_the_corners():
     def collect(x):
         shapes_met.add("scalar" if x.ndim == 0 else "empty" if x.size == 0 else "full")
         if x.size > 1 and x.ndim == 2 and min(x.shape) > 1:
-            layouts_met.add("reversed" if min(x.strides) < 0 else "C" if x.flags.c_contiguous else
-                            "F" if x.flags.f_contiguous else "strided")
+            layouts_met.add(
+                "reversed" if min(x.strides) < 0 else "C" if x.flags.c_contiguous else "F" if x.flags.f_contiguous else "strided"
+            )
 
     collect()
     assert shapes_met == {"scalar", "empty", "full"}

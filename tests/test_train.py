@@ -270,7 +270,9 @@ def test_integer_inputs_keep_the_dtype_of_the_net():
     for kind in (np.uint8, np.int64, bool):
         assert train.predict(net, params, state, np.zeros((2, 2, 2), kind)).dtype == np.float32
     result = fit(np.zeros((8, 3), np.uint8), np.arange(8)[:, None], stax.Dense(1), losses.mean_squared_error)
-    assert {leaf.dtype for leaf in tree.leaves((result.params, result.opt_state)) if leaf.dtype.kind == "f"} == {np.dtype(np.float32)}
+    assert {leaf.dtype for leaf in tree.leaves((result.params, result.opt_state)) if leaf.dtype.kind == "f"} == {
+        np.dtype(np.float32)
+    }
 
 
 # Metrics by default, and their names
@@ -289,7 +291,14 @@ def test_accuracy_is_for_classifications():
 
 def test_metrics_with_names_given_to_them():
     x = np.linspace(-1, 1, 40)[:, None]
-    result = fit(x, x, stax.Dense(1), losses.mean_squared_error, metrics=[("a", lambda o, t: 0.5), ("b", lambda o, t: 0.25)], validation=(x, x))
+    result = fit(
+        x,
+        x,
+        stax.Dense(1),
+        losses.mean_squared_error,
+        metrics=[("a", lambda o, t: 0.5), ("b", lambda o, t: 0.25)],
+        validation=(x, x),
+    )
     assert result.history["a"] == result.history["validation_a"] == [0.5] * 3
     assert result.history["b"] == [0.25] * 3
     assert result.history["loss"] == fit(x, x, stax.Dense(1), losses.mean_squared_error).history["loss"]

@@ -16,7 +16,9 @@ import fad
 from fad import tree
 from fad.errors import TreeError
 
-TREES = st.recursive(st.integers() | st.none(), lambda t: st.lists(t) | st.tuples(t, t) | st.dictionaries(st.text(), t), max_leaves=8)
+TREES = st.recursive(
+    st.integers() | st.none(), lambda t: st.lists(t) | st.tuples(t, t) | st.dictionaries(st.text(), t), max_leaves=8
+)
 
 
 @pytest.mark.smoke
@@ -139,8 +141,14 @@ def test_static_fields_are_part_of_the_structure():
     assert [np.shape(x) for x in tree.leaves(m)] == [(3,), (), ()]  # w and the pair
     assert tree.paths([m]) == ["[0].w", "[0].pair[0]", "[0].pair[1]"]
     assert tree.structure(m) == tree.structure(Mixed(-X, "m")) and hash(tree.structure(m)) == hash(tree.structure(Mixed(-X, "m")))
-    for other in (Mixed(X, "n"), Mixed(X, "m", np.sin), Mixed(X, "m", power=3), Mixed(X, "m", power=2.0), Mixed(X, "m", labels=("a",)),
-                  Mixed(X, "m", options=frozenset({"y"}))):
+    for other in (
+        Mixed(X, "n"),
+        Mixed(X, "m", np.sin),
+        Mixed(X, "m", power=3),
+        Mixed(X, "m", power=2.0),
+        Mixed(X, "m", labels=("a",)),
+        Mixed(X, "m", options=frozenset({"y"})),
+    ):
         assert tree.structure(m) != tree.structure(other)
 
 
@@ -162,14 +170,18 @@ def test_dataclasses_with_fields_that_are_no_arrays(compiled):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("make, f, expected", [
-    (lambda: Slots(w=X), lambda m: np.sum(m.w) * m.b, {"w": np.ones(3), "b": 6.0}),
-    (lambda: Checked(X), lambda m: -np.sum(m.w**2), {"w": -2 * X}),  # neither nodes nor gradients pass its check, and need not
-    (lambda: Derived(X), lambda m: np.sum(m.squares) * m.n * np.zeros(m.n).size, {"w": 18 * X}),
-    (lambda: Attribute(X), lambda m: np.sum(m.w**2) * m.n, {"w": 6 * X}),
-    (lambda: OwnInit([1.0, 2.0], 3), lambda m: np.sum(m.w**2), {"w": np.array([6.0, 12.0])}),
-    (lambda: Outside(Mixed(X, "m"), {"a": 2.0}), lambda m: np.sum(m.inner.w) * m.parts["a"], {"parts": {"a": 6.0}}),
-], ids=lambda x: getattr(x, "__name__", ""))
+@pytest.mark.parametrize(
+    "make, f, expected",
+    [
+        (lambda: Slots(w=X), lambda m: np.sum(m.w) * m.b, {"w": np.ones(3), "b": 6.0}),
+        (lambda: Checked(X), lambda m: -np.sum(m.w**2), {"w": -2 * X}),  # neither nodes nor gradients pass its check, and need not
+        (lambda: Derived(X), lambda m: np.sum(m.squares) * m.n * np.zeros(m.n).size, {"w": 18 * X}),
+        (lambda: Attribute(X), lambda m: np.sum(m.w**2) * m.n, {"w": 6 * X}),
+        (lambda: OwnInit([1.0, 2.0], 3), lambda m: np.sum(m.w**2), {"w": np.array([6.0, 12.0])}),
+        (lambda: Outside(Mixed(X, "m"), {"a": 2.0}), lambda m: np.sum(m.inner.w) * m.parts["a"], {"parts": {"a": 6.0}}),
+    ],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
 def test_every_kind_of_dataclass(make, f, expected, compiled):
     slope = (fad.jit(fad.grad(f)) if compiled else fad.grad(f))(make())
     assert type(slope) is type(make())

@@ -272,8 +272,9 @@ class _Puller:
             return self.folded(node, values)
         if node.op.name == "gather":
             at, access, axes = self.indexed(node.args[0], list(node.args[1:]), index)
-            return self.add(("gather", access, at), lambda: Instruction(
-                "gather", node.dtype, at, access=access, value=axes, cost=4))
+            return self.add(
+                ("gather", access, at), lambda: Instruction("gather", node.dtype, at, access=access, value=axes, cost=4)
+            )
         function, dtypes = lower(node.op, node.args, node.dtype)
         args = [v if isinstance(a, Expr) else self.number(v, d) for a, v, d in zip(node.args, values, dtypes, strict=True)]
         have = tuple(np.dtype(a.dtype) if isinstance(a, Expr) else d for a, d in zip(node.args, dtypes, strict=True))
@@ -281,22 +282,33 @@ class _Puller:
         if node.op.name == "astype":
             return self.converted(args[0], have[0], node.dtype)
         args = [self.converted(a, h, d) for a, h, d in zip(args, have, dtypes, strict=True)]
-        return self.add((node.op.name, *args, node.dtype.str), lambda: Instruction(
-            node.op.name, node.dtype, tuple(args), dtypes, function, cost=cost))
+        return self.add(
+            (node.op.name, *args, node.dtype.str),
+            lambda: Instruction(node.op.name, node.dtype, tuple(args), dtypes, function, cost=cost),
+        )
 
     def folded(self, node: Expr, values: list) -> int:
         """A small reduction as a balanced tree."""
-        combine = registry[{"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum", "any": "bitwise_or",
-                            "all": "bitwise_and"}[node.op.name]]
+        combine = registry[
+            {"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum", "any": "bitwise_or", "all": "bitwise_and"}[
+                node.op.name
+            ]
+        ]
         dtype = node.dtype
         values = [self.converted(v, node.args[0].dtype, dtype) for v in values]
         function, dtypes = lower(combine, (np.empty(1, dtype),) * 2, dtype)
         while len(values) > 1:
-            pairs = [self.add((combine.name, a, b, dtype.str), lambda a=a, b=b: Instruction(
-                combine.name, dtype, (a, b), dtypes, function, cost=1)) for a, b in zip(values[::2], values[1::2], strict=False)]
+            pairs = [
+                self.add(
+                    (combine.name, a, b, dtype.str),
+                    lambda a=a, b=b: Instruction(combine.name, dtype, (a, b), dtypes, function, cost=1),
+                )
+                for a, b in zip(values[::2], values[1::2], strict=False)
+            ]
             values = pairs + values[len(values) // 2 * 2 :]
         if node.op.name == "sum" and dtype.kind == "f":  # 0 + x: a sum of -0.0 alone is 0.0
             zero = self.number(0.0, dtype)
-            return self.add(("add", zero, values[0], dtype.str), lambda: Instruction(
-                "add", dtype, (zero, values[0]), dtypes, function, cost=1))
+            return self.add(
+                ("add", zero, values[0], dtype.str), lambda: Instruction("add", dtype, (zero, values[0]), dtypes, function, cost=1)
+            )
         return values[0]

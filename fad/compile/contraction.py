@@ -14,8 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["CONTIGUOUS", "can_read", "is_kernel", "recipe_of"]
 
 POOLS = ("max_pool", "max_pool_push", "max_pool_grad", "sum_pool", "sum_pool_grad")
-CONTIGUOUS = {"matmul": (), "conv": (1,), "conv_input_grad": (1,), "conv_weight_grad": (1,), "random_bits": (0,),
-              **dict.fromkeys(POOLS, ())}  # operands that may not be views
+CONTIGUOUS = {
+    "matmul": (),
+    "conv": (1,),
+    "conv_input_grad": (1,),
+    "conv_weight_grad": (1,),
+    "random_bits": (0,),
+    **dict.fromkeys(POOLS, ()),
+}  # operands that may not be views
 
 
 def is_kernel(node: Expr) -> bool:
@@ -34,8 +40,7 @@ def is_kernel(node: Expr) -> bool:
         return False
     dense = [strides_of(a.shape)[:-2] for a in node.args]
     stack = node.shape[:-2]
-    return all(stack_steps(stack, spread(a.shape[:-2], s, stack)) is not None
-               for a, s in zip(node.args, dense, strict=True))
+    return all(stack_steps(stack, spread(a.shape[:-2], s, stack)) is not None for a, s in zip(node.args, dense, strict=True))
 
 
 def can_read(node: Expr, k: int, strides: tuple) -> bool:

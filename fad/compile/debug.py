@@ -62,6 +62,10 @@ def check(function: Function, step: str) -> Function:
         for node in function.nodes:
             shape, dtype = node.op.abstract(*node.args, **node.params)
             if (tuple(shape), dtype) != (node.shape, node.dtype):
-                raise CompilerError(f"{step}: {node.op.name} says {aval_text(node.shape, node.dtype)}", got=aval_text(shape, dtype),
-                                    rule="a pass keeps shapes and dtypes", fix="report this; FAD_DEBUG=3 shows the tree")
+                raise CompilerError(
+                    f"{step}: {node.op.name} says {aval_text(node.shape, node.dtype)}",
+                    got=aval_text(shape, dtype),
+                    rule="a pass keeps shapes and dtypes",
+                    fix="report this; FAD_DEBUG=3 shows the tree",
+                )
     return function

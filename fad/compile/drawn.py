@@ -34,7 +34,8 @@ def warning(f: Callable, before: list) -> FrozenWarning | None:
         return None
     code = getattr(f, "__code__", None)
     return FrozenWarning(
-        "jit: random numbers of NumPy were drawn while the function was traced", got=getattr(f, "__name__", repr(f)),
+        "jit: random numbers of NumPy were drawn while the function was traced",
+        got=getattr(f, "__name__", repr(f)),
         rule="what a function draws, reads or computes without its arguments is a constant of the program",
         where=f"{code.co_filename}:{code.co_firstlineno}" if code else "",
         fix="draw with fad.random from a key that is an argument, or draw outside and pass the numbers",

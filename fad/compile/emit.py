@@ -27,8 +27,14 @@ MANY = 16  # heavy functions in one body from which they are called
 OUTLINE = 24 * 64  # bytes of vectors through heavy functions in one body, from which these are called
 FLAG = 0  # the buffer whose first word says that an index was out of range
 
-FOLDS = {"sum": lambda a, b: a + b, "prod": lambda a, b: a * b, "max": maximum, "min": minimum,
-         "any": lambda a, b: a | b, "all": lambda a, b: a & b}
+FOLDS = {
+    "sum": lambda a, b: a + b,
+    "prod": lambda a, b: a * b,
+    "max": maximum,
+    "min": minimum,
+    "any": lambda a, b: a | b,
+    "all": lambda a, b: a & b,
+}
 
 
 def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
@@ -50,8 +56,19 @@ def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
         if loops.body is None:
             return kernel, list(buffers)
     body = loops.body
-    instructions = tuple([(i.name, i.dtype.str, i.args, tuple([d.str for d in i.dtypes]), i.access and place(i.access),
-                           i.value.tobytes() if isinstance(i.value, np.generic) else i.value) for i in body.instructions])
+    instructions = tuple(
+        [
+            (
+                i.name,
+                i.dtype.str,
+                i.args,
+                tuple([d.str for d in i.dtypes]),
+                i.access and place(i.access),
+                i.value.tobytes() if isinstance(i.value, np.generic) else i.value,
+            )
+            for i in body.instructions
+        ]
+    )
     stores = tuple([(place(a), v) for a, v in body.stores])
     folds = tuple([(name, place(a), v) for name, a, v in body.folds])
     scatters = tuple([(place(a), at, axes, v) for a, at, axes, v in body.scatters])
@@ -59,9 +76,20 @@ def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
         buffers[FLAG] = len(buffers)
     if isinstance(loops, KernelRun):
         return (*kernel, loops.joins, body.box, instructions, stores), list(buffers)
-    return (tuple(loops.extents), tuple(loops.reduced), loops.vector, loops.lanes, loops.outer, loops.strip,
-            loops.exact, loops.jam, instructions, stores, folds,
-            scatters), list(buffers)
+    return (
+        tuple(loops.extents),
+        tuple(loops.reduced),
+        loops.vector,
+        loops.lanes,
+        loops.outer,
+        loops.strip,
+        loops.exact,
+        loops.jam,
+        instructions,
+        stores,
+        folds,
+        scatters,
+    ), list(buffers)
 
 
 def flagged(body: Body) -> bool:
@@ -102,6 +130,7 @@ def write_function(module: Module, name: str, nests: list[Loops], buffers: list[
 
 def write_rows(block: Block, rows: Rows, addresses: dict[int, str]) -> None:
     """Blocks from begin to end: in each, nests one after another on every row, then the reductions of these rows."""
+
     def write_on(around: Block, nests: list[Loops], index: list[Value]) -> None:
         for loops in nests:
             with around.section() as inside:
@@ -161,8 +190,9 @@ class _Writer:
         self.result: Any = None  # of the kernel before the body
         self.first: Value | None = None  # where a strip of the vector axis begins
         heavy = [i for i in self.body.instructions if i.cost > HEAVY]
-        self.outline = len(heavy) > MANY or bool(heavy and loops.extents and (
-            loops.work < FEW or len(heavy) * loops.lanes * heavy[0].dtype.itemsize > OUTLINE))
+        self.outline = len(heavy) > MANY or bool(
+            heavy and loops.extents and (loops.work < FEW or len(heavy) * loops.lanes * heavy[0].dtype.itemsize > OUTLINE)
+        )
         self.both = {i.args for i in heavy if i.name == "sin"} & {i.args for i in heavy if i.name == "cos"}
 
     def write(self, block: Block, index: list[Value]) -> None:
@@ -229,8 +259,10 @@ class _Writer:
         if axis == len(loops.extents):
             return [self.folded(block, places, widths[0], accs[0])]
         if axis == loops.vector:
-            return [self.fold_turns(block, axis, places, w, a, whole=(k == 0 and loops.extents[axis] >= loops.lanes))
-                    for k, (w, a) in enumerate(zip(widths, accs, strict=True))]
+            return [
+                self.fold_turns(block, axis, places, w, a, whole=(k == 0 and loops.extents[axis] >= loops.lanes))
+                for k, (w, a) in enumerate(zip(widths, accs, strict=True))
+            ]
         with block.loop(0, loops.extents[axis]) as loop:
             inside = [[loop.carried(a) for a in group] for group in accs]
             after = self.fold(loop, axis + 1, [[*index, loop.index] for index in places], widths, inside)
@@ -267,8 +299,13 @@ class _Writer:
         """Where a fold begins."""
         if name in ("max", "min"):
             low = name == "max"
-            number = (-np.inf if low else np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min if low else np.iinfo(dtype).max) \
-                if dtype.kind == "i" else not low
+            number = (
+                (-np.inf if low else np.inf)
+                if dtype.kind == "f"
+                else (np.iinfo(dtype).min if low else np.iinfo(dtype).max)
+                if dtype.kind == "i"
+                else not low
+            )
         else:
             number = {"sum": 0, "prod": 1, "any": False, "all": True}[name]
         kind = KIND[dtype.str[1:]]
@@ -441,8 +478,12 @@ def padded(x: Value, neutral: Value) -> Value:
     """A short vector as a longer one, filled up with a fold's neutral element."""
     wide = resized(x, neutral.lanes)
     order = ", ".join(f"i32 {k if k < x.lanes else neutral.lanes + k}" for k in range(neutral.lanes))
-    return write(f"shufflevector {wide.type} {wide.name}, {wide.type} {neutral.name}, <{wide.lanes} x i32> <{order}>",
-                 x.kind, wide.lanes, wide)
+    return write(
+        f"shufflevector {wide.type} {wide.name}, {wide.type} {neutral.name}, <{wide.lanes} x i32> <{order}>",
+        x.kind,
+        wide.lanes,
+        wide,
+    )
 
 
 def part(x: Value, start: int, lanes: int) -> Value:

@@ -84,8 +84,9 @@ def is_masked(node: Expr) -> bool:
         return False
     if node.op.name == "embed":
         index = node.params["index"]
-        return all(i is not None for i in index) and all(a == ix.CONSTANT or step == 1
-                                                         for a, step, _ in ix.basic_index(index, node.shape))
+        return all(i is not None for i in index) and all(
+            a == ix.CONSTANT or step == 1 for a, step, _ in ix.basic_index(index, node.shape)
+        )
     return node.op.name == "concatenate" and len(node.args) <= PIECES and all(a.dtype == node.dtype for a in node.args)
 
 
@@ -132,8 +133,15 @@ class _Partitioner:
 
     def store(self, x: Any, itself: bool = False) -> None:
         """Give x memory of its own, unless it is a number or in memory; of a view what it views, but for x ``itself``."""
-        while isinstance(x, Expr) and not itself and is_view(x) and isinstance(x.args[0], Expr) \
-                and x.args[0].size <= x.size and self.native.get(x.id, True) and not self.is_memory(x):
+        while (
+            isinstance(x, Expr)
+            and not itself
+            and is_view(x)
+            and isinstance(x.args[0], Expr)
+            and x.args[0].size <= x.size
+            and self.native.get(x.id, True)
+            and not self.is_memory(x)
+        ):
             self.cost[x.id], self.depth[x.id], self.cuts[x.id] = 0, 0, NO_CUTS
             x = x.args[0]
         if isinstance(x, Expr) and x.op is not None and not isinstance(x, Var) and x.id not in self.alias:
@@ -188,8 +196,13 @@ class _Partitioner:
     def can_gather(self, node: Expr, x: Any, index: tuple) -> bool:
         """Whether indices and elements are such as native code reads."""
         is_memory = isinstance(x, Expr) and not (isinstance(x, Const) and x.size == 1)  # that one is a number in the code
-        return self.can_hold(node) and is_memory and self.can_hold(x) and 0 not in x.shape and all(
-            isinstance(i, Expr) and i.dtype.str[1:] in ("i8", "i4") for i in index)
+        return (
+            self.can_hold(node)
+            and is_memory
+            and self.can_hold(x)
+            and 0 not in x.shape
+            and all(isinstance(i, Expr) and i.dtype.str[1:] in ("i8", "i4") for i in index)
+        )
 
     def can_scatter(self, node: Expr) -> bool:
         values, *index = node.args
@@ -302,11 +315,20 @@ class _Partitioner:
         """How many stored results each node waits for, one after another."""
         self.source, self.cutting = {k: k for k in self.kernels}, set()
         for node in self.nodes:
-            direct = self.native[node.id] and node.op.name not in ("gather", "scatter_add") and node.id not in self.kernels \
-                and not is_view(node) and not is_masked(node) and node.id not in self.alias
+            direct = (
+                self.native[node.id]
+                and node.op.name not in ("gather", "scatter_add")
+                and node.id not in self.kernels
+                and not is_view(node)
+                and not is_masked(node)
+                and node.id not in self.alias
+            )
             folds = node.op.name in REDUCTIONS and node.id not in self.inline
-            found = [self.wait(node, a, direct, folds) for a in node.args
-                     if isinstance(a, Expr) and a.op is not None and not isinstance(a, Var)]
+            found = [
+                self.wait(node, a, direct, folds)
+                for a in node.args
+                if isinstance(a, Expr) and a.op is not None and not isinstance(a, Var)
+            ]
             here = max([at for at, _, _ in found], default=0)
             sources = {s for at, s, _ in found if at == here and s is not None}
             cutting = any(cut for at, _, cut in found if at == here)

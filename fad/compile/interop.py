@@ -58,18 +58,28 @@ def _check(program: Program, in_tree: Any, out_tree: Any, name: str) -> None:
     """Raise where numba code could not call the program."""
     args, kwargs = in_tree.children()
     if kwargs.num_leaves or args.num_nodes != args.num_leaves + 1:
-        raise TreeError(f"as_numba({name}): arguments that are pytrees or go by name", got=in_tree,
-                        rule="numba code passes arrays and scalars by position",
-                        fix="jit a function of arrays that builds the tree, as lambda w, b: f({'w': w, 'b': b})")
+        raise TreeError(
+            f"as_numba({name}): arguments that are pytrees or go by name",
+            got=in_tree,
+            rule="numba code passes arrays and scalars by position",
+            fix="jit a function of arrays that builds the tree, as lambda w, b: f({'w': w, 'b': b})",
+        )
     if not out_tree.is_leaf() and (out_tree.type is not tuple or out_tree.num_nodes != out_tree.num_leaves + 1):
-        raise TreeError(f"as_numba({name}): the result is a pytree", got=out_tree,
-                        rule="numba code takes an array, a scalar, or a tuple of these", fix="return a tuple")
+        raise TreeError(
+            f"as_numba({name}): the result is a pytree",
+            got=out_tree,
+            rule="numba code takes an array, a scalar, or a tuple of these",
+            fix="return a tuple",
+        )
     for step in program.plan.steps:
         if isinstance(step, Callback):
             op = step.node.op.name
-            raise TraceError(f"as_numba({name}): {op} has no native form", got=f"{op}(...) = {short(step.node)}",
-                             rule="numba code runs without Python, and fad runs this operation with NumPy",
-                             fix="call the jitted function from Python, or write this part with other functions")
+            raise TraceError(
+                f"as_numba({name}): {op} has no native form",
+                got=f"{op}(...) = {short(step.node)}",
+                rule="numba code runs without Python, and fad runs this operation with NumPy",
+                fix="call the jitted function from Python, or write this part with other functions",
+            )
 
 
 def _type(shape: tuple, dtype: np.dtype) -> Any:
@@ -79,8 +89,12 @@ def _type(shape: tuple, dtype: np.dtype) -> Any:
     try:
         scalar = numba.from_dtype(dtype)
     except numba.core.errors.NumbaError:
-        raise DtypeError("as_numba: numba has no such dtype", got=aval_text(shape, dtype),
-                         rule="arguments and results are of dtypes that numba computes with", fix="x.astype(np.float32)") from None
+        raise DtypeError(
+            "as_numba: numba has no such dtype",
+            got=aval_text(shape, dtype),
+            rule="arguments and results are of dtypes that numba computes with",
+            fix="x.astype(np.float32)",
+        ) from None
     return numba.types.Array(scalar, len(shape), "C", readonly=True) if shape else scalar
 
 
@@ -94,8 +108,10 @@ def _face(program: Program, out_tree: Any, name: str) -> tuple[str, dict]:
     lines = [f"def {name}({', '.join(takes)}):"]
     for x, var in zip(takes, inputs, strict=True):
         if var.shape:
-            text = (f"{name}: argument {x[1:]} has another shape than {var.shape}, for which fad compiled it; "
-                    "fix: fad.jit(f).as_numba(*arguments of these shapes)")
+            text = (
+                f"{name}: argument {x[1:]} has another shape than {var.shape}, for which fad compiled it; "
+                "fix: fad.jit(f).as_numba(*arguments of these shapes)"
+            )
             lines += [f"    if {x}.shape != {var.shape}:", f"        raise ValueError({text!r})"]
     arrays, scalars = [], []
     for k, (shape, dtype) in enumerate(program.fresh, program.first):
@@ -105,8 +121,11 @@ def _face(program: Program, out_tree: Any, name: str) -> tuple[str, dict]:
             lines.append(f"    y{k} = np.empty({shape}, dtype{k})")
     if program.plan.steps:
         memory = f"np.empty({program.plan.arena + LINE}, np.uint8)" if program.plan.arena else "None"
-        lines += [f"    {_tuple(['code', *scalars])} = run({_tuple(takes)}, {_tuple(arrays)}, {memory})",
-                  "    if code:", f"        raise IndexError('{name}: an index is out of range')"]
+        lines += [
+            f"    {_tuple(['code', *scalars])} = run({_tuple(takes)}, {_tuple(arrays)}, {memory})",
+            "    if code:",
+            f"        raise IndexError('{name}: an index is out of range')",
+        ]
     results = _results(program, names)
     lines.append(f"    return {results[0] if out_tree.is_leaf() else _tuple(results)}")
     return "\n".join(lines), names

@@ -41,7 +41,8 @@ def check_partition(parts: Partition) -> None:
     """Raise where a step could not be written, as what it reads would not be there."""
     made: set[int] = set()
     alone = {s.node.id for s in parts.steps if isinstance(s, Callback)} | {
-        s.kernel.id for s in parts.steps if isinstance(s, Nest) and s.kernel is not None}
+        s.kernel.id for s in parts.steps if isinstance(s, Nest) and s.kernel is not None
+    }
     for step in parts.steps:
         roots = [step.node] if isinstance(step, Callback) else step.roots
         for node in computed(step, parts, made):

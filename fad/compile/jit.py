@@ -27,8 +27,9 @@ __all__ = ["jit", "Jit", "Lowered"]
 _NUMBERS = (bool, int, float, complex)
 
 
-def jit(f: Callable | None = None, *, static_argnums: int | tuple = (), static_argnames: str | tuple = (),
-        donate: int | tuple = ()) -> Any:
+def jit(
+    f: Callable | None = None, *, static_argnums: int | tuple = (), static_argnames: str | tuple = (), donate: int | tuple = ()
+) -> Any:
     """f compiled to native code that uses all cores: the same results, to a few ulp.
 
     Args:
@@ -107,9 +108,12 @@ class Jit:
             key = (treedef, tuple(avals), tuple([(n, freeze(v)) for n, v in static]))  # 2 and 2.0 are equal, and not the same
             compiled = self.compiled.get(key)
         except TypeError:
-            raise TreeError("jit: a static argument is not hashable", got=", ".join(short(v) for _, v in static),
-                            rule="static arguments are part of the key under which code is kept",
-                            fix="pass a tuple in place of a list, or do not mark it as static") from None
+            raise TreeError(
+                "jit: a static argument is not hashable",
+                got=", ".join(short(v) for _, v in static),
+                rule="static arguments are part of the key under which code is kept",
+                fix="pass a tuple in place of a list, or do not mark it as static",
+            ) from None
         if compiled is None:
             rest = tree.unflatten(treedef, leaves)
             before = drawn.states(self.f)
@@ -127,8 +131,10 @@ class Jit:
             return (), (args, kwargs)
         numbers = {n % len(args) for n in self.static_argnums if -len(args) <= n < len(args)}
         static = tuple([(n, args[n]) for n in sorted(numbers)] + [(n, kwargs[n]) for n in self.static_argnames if n in kwargs])
-        return static, (tuple(a for n, a in enumerate(args) if n not in numbers),
-                        {n: v for n, v in kwargs.items() if n not in self.static_argnames})
+        return static, (
+            tuple(a for n, a in enumerate(args) if n not in numbers),
+            {n: v for n, v in kwargs.items() if n not in self.static_argnames},
+        )
 
     def transformed(self, transform: Callable, name: str) -> Jit:
         """The jitted transformation of the function."""
@@ -139,8 +145,12 @@ class Jit:
         static, rest = self._split(args, kwargs)
         function = _traced(self.f, static, rest)
         if function is None:
-            raise TraceError(f"{self.__name__}: it closes over nodes of a trace around it", got=short(args),
-                             rule="a Function is a closed tree", fix="pass them as arguments")
+            raise TraceError(
+                f"{self.__name__}: it closes over nodes of a trace around it",
+                got=short(args),
+                rule="a Function is a closed tree",
+                fix="pass them as arguments",
+            )
         return function
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
@@ -165,12 +175,17 @@ class Jit:
         from fad.compile.interop import as_numba
 
         if not args and len(self.compiled) != 1:
-            raise TraceError(f"as_numba({self.__name__}): for which arguments?", got=f"{len(self.compiled)} compiled signatures",
-                             rule="a function in numba code has one signature", fix="pass example arguments")
+            raise TraceError(
+                f"as_numba({self.__name__}): for which arguments?",
+                got=f"{len(self.compiled)} compiled signatures",
+                rule="a function in numba code has one signature",
+                fix="pass example arguments",
+            )
         compiled = self._find(args, {})[0] if args else next(iter(self.compiled.values()))
         if compiled is None:
-            raise TraceError(f"as_numba({self.__name__}) of nodes", got=short(args), rule="it takes arrays",
-                             fix="call it outside of any trace")
+            raise TraceError(
+                f"as_numba({self.__name__}) of nodes", got=short(args), rule="it takes arrays", fix="call it outside of any trace"
+            )
         return as_numba(compiled, self.__name__)
 
     def explain(self) -> str:
@@ -180,8 +195,10 @@ class Jit:
         before: list[Compiled] = []
         for c in self.compiled.values():
             lines.append(f"- {c.text}")
-            lines.append(f"  {c.when}: traced in {c.trace_seconds * 1e3:.1f} ms, {c.nodes} nodes; "
-                         f"{c.origin} in {c.compile_seconds * 1e3:.1f} ms")
+            lines.append(
+                f"  {c.when}: traced in {c.trace_seconds * 1e3:.1f} ms, {c.nodes} nodes; "
+                f"{c.origin} in {c.compile_seconds * 1e3:.1f} ms"
+            )
             lines += [f"  by NumPy: {what}" for what in c.program.called]
             if before:
                 lines.append("  retraced: " + min((c.difference(b) for b in before), key=len))
@@ -202,16 +219,21 @@ def _positions(f: Callable, numbers: Any, option: str) -> tuple:
     """Positions among f's arguments, given as one or as several integers."""
     numbers = tuple(numbers) if isinstance(numbers, tuple | list | set | frozenset) else (numbers,)
     if not all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in numbers):
-        raise DtypeError(f"jit: {option}", got=short(numbers), rule="positions are integers, counted from 0",
-                         fix=f"{option}=0, or {option}=(0, 2)" + ("; names go into static_argnames" if "static" in option else ""))
+        raise DtypeError(
+            f"jit: {option}",
+            got=short(numbers),
+            rule="positions are integers, counted from 0",
+            fix=f"{option}=0, or {option}=(0, 2)" + ("; names go into static_argnames" if "static" in option else ""),
+        )
     try:
         parameters = inspect.signature(f).parameters.values() if numbers else []
     except (TypeError, ValueError):  # of builtin functions
         return numbers
     count = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
     if not all(-count <= n < count for n in numbers) and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        raise OutOfRangeError(f"jit: {option}", got=short(numbers), rule=f"{name_of(f)} has {count} positional arguments",
-                              fix="count them from 0")
+        raise OutOfRangeError(
+            f"jit: {option}", got=short(numbers), rule=f"{name_of(f)} has {count} positional arguments", fix="count them from 0"
+        )
     return tuple(int(n) for n in numbers)
 
 
@@ -224,8 +246,10 @@ def _both(f: Callable, numbers: tuple, names: tuple) -> tuple[tuple, tuple]:
     except (TypeError, ValueError):
         return numbers, names
     named = [parameters[n] for n in numbers if -len(parameters) <= n < len(parameters)]
-    return (tuple(dict.fromkeys([*numbers, *(parameters.index(n) for n in names if n in parameters)])),
-            tuple(dict.fromkeys([*names, *named])))
+    return (
+        tuple(dict.fromkeys([*numbers, *(parameters.index(n) for n in names if n in parameters)])),
+        tuple(dict.fromkeys([*names, *named])),
+    )
 
 
 def _paths(f: Callable, rest: tuple, static: tuple) -> list[str]:
@@ -246,9 +270,12 @@ def _array(x: Any, rest: Any, k: int) -> Any:
         array = np.empty(0, object)
     if array.dtype.kind not in "fiubc":
         path = tree.paths(rest)[k]
-        raise DtypeError(f"jit: the argument at {path} is no array of numbers", got=short(x),
-                         rule="arguments are arrays, numbers and pytrees of them",
-                         fix="pass what is not an array with static_argnums or static_argnames")
+        raise DtypeError(
+            f"jit: the argument at {path} is no array of numbers",
+            got=short(x),
+            rule="arguments are arrays, numbers and pytrees of them",
+            fix="pass what is not an array with static_argnums or static_argnames",
+        )
     return array
 
 
@@ -289,15 +316,23 @@ class Compiled:
 
         self.trace_seconds = seconds
         (self.program, self.origin), self.compile_seconds = _timed(program_for, function, _donated(owner.donate, rest, static))
-        show(1, f"{function.name}: {self.origin}, traced in {self.trace_seconds * 1e3:.1f} ms, compiled in "
-             f"{self.compile_seconds * 1e3:.1f} ms", repr(function))
+        show(
+            1,
+            f"{function.name}: {self.origin}, traced in {self.trace_seconds * 1e3:.1f} ms, compiled in "
+            f"{self.compile_seconds * 1e3:.1f} ms",
+            repr(function),
+        )
         self.when = time.strftime("%H:%M:%S")
         self.nodes = len(function.nodes)
         self.out_tree = function.out_tree
         self.static, self.in_tree, self.ways = static, tree.structure(rest[0]), {}
         self.key, self.paths = key, _paths(owner.f, rest, static)
-        self.text = ", ".join([f"{p}: {_aval(a)}" for p, a in zip(self.paths, key[1], strict=True)]
-                              + [f"{n} = {short(v)}" for n, v in static]) or "no arguments"
+        self.text = (
+            ", ".join(
+                [f"{p}: {_aval(a)}" for p, a in zip(self.paths, key[1], strict=True)] + [f"{n} = {short(v)}" for n, v in static]
+            )
+            or "no arguments"
+        )
 
     def __call__(self, leaves: list) -> Any:
         return tree.unflatten(self.out_tree, self.program(leaves))
@@ -348,8 +383,11 @@ class Compiled:
         if [n for n, _ in static] != [n for n, _ in static_]:
             changed.append(f"the static arguments are {[n for n, _ in static]}, were {[n for n, _ in static_]}")
         else:
-            changed += [f"{n} is {short(v)}, was {short(w)}"
-                        for a, b, (n, v), (_, w) in zip(static, static_, self.static, other.static, strict=True) if a != b]
+            changed += [
+                f"{n} is {short(v)}, was {short(w)}"
+                for a, b, (n, v), (_, w) in zip(static, static_, self.static, other.static, strict=True)
+                if a != b
+            ]
         return "; ".join(changed)
 
 

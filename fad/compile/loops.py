@@ -48,15 +48,23 @@ class Loops:
 
 def accesses(body: Body) -> list[Access]:
     """Every memory access of a body."""
-    return ([i.access for i in body.instructions if i.access] + [a for a, _ in body.stores] + [a for _, a, _ in body.folds]
-            + [s[0] for s in body.scatters])
+    return (
+        [i.access for i in body.instructions if i.access]
+        + [a for a, _ in body.stores]
+        + [a for _, a, _ in body.folds]
+        + [s[0] for s in body.scatters]
+    )
 
 
 def mapped(body: Body, change: Any) -> Body:
     """The body with another address for every access."""
-    return replace(body, instructions=[replace(i, access=change(i.access)) if i.access else i for i in body.instructions],
-                   stores=[(change(a), v) for a, v in body.stores], folds=[(name, change(a), v) for name, a, v in body.folds],
-                   scatters=[(change(s[0]), *s[1:]) for s in body.scatters])
+    return replace(
+        body,
+        instructions=[replace(i, access=change(i.access)) if i.access else i for i in body.instructions],
+        stores=[(change(a), v) for a, v in body.stores],
+        folds=[(name, change(a), v) for name, a, v in body.folds],
+        scatters=[(change(s[0]), *s[1:]) for s in body.scatters],
+    )
 
 
 def arrange(body: Body, vector_bytes: int, exact: bool = False, pack: Callable | None = None, rows: int = 0) -> Loops:
@@ -187,9 +195,13 @@ def split_axis(loops: Loops, axis: int, size: int) -> tuple[Loops, Loops | None]
     n = loops.extents[axis]
     blocks, rest = divmod(n, size)
     body = mapped(loops.body, lambda x: x._replace(strides=(*x.strides[:axis], x.strides[axis] * size, *x.strides[axis:])))
-    main = replace(loops, body=body, extents=[*loops.extents[:axis], blocks, size, *loops.extents[axis + 1 :]],
-                   reduced=[*loops.reduced[:axis], loops.reduced[axis], *loops.reduced[axis:]],
-                   vector=loops.vector + (loops.vector >= axis))
+    main = replace(
+        loops,
+        body=body,
+        extents=[*loops.extents[:axis], blocks, size, *loops.extents[axis + 1 :]],
+        reduced=[*loops.reduced[:axis], loops.reduced[axis], *loops.reduced[axis:]],
+        vector=loops.vector + (loops.vector >= axis),
+    )
     if not rest:
         return main, None
     moved = mapped(loops.body, lambda x: x._replace(offset=x.offset + blocks * size * x.strides[axis]))

@@ -106,8 +106,13 @@ def describe(n: Any) -> str:
     axes = " x ".join(f"{e}{m}" for e, m in zip(n.extents, marks, strict=True)) + (f" in strips of {n.strip}" if n.strip else "")
     names = [i.name for i in n.body.instructions]
     loads = names.count("load") + names.count("gather")
-    parts = [(loads, "load"), (len(names) - loads - names.count("number"), "operation"), (len(n.body.stores), "store"),
-             (len(n.body.folds), "fold"), (len(n.body.scatters), "scatter")]
+    parts = [
+        (loads, "load"),
+        (len(names) - loads - names.count("number"), "operation"),
+        (len(n.body.stores), "store"),
+        (len(n.body.folds), "fold"),
+        (len(n.body.scatters), "scatter"),
+    ]
     shared = f", {n.pieces} pieces over threads" if parallel(n) else ""
     return f"loops [{axes}] by {n.lanes}{shared}: " + ", ".join(f"{k} {what}{'s' * (k != 1)}" for k, what in parts if k)
 
@@ -333,8 +338,7 @@ class _Planner:
         """The reduction of partial results into where the whole one goes."""
         out = tuple(s for s, r in zip(access.strides, loops.reduced, strict=True) if not r)
         load = Instruction("load", access.dtype, access=Access(buffer, 0, (prod(kept), *ix.strides_of(kept)), access.dtype), cost=1)
-        body = Body(((0, parts), *((0, n) for n in kept)), (0,), [load],
-                    folds=[(name, access._replace(strides=(0, *out)), 0)])
+        body = Body(((0, parts), *((0, n) for n in kept)), (0,), [load], folds=[(name, access._replace(strides=(0, *out)), 0)])
         return self.blocked(arrange(body, self.vector_bytes))
 
 
@@ -343,8 +347,11 @@ def rows_at_once(loops: Loops, axis: int) -> int:
     read in order only if they are few."""
     n, kept = loops.extents[axis], prod([e for e, r in zip(loops.extents, loops.reduced, strict=True) if not r])
     loads = [i.access for i in loops.body.instructions if i.access]
-    rows = [x.dtype.itemsize * prod([e for k, e in enumerate(loops.extents) if k != axis and x.strides[k]])
-            for x in loads if abs(x.strides[axis]) == max(map(abs, x.strides))]
+    rows = [
+        x.dtype.itemsize * prod([e for k, e in enumerate(loops.extents) if k != axis and x.strides[k]])
+        for x in loads
+        if abs(x.strides[axis]) == max(map(abs, x.strides))
+    ]
     if loops.reduced[loops.vector] or not rows or max(rows) * n <= CACHED or not 1 < kept <= BLOCK * 4:
         return n
     if prod(loops.extents) > sum(rows) * n:  # elements are read again and again: registers do better

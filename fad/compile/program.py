@@ -99,8 +99,9 @@ class Program:
         self.pauses = not self.donated and takes_long([n for s in segments for n in s.nests])  # what is donated is written whole
         self.tables = [table_of(g, self.plan, addresses, scalars) for g in groups]
         tables = iter(self.tables)
-        self.steps = [called_back(s.node, self.plan) if isinstance(s, Callback) else self.native(next(tables))
-                      for s in self.plan.steps]
+        self.steps = [
+            called_back(s.node, self.plan) if isinstance(s, Callback) else self.native(next(tables)) for s in self.plan.steps
+        ]
         results = {self.plan.objects[s.node.id] for s in self.plan.steps if isinstance(s, Callback)}
         by_place = {self.plan.objects[n.id]: n for n in self.simplified.nodes if n.id in self.plan.objects}
         self.first = len(function.inputs) + len(self.plan.constants)
@@ -263,6 +264,8 @@ def code_of(unit: Unit) -> str:
     module = Module(engine.machine().has_fma)
     write_function(module, "f", unit.nests, unit.buffers)
     return str(module)
+
+
 def takes_long(nests: list) -> bool:
     """Whether nests may take more than an instant, and a place in them can be told."""
     return sum([n.work for n in nests]) > LONG and len(nests) < STEPS and all(n.pieces < PIECES for n in nests)
@@ -335,8 +338,11 @@ _arena = _OwnArena()
 
 def out_of_range() -> OutOfRangeError:
     """The error of a native gather or scatter."""
-    return OutOfRangeError("jit: an index is out of range", rule="indices lie in [-n, n) for an axis of length n",
-                           fix="check the index arrays; the function without jit names the axis")
+    return OutOfRangeError(
+        "jit: an index is out of range",
+        rule="indices lie in [-n, n) for an axis of length n",
+        fix="check the index arrays; the function without jit names the axis",
+    )
 
 
 def refused(code: int) -> Any:

@@ -82,8 +82,14 @@ def grouped(parts: Partition) -> list:
 
 def is_rows(step: object, parts: Partition) -> bool:
     """Whether a nest is over rows, and reduces nothing but these."""
-    return (isinstance(step, Nest) and is_plain(step, parts) and len(step.domain) > 1 and SHORT <= step.domain[-1] <= LONG
-            and prod(step.domain[:-1]) >= FEW and step.reduced in ((), (len(step.domain) - 1,)))
+    return (
+        isinstance(step, Nest)
+        and is_plain(step, parts)
+        and len(step.domain) > 1
+        and SHORT <= step.domain[-1] <= LONG
+        and prod(step.domain[:-1]) >= FEW
+        and step.reduced in ((), (len(step.domain) - 1,))
+    )
 
 
 def is_plain(step: Nest, parts: Partition) -> bool:
@@ -148,8 +154,9 @@ def is_own(a: Access, written: dict[int, Access], body: Body, rows: int) -> bool
 
 def reads_own(body: Body, written: dict[int, Access], rows: int) -> bool:
     """Whether a reduction of rows reads what others write at its own row only."""
-    return not body.stores and not body.scatters and all(is_own(i.access, written, body, rows)
-                                                         for i in body.instructions if i.access)
+    return (
+        not body.stores and not body.scatters and all(is_own(i.access, written, body, rows) for i in body.instructions if i.access)
+    )
 
 
 def block_of(rows: int) -> int:

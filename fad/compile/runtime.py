@@ -24,8 +24,22 @@ import numpy as np
 from fad.native import engine
 from fad.native.pool import clock
 
-__all__ = ["IN_ARENA", "IN_ARRAY", "IN_FLAG", "IN_SCALAR", "OUT_OF_RANGE", "PAUSED", "context_of", "guard_table", "in_arrays",
-           "items_of", "layout_is_known", "program_table", "resumer", "runner"]
+__all__ = [
+    "IN_ARENA",
+    "IN_ARRAY",
+    "IN_FLAG",
+    "IN_SCALAR",
+    "OUT_OF_RANGE",
+    "PAUSED",
+    "context_of",
+    "guard_table",
+    "in_arrays",
+    "items_of",
+    "layout_is_known",
+    "program_table",
+    "resumer",
+    "runner",
+]
 
 OUT_OF_RANGE = 2  # what `run` answers when an index was
 PAUSED = 4  # a bit of what it answers when it is not done; the rest of the bits say where it is
@@ -416,11 +430,15 @@ def layout_is_known() -> bool:
 
     try:  # in this order: an address is followed when what lies before it is as it should be
         return bool(
-            read(id(x) + 8, ctypes.c_int64) == id(np.ndarray) and read(id(x) + 16, ctypes.c_int64) == x.ctypes.data
-            and read(id(x) + 24, ctypes.c_int32) == 2 and read(id(x) + 56, ctypes.c_int64) == id(x.dtype)
-            and read(id(x) + 64, ctypes.c_int32) == x.flags.num and dims() == [2, 3]
+            read(id(x) + 8, ctypes.c_int64) == id(np.ndarray)
+            and read(id(x) + 16, ctypes.c_int64) == x.ctypes.data
+            and read(id(x) + 24, ctypes.c_int32) == 2
+            and read(id(x) + 56, ctypes.c_int64) == id(x.dtype)
+            and read(id(x) + 64, ctypes.c_int32) == x.flags.num
+            and dims() == [2, 3]
             and all(ctypes.string_at(id(s) + 16, np.asarray(s).nbytes) == np.asarray(s).tobytes() for s in scalars)
             and read(id(items) + 16, ctypes.c_int64) == len(items)
-            and read(read(id(items) + 24, ctypes.c_int64), ctypes.c_int64) == id(x))
+            and read(read(id(items) + 24, ctypes.c_int64), ctypes.c_int64) == id(x)
+        )
     except (TypeError, ValueError):
         return False

@@ -113,47 +113,160 @@ def _exp2_of_log2e(x: Value, y: Value) -> Value:
 
 
 FLOAT: dict[str, Callable] = {
-    "add": lambda x, y: x + y, "subtract": lambda x, y: x - y, "multiply": lambda x, y: x * y, "divide": lambda x, y: x / y,
-    "negative": lambda x: -x, "positive": lambda x: x, "reciprocal": lambda x: 1.0 / x, "square": lambda x: x * x,
-    "sqrt": _exact("sqrt"), "fabs": abs, "absolute": abs, "sign": _sign, "copysign": lambda x, y: call("copysign", x, y),
-    "floor": _exact("floor"), "ceil": _exact("ceil"), "trunc": _exact("trunc"), "rint": _exact("rint"),
-    "maximum": maximum, "minimum": minimum, "fmax": lambda x, y: where((x >= y) | y.isnan(), x, y),
-    "fmin": lambda x, y: where((x <= y) | y.isnan(), x, y), "heaviside": _heaviside, "fmod": _fmod, "remainder": _remainder,
-    "floor_divide": _floor_divide, "deg2rad": lambda x: x * (np.pi / 180), "rad2deg": lambda x: x * (180 / np.pi),
-    "strong_multiply": _strong_multiply, "real": lambda x: x, "conjugate": lambda x: x, "stop_gradient": lambda x: x,
-    "isnan": lambda x: x.isnan(), "isfinite": _isfinite, "isinf": _isinf, "signbit": _signbit, "logaddexp2": _exp2_of_log2e,
-    "sinc": _sinc, "sech": _sech,
+    "add": lambda x, y: x + y,
+    "subtract": lambda x, y: x - y,
+    "multiply": lambda x, y: x * y,
+    "divide": lambda x, y: x / y,
+    "negative": lambda x: -x,
+    "positive": lambda x: x,
+    "reciprocal": lambda x: 1.0 / x,
+    "square": lambda x: x * x,
+    "sqrt": _exact("sqrt"),
+    "fabs": abs,
+    "absolute": abs,
+    "sign": _sign,
+    "copysign": lambda x, y: call("copysign", x, y),
+    "floor": _exact("floor"),
+    "ceil": _exact("ceil"),
+    "trunc": _exact("trunc"),
+    "rint": _exact("rint"),
+    "maximum": maximum,
+    "minimum": minimum,
+    "fmax": lambda x, y: where((x >= y) | y.isnan(), x, y),
+    "fmin": lambda x, y: where((x <= y) | y.isnan(), x, y),
+    "heaviside": _heaviside,
+    "fmod": _fmod,
+    "remainder": _remainder,
+    "floor_divide": _floor_divide,
+    "deg2rad": lambda x: x * (np.pi / 180),
+    "rad2deg": lambda x: x * (180 / np.pi),
+    "strong_multiply": _strong_multiply,
+    "real": lambda x: x,
+    "conjugate": lambda x: x,
+    "stop_gradient": lambda x: x,
+    "isnan": lambda x: x.isnan(),
+    "isfinite": _isfinite,
+    "isinf": _isinf,
+    "signbit": _signbit,
+    "logaddexp2": _exp2_of_log2e,
+    "sinc": _sinc,
+    "sech": _sech,
 }
-FLOAT |= {name: getattr(vecmath, short) for name, short in {
-    "exp": "exp", "exp2": "exp2", "expm1": "expm1", "log": "log", "log2": "log2", "log10": "log10", "log1p": "log1p",
-    "power": "pow", "float_power": "pow", "cbrt": "cbrt", "sin": "sin", "cos": "cos", "tan": "tan", "sinh": "sinh",
-    "cosh": "cosh", "tanh": "tanh", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
-    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "hypot": "hypot", "logaddexp": "logaddexp", "erf": "erf",
-    "erfc": "erfc", "erfinv": "erfinv", "expit": "expit", "log_expit": "log_expit", "softplus": "softplus", "logit": "logit",
-    "ndtr": "ndtr", "ndtri": "ndtri", "gammaln": "gammaln", "digamma": "digamma"}.items() if hasattr(vecmath, short)}
+FLOAT |= {
+    name: getattr(vecmath, short)
+    for name, short in {
+        "exp": "exp",
+        "exp2": "exp2",
+        "expm1": "expm1",
+        "log": "log",
+        "log2": "log2",
+        "log10": "log10",
+        "log1p": "log1p",
+        "power": "pow",
+        "float_power": "pow",
+        "cbrt": "cbrt",
+        "sin": "sin",
+        "cos": "cos",
+        "tan": "tan",
+        "sinh": "sinh",
+        "cosh": "cosh",
+        "tanh": "tanh",
+        "arcsin": "asin",
+        "arccos": "acos",
+        "arctan": "atan",
+        "arctan2": "atan2",
+        "arcsinh": "asinh",
+        "arccosh": "acosh",
+        "arctanh": "atanh",
+        "hypot": "hypot",
+        "logaddexp": "logaddexp",
+        "erf": "erf",
+        "erfc": "erfc",
+        "erfinv": "erfinv",
+        "expit": "expit",
+        "log_expit": "log_expit",
+        "softplus": "softplus",
+        "logit": "logit",
+        "ndtr": "ndtr",
+        "ndtri": "ndtri",
+        "gammaln": "gammaln",
+        "digamma": "digamma",
+    }.items()
+    if hasattr(vecmath, short)
+}
 
-INTEGER: dict[str, Callable] = {name: FLOAT[name] for name in (
-    "add", "subtract", "multiply", "negative", "positive", "square", "absolute", "sign", "maximum", "minimum", "conjugate",
-    "stop_gradient", "strong_multiply")}
-INTEGER |= {"bitwise_and": lambda x, y: x & y, "bitwise_or": lambda x, y: x | y, "bitwise_xor": lambda x, y: x ^ y,
-            "invert": lambda x: ~x, "isfinite": lambda x: constant(True, x, "i1"), "isnan": lambda x: constant(False, x, "i1"),
-            "isinf": lambda x: constant(False, x, "i1"), "signbit": lambda x: x < 0, "fmax": maximum, "fmin": minimum}
+INTEGER: dict[str, Callable] = {
+    name: FLOAT[name]
+    for name in (
+        "add",
+        "subtract",
+        "multiply",
+        "negative",
+        "positive",
+        "square",
+        "absolute",
+        "sign",
+        "maximum",
+        "minimum",
+        "conjugate",
+        "stop_gradient",
+        "strong_multiply",
+    )
+}
+INTEGER |= {
+    "bitwise_and": lambda x, y: x & y,
+    "bitwise_or": lambda x, y: x | y,
+    "bitwise_xor": lambda x, y: x ^ y,
+    "invert": lambda x: ~x,
+    "isfinite": lambda x: constant(True, x, "i1"),
+    "isnan": lambda x: constant(False, x, "i1"),
+    "isinf": lambda x: constant(False, x, "i1"),
+    "signbit": lambda x: x < 0,
+    "fmax": maximum,
+    "fmin": minimum,
+}
 
 BOOLEAN: dict[str, Callable] = {
-    "bitwise_and": lambda x, y: x & y, "bitwise_or": lambda x, y: x | y, "bitwise_xor": lambda x, y: x ^ y,
-    "invert": lambda x: ~x, "add": lambda x, y: x | y, "multiply": lambda x, y: x & y, "maximum": lambda x, y: x | y,
-    "minimum": lambda x, y: x & y, "absolute": lambda x: x, "stop_gradient": lambda x: x, "strong_multiply": lambda x, y: x & y,
-    "isfinite": lambda x: x | ~x, "isnan": lambda x: x & ~x, "isinf": lambda x: x & ~x}
+    "bitwise_and": lambda x, y: x & y,
+    "bitwise_or": lambda x, y: x | y,
+    "bitwise_xor": lambda x, y: x ^ y,
+    "invert": lambda x: ~x,
+    "add": lambda x, y: x | y,
+    "multiply": lambda x, y: x & y,
+    "maximum": lambda x, y: x | y,
+    "minimum": lambda x, y: x & y,
+    "absolute": lambda x: x,
+    "stop_gradient": lambda x: x,
+    "strong_multiply": lambda x, y: x & y,
+    "isfinite": lambda x: x | ~x,
+    "isnan": lambda x: x & ~x,
+    "isinf": lambda x: x & ~x,
+}
 
 COMPARE: dict[str, Callable] = {
-    "equal": lambda x, y: x == y, "not_equal": lambda x, y: x != y, "less": lambda x, y: x < y,
-    "less_equal": lambda x, y: x <= y, "greater": lambda x, y: x > y, "greater_equal": lambda x, y: x >= y}
-BOOLEAN |= {"equal": lambda x, y: ~(x ^ y), "not_equal": lambda x, y: x ^ y, "less": lambda x, y: ~x & y,
-            "less_equal": lambda x, y: ~x | y, "greater": lambda x, y: x & ~y, "greater_equal": lambda x, y: x | ~y}
+    "equal": lambda x, y: x == y,
+    "not_equal": lambda x, y: x != y,
+    "less": lambda x, y: x < y,
+    "less_equal": lambda x, y: x <= y,
+    "greater": lambda x, y: x > y,
+    "greater_equal": lambda x, y: x >= y,
+}
+BOOLEAN |= {
+    "equal": lambda x, y: ~(x ^ y),
+    "not_equal": lambda x, y: x ^ y,
+    "less": lambda x, y: ~x & y,
+    "less_equal": lambda x, y: ~x | y,
+    "greater": lambda x, y: x & ~y,
+    "greater_equal": lambda x, y: x | ~y,
+}
 
 LOGIC: dict[str, Callable] = {
-    "logical_and": lambda x, y: x.to("i1") & y.to("i1"), "logical_or": lambda x, y: x.to("i1") | y.to("i1"),
-    "logical_xor": lambda x, y: x.to("i1") ^ y.to("i1"), "logical_not": lambda x: ~x.to("i1"), "where": where}
+    "logical_and": lambda x, y: x.to("i1") & y.to("i1"),
+    "logical_or": lambda x, y: x.to("i1") | y.to("i1"),
+    "logical_xor": lambda x, y: x.to("i1") ^ y.to("i1"),
+    "logical_not": lambda x: ~x.to("i1"),
+    "where": where,
+}
 
 FLOAT |= COMPARE | LOGIC
 INTEGER |= COMPARE | LOGIC

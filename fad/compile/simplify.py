@@ -25,8 +25,7 @@ __all__ = ["simplify"]
 FOLD = 1 << 12  # elements up to which constants are folded
 
 # Primitives that are written with others: their evaluation, run on nodes, is their definition.
-COMPOSITE = {"logsumexp", "norm", "direction", "sign_slope", "power_slope", "absolute_power", "signed_power",
-             "strong_divide"}
+COMPOSITE = {"logsumexp", "norm", "direction", "sign_slope", "power_slope", "absolute_power", "signed_power", "strong_divide"}
 
 
 def simplify(function: Function) -> Function:
@@ -385,10 +384,29 @@ def _dense(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: An
 
 
 RULES: dict[str, Callable] = {
-    "multiply": _neutral(-1, 1.0), "divide": _neutral(1, 1.0), "subtract": _neutral(1, 0.0), "add": _neutral(-1, -0.0),
-    "stop_gradient": _first, "positive": _first, "negative": _inner("negative"), "astype": _astype,
-    "reshape": _view("reshape"), "broadcast_to": _view("broadcast_to"), "transpose": _transpose,
-    "sum": _sum, "prod": _reduction, "max": _reduction, "min": _reduction,
-    "where": _where, "strong_multiply": _strong, "power": _power, "float_power": partial(_power, root=False), "dense": _dense,
-    "matmul": _matmul, "einsum": _einsum, "getitem": _getitem, "embed": _embed, "slide": _slide,
+    "multiply": _neutral(-1, 1.0),
+    "divide": _neutral(1, 1.0),
+    "subtract": _neutral(1, 0.0),
+    "add": _neutral(-1, -0.0),
+    "stop_gradient": _first,
+    "positive": _first,
+    "negative": _inner("negative"),
+    "astype": _astype,
+    "reshape": _view("reshape"),
+    "broadcast_to": _view("broadcast_to"),
+    "transpose": _transpose,
+    "sum": _sum,
+    "prod": _reduction,
+    "max": _reduction,
+    "min": _reduction,
+    "where": _where,
+    "strong_multiply": _strong,
+    "power": _power,
+    "float_power": partial(_power, root=False),
+    "dense": _dense,
+    "matmul": _matmul,
+    "einsum": _einsum,
+    "getitem": _getitem,
+    "embed": _embed,
+    "slide": _slide,
 }

@@ -69,8 +69,12 @@ class Expr(Methods):
         _set_id(self, _count())
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AssignmentError(f"{name} of a node cannot be set", got=short(self), rule="nodes are immutable",
-                              fix="build a new node, e.g. with x.reshape(shape) or x.astype(dtype)")
+        raise AssignmentError(
+            f"{name} of a node cannot be set",
+            got=short(self),
+            rule="nodes are immutable",
+            fix="build a new node, e.g. with x.reshape(shape) or x.astype(dtype)",
+        )
 
     # -- NumPy's protocols ------------------------------------------------------------------------
 
@@ -93,13 +97,20 @@ class Expr(Methods):
         rule = FUNCTIONS.get(func) or FUNCTIONS["later"](func)
         if rule is None:
             name = written(func)
-            raise TraceError(f"{name} has no rule in fad", got=short(self),
-                             rule="only functions with a derivative rule can be traced",
-                             fix=f"write {name} with functions that fad.numpy lists, or pass fad.value(x) "
-                                 "if no derivative should flow through it")
+            raise TraceError(
+                f"{name} has no rule in fad",
+                got=short(self),
+                rule="only functions with a derivative rule can be traced",
+                fix=f"write {name} with functions that fad.numpy lists, or pass fad.value(x) "
+                "if no derivative should flow through it",
+            )
         if kwargs.get("out") is not None:
-            raise AssignmentError(f"{written(func)}: out= is an assignment", got=short(self), rule="nodes are immutable",
-                                  fix=f"use the value that {written(func)} returns")
+            raise AssignmentError(
+                f"{written(func)}: out= is an assignment",
+                got=short(self),
+                rule="nodes are immutable",
+                fix=f"use the value that {written(func)} returns",
+            )
         kwargs.pop("out", None)
         try:
             return rule(*args, **kwargs)
@@ -119,14 +130,22 @@ class Expr(Methods):
             box = np.empty((), object)
             box[()] = self
             return box
-        raise TraceError(f"{library_call() or 'NumPy'} asked for a node as an ndarray", got=short(self),
-                         rule="that would cut its derivative", fix=library_fix() or
-                         "from fad import numpy as np, whose np.array and np.asarray take nodes; np.stack([...]) of them, "
-                         "fad.at(y)[i].set(v), fad.vmap(f) for np.vectorize(f), or fad.value(x) to read the numbers on purpose")
+        raise TraceError(
+            f"{library_call() or 'NumPy'} asked for a node as an ndarray",
+            got=short(self),
+            rule="that would cut its derivative",
+            fix=library_fix()
+            or "from fad import numpy as np, whose np.array and np.asarray take nodes; np.stack([...]) of them, "
+            "fad.at(y)[i].set(v), fad.vmap(f) for np.vectorize(f), or fad.value(x) to read the numbers on purpose",
+        )
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise AssignmentError("assignment into a node", got=short(self), rule="nodes are immutable",
-                              fix="y = fad.at(y)[i].set(v) (also .add, .multiply, .min, .max)")
+        raise AssignmentError(
+            "assignment into a node",
+            got=short(self),
+            rule="nodes are immutable",
+            fix="y = fad.at(y)[i].set(v) (also .add, .multiply, .min, .max)",
+        )
 
     def __float__(self) -> float:
         return self._number(float, "float(x)")
@@ -139,17 +158,19 @@ class Expr(Methods):
 
     def __index__(self) -> int:
         if self.dtype.kind not in "iub":
-            raise TraceError("a float node used as an index", got=short(self), rule="indices are integers",
-                             fix="x.astype(int)")
+            raise TraceError("a float node used as an index", got=short(self), rule="indices are integers", fix="x.astype(int)")
         return int(self._known("an index"))
 
     def _known(self, what: str) -> Any:
         """The value of an integer or boolean node."""
         if self.value is None:
-            raise ArrayWantedError(f"{what} of a symbolic node", got=short(self), rule="inside jit, vmap and trace a node has no "
-                                   "value, and NumPy asks for it where an ndarray is indexed",
-                                   fix="fad.at(table)[i].get() in place of table[i], from fad import numpy as np for np.take, "
-                                       "or mark the argument as static")
+            raise ArrayWantedError(
+                f"{what} of a symbolic node",
+                got=short(self),
+                rule="inside jit, vmap and trace a node has no value, and NumPy asks for it where an ndarray is indexed",
+                fix="fad.at(table)[i].get() in place of table[i], from fad import numpy as np for np.take, "
+                "or mark the argument as static",
+            )
         return self.value
 
     def item(self, *args: Any) -> Any:
@@ -162,9 +183,12 @@ class Expr(Methods):
 
     def _number(self, convert: Callable, what: str) -> Any:
         if self.dtype.kind in "fc":
-            raise TraceError(f"{what} of a node", got=short(self), rule="that would cut its derivative",
-                             fix="use NumPy's functions (np.sin for math.sin), or fad.value(x) to read the number "
-                                 "on purpose")
+            raise TraceError(
+                f"{what} of a node",
+                got=short(self),
+                rule="that would cut its derivative",
+                fix="use NumPy's functions (np.sin for math.sin), or fad.value(x) to read the number on purpose",
+            )
         return convert(concrete(self, what))
 
     def __round__(self, ndigits: Any = None) -> Any:
@@ -182,14 +206,22 @@ class Expr(Methods):
     def _whole(self, rounded: Callable, what: str) -> Any:
         """An integer node: rounding has no derivative to lose."""
         if self.shape or self.dtype.kind == "c" or not (self.value is None or np.isfinite(self.value)):
-            raise TraceError(f"{what} of a node", got=short(self), rule="it takes one finite real number",
-                             fix="np.round, np.floor, np.ceil or np.trunc, and astype(int)")
+            raise TraceError(
+                f"{what} of a node",
+                got=short(self),
+                rule="it takes one finite real number",
+                fix="np.round, np.floor, np.ceil or np.trunc, and astype(int)",
+            )
         return rounded(self).astype(np.int64)
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise TraceError("bool(x) of an array", got=short(self), rule="it has one truth value for each element",
-                             fix="x.any() or x.all(), or np.where(x, a, b) to choose element by element")
+            raise TraceError(
+                "bool(x) of an array",
+                got=short(self),
+                rule="it has one truth value for each element",
+                fix="x.any() or x.all(), or np.where(x, a, b) to choose element by element",
+            )
         return bool(concrete(self, "bool(x)"))
 
     def __len__(self) -> int:
@@ -199,8 +231,9 @@ class Expr(Methods):
 
     def __iter__(self) -> Iterator[Any]:
         if not self.shape:
-            raise TraceError("iteration over a 0-d node", got=short(self), rule="a scalar has no elements",
-                             fix="use the node itself")
+            raise TraceError(
+                "iteration over a 0-d node", got=short(self), rule="a scalar has no elements", fix="use the node itself"
+            )
         return (self[i] for i in range(self.shape[0]))
 
     def __getitem__(self, index: Any) -> Any:
@@ -211,8 +244,12 @@ class Expr(Methods):
         return bool(np.any(self == item))
 
     def __hash__(self) -> int:
-        raise TraceError("hash(x) of a node", got=short(self), rule="arrays are not hashable, and == of nodes builds a node",
-                         fix="key dicts and sets by fad.value(x), a name or a position")
+        raise TraceError(
+            "hash(x) of a node",
+            got=short(self),
+            rule="arrays are not hashable, and == of nodes builds a node",
+            fix="key dicts and sets by fad.value(x), a name or a position",
+        )
 
     def __copy__(self) -> Expr:
         return twin(self)
@@ -221,8 +258,12 @@ class Expr(Methods):
         return twin(self)
 
     def __reduce__(self) -> Any:
-        raise TraceError("a node cannot be pickled", got=short(self), rule="only a closed Function can",
-                         fix="pickle fad.trace(f)(*args), or fad.value(x)")
+        raise TraceError(
+            "a node cannot be pickled",
+            got=short(self),
+            rule="only a closed Function can",
+            fix="pickle fad.trace(f)(*args), or fad.value(x)",
+        )
 
     def __repr__(self) -> str:
         return short(self)
@@ -263,7 +304,6 @@ class Expr(Methods):
         return self.dtype.itemsize
 
 
-
 class ArrayWantedError(TraceError):
     """NumPy asked a symbol for its numbers, as it does where an ndarray is indexed by one."""
 
@@ -285,8 +325,17 @@ class Var(Expr):
     origin: Any  # the Trace that made it; None for one made by hand
     weak: type | None
 
-    def __init__(self, name: str, shape: tuple, dtype: Any, value: Any = None, op: Any = None, of: tuple = (),
-                 origin: Any = None, weak: type | None = None):
+    def __init__(
+        self,
+        name: str,
+        shape: tuple,
+        dtype: Any,
+        value: Any = None,
+        op: Any = None,
+        of: tuple = (),
+        origin: Any = None,
+        weak: type | None = None,
+    ):
         super().__init__(op, of, _NO_PARAMS, shape, dtype, value)
         _set_name(self, name)
         _set_origin(self, origin)
@@ -327,8 +376,12 @@ def constant(x: Any) -> Any:
         if x.dtype.kind == "O" and any(isinstance(v, Expr) for v in x.flat):  # np.array([x, y])
             return FUNCTIONS["array"](x.tolist()) if x.shape else x.item()
         if x.dtype.kind not in "fiubc":
-            raise DtypeError("not an array of numbers", got=short(x), rule="nodes hold real, complex, integer or "
-                             "boolean arrays", fix="convert it first, e.g. x.astype(float)")
+            raise DtypeError(
+                "not an array of numbers",
+                got=short(x),
+                rule="nodes hold real, complex, integer or boolean arrays",
+                fix="convert it first, e.g. x.astype(float)",
+            )
         if x.flags.writeable or x.base is not None:
             x = x.copy()
             x.flags.writeable = False
@@ -355,10 +408,13 @@ def refuse_foreign(x: Any) -> Any:
     if kind is np.ndarray or not _is_foreign(kind):
         return x
     error = DtypeError if kind.__module__.startswith("numpy") else ForeignArrayError
-    raise error("an array with a meaning of its own", got=f"{kind.__module__}.{kind.__qualname__}", rule="fad differentiates "
-                "NumPy's arrays: matrices, masks, labels and units would be lost",
-                fix="pass np.asarray(x), and write out the rest: @ for products of matrices, np.where(mask, x, 0.0) or "
-                    "x.filled(0.0) for masks")
+    raise error(
+        "an array with a meaning of its own",
+        got=f"{kind.__module__}.{kind.__qualname__}",
+        rule="fad differentiates NumPy's arrays: matrices, masks, labels and units would be lost",
+        fix="pass np.asarray(x), and write out the rest: @ for products of matrices, np.where(mask, x, 0.0) or "
+        "x.filled(0.0) for masks",
+    )
 
 
 @lru_cache(maxsize=256)
@@ -437,10 +493,13 @@ class Overwritten(Expr):
     @property
     def value(self) -> Any:  # type: ignore[override]
         """Raises: whoever asks wants the array as it is now."""
-        raise AssignmentError("an array was changed in place, and is read under another name or through a view",
-                              got=aval_text(self.shape, self.dtype), rule="an in-place operator gives a new node to the name "
-                              "it is written for, and to no other", fix="y = y + x in place of y += x, y.copy() where "
-                              "they are to differ, or return the new array from the function that changes it")
+        raise AssignmentError(
+            "an array was changed in place, and is read under another name or through a view",
+            got=aval_text(self.shape, self.dtype),
+            rule="an in-place operator gives a new node to the name it is written for, and to no other",
+            fix="y = y + x in place of y += x, y.copy() where "
+            "they are to differ, or return the new array from the function that changes it",
+        )
 
 
 class OverwrittenVar(Overwritten, Var):
@@ -462,12 +521,19 @@ def written(function: Callable) -> str:
 def explained(error: Exception, what: str, args: tuple) -> FadError:
     """NumPy's own error as one that shows the arguments and the user's line."""
     if isinstance(error, np.linalg.LinAlgError):
-        return SingularError(f"np.linalg.{what.strip(' .:')}", got=", ".join(map(short, args)),
-                             fix="add a small multiple of the identity to the matrix, or use np.linalg.lstsq or np.linalg.pinv")
-    kind = (ShapeError if isinstance(error, ValueError) else OutOfRangeError if isinstance(error, IndexError)
-            else DtypeError)  # NumPy's AxisError is both of the first two, and is about a shape
-    fix = ("make the shapes equal, or 1 along the axes to stretch; x[:, None] adds an axis" if "broadcast" in what
-           else "check the arguments against NumPy's documentation of this function")
+        return SingularError(
+            f"np.linalg.{what.strip(' .:')}",
+            got=", ".join(map(short, args)),
+            fix="add a small multiple of the identity to the matrix, or use np.linalg.lstsq or np.linalg.pinv",
+        )
+    kind = (
+        ShapeError if isinstance(error, ValueError) else OutOfRangeError if isinstance(error, IndexError) else DtypeError
+    )  # NumPy's AxisError is both of the first two, and is about a shape
+    fix = (
+        "make the shapes equal, or 1 along the axes to stretch; x[:, None] adds an axis"
+        if "broadcast" in what
+        else "check the arguments against NumPy's documentation of this function"
+    )
     return kind(what.strip(" .:"), got=", ".join(map(short, args)), fix=fix)
 
 
@@ -476,9 +542,13 @@ def concrete(x: Any, what: str) -> Any:
     if not isinstance(x, Expr):
         return x
     if x.value is None:
-        raise TraceError(f"{what} of a symbolic node", got=short(x), rule="inside jit, vmap and trace a node has no value",
-                         fix="use np.where(condition, a, b) in place of `if`, or mark the argument as static; "
-                             "plain grad, jvp and vjp follow Python branches")
+        raise TraceError(
+            f"{what} of a symbolic node",
+            got=short(x),
+            rule="inside jit, vmap and trace a node has no value",
+            fix="use np.where(condition, a, b) in place of `if`, or mark the argument as static; "
+            "plain grad, jvp and vjp follow Python branches",
+        )
     return x.value
 
 

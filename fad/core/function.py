@@ -50,14 +50,21 @@ class Function:
         ids = {x.id for x in inputs}
         for node in reachable(list(outputs), stop=ids)[0]:
             if isinstance(node, Var) and node.id not in ids and not node.args and node.value is None:
-                raise TraceError(f"{name}: an output depends on a variable that is not an input", got=short(node),
-                                 rule="a Function is a closed tree" + (f"; this one belongs to {node.origin!r}"
-                                                                       if node.origin else ""),
-                                 fix="pass it as an argument")
-        for field, content in (("name", name), ("inputs", inputs), ("outputs", outputs), ("_plan", None), ("_key", None),
-                               ("in_tree", tree.structure(inputs) if in_tree is None else in_tree),
-                               ("out_tree", tree.structure(outputs if len(outputs) != 1 else outputs[0])
-                                if out_tree is None else out_tree)):
+                raise TraceError(
+                    f"{name}: an output depends on a variable that is not an input",
+                    got=short(node),
+                    rule="a Function is a closed tree" + (f"; this one belongs to {node.origin!r}" if node.origin else ""),
+                    fix="pass it as an argument",
+                )
+        for field, content in (
+            ("name", name),
+            ("inputs", inputs),
+            ("outputs", outputs),
+            ("_plan", None),
+            ("_key", None),
+            ("in_tree", tree.structure(inputs) if in_tree is None else in_tree),
+            ("out_tree", tree.structure(outputs if len(outputs) != 1 else outputs[0]) if out_tree is None else out_tree),
+        ):
             object.__setattr__(self, field, content)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -65,12 +72,20 @@ class Function:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if kwargs:
-            raise TreeError(f"{self.name}: a Function has no keyword arguments", got=", ".join(kwargs),
-                            rule="those of the call that was traced are part of it", fix="pass by position, or trace anew")
+            raise TreeError(
+                f"{self.name}: a Function has no keyword arguments",
+                got=", ".join(kwargs),
+                rule="those of the call that was traced are part of it",
+                fix="pass by position, or trace anew",
+            )
         leaves, in_tree = tree.flatten(args)
         if in_tree != self.in_tree:
-            raise TreeError(f"{self.name}: arguments of another structure", got=in_tree, rule=f"it takes {self.in_tree}",
-                            fix="call it as it was traced")
+            raise TreeError(
+                f"{self.name}: arguments of another structure",
+                got=in_tree,
+                rule=f"it takes {self.in_tree}",
+                fix="call it as it was traced",
+            )
         leaves = [_checked(self.name, leaf, var) for leaf, var in zip(leaves, self.inputs, strict=True)]
         return tree.unflatten(self.out_tree, own(self.run(leaves), leaves))
 
@@ -136,10 +151,13 @@ class Function:
             return NotImplemented
         takes, gives = [(x.shape, x.dtype) for x in self.inputs], [(y.shape, y.dtype) for y in inner.outputs]
         if takes != gives:
-            raise ShapeError(f"{self.name} @ {inner.name} do not fit", got=", ".join(map(short, inner.outputs)),
-                             rule="f takes " + ", ".join(map(short, self.inputs)), fix="make g return what f takes")
-        return Function(inner.inputs, self.run(list(inner.outputs)), inner.in_tree, self.out_tree,
-                        f"{self.name}@{inner.name}")
+            raise ShapeError(
+                f"{self.name} @ {inner.name} do not fit",
+                got=", ".join(map(short, inner.outputs)),
+                rule="f takes " + ", ".join(map(short, self.inputs)),
+                fix="make g return what f takes",
+            )
+        return Function(inner.inputs, self.run(list(inner.outputs)), inner.in_tree, self.out_tree, f"{self.name}@{inner.name}")
 
     # -- structure ----------------------------------------------------------------------------------
 
@@ -151,8 +169,7 @@ class Function:
             n = len(self.inputs)
             body = tuple((op.name, tuple(refs), freeze(params), slot) for op, refs, params, slot, _ in steps)
             inputs = tuple((x.shape, x.dtype.str, x.weak) for x in self.inputs)
-            content = (inputs, tuple(freeze(c) for c in template[n:]), body, outs,
-                       self.in_tree, self.out_tree)
+            content = (inputs, tuple(freeze(c) for c in template[n:]), body, outs, self.in_tree, self.out_tree)
             object.__setattr__(self, "_key", (hash(content), content))
         return self._key
 
@@ -202,15 +219,24 @@ def _checked(name: str, leaf: Any, var: Var) -> Any:
                 return leaf
             leaf = np.asarray(leaf, var.dtype) if type(leaf) in (int, float, complex, bool) else np.asarray(leaf)
         except (TypeError, ValueError):
-            raise DtypeError(f"{name}: not an array", got=short(leaf), rule=f"it takes {short(var)}",
-                             fix="pass an array of numbers") from None
+            raise DtypeError(
+                f"{name}: not an array", got=short(leaf), rule=f"it takes {short(var)}", fix="pass an array of numbers"
+            ) from None
     if leaf.shape != var.shape:
-        raise ShapeError(f"{name}: wrong shape for {var.name}", got=short(leaf), rule=f"it was traced for {short(var)}",
-                         fix="trace the Python function again for this shape")
+        raise ShapeError(
+            f"{name}: wrong shape for {var.name}",
+            got=short(leaf),
+            rule=f"it was traced for {short(var)}",
+            fix="trace the Python function again for this shape",
+        )
     if leaf.dtype != var.dtype:
         if not np.can_cast(leaf.dtype, var.dtype, "safe"):
-            raise DtypeError(f"{name}: wrong dtype for {var.name}", got=short(leaf),
-                             rule=f"it was traced for {short(var)}", fix=f"pass x.astype(np.{var.dtype})")
+            raise DtypeError(
+                f"{name}: wrong dtype for {var.name}",
+                got=short(leaf),
+                rule=f"it was traced for {short(var)}",
+                fix=f"pass x.astype(np.{var.dtype})",
+            )
         leaf = leaf.astype(var.dtype)
     return leaf
 

@@ -65,11 +65,19 @@ def overwrite(old: Expr, new: Any) -> Any:
     if not isinstance(new, Expr) or not _is_array(old):
         return new
     if new.shape != old.shape:
-        raise ShapeError("an in-place operator would change the shape", got=f"{short(new)} for {aval_text(old.shape, old.dtype)}",
-                         rule="the array keeps its own", fix="y = y + x in place of y += x")
+        raise ShapeError(
+            "an in-place operator would change the shape",
+            got=f"{short(new)} for {aval_text(old.shape, old.dtype)}",
+            rule="the array keeps its own",
+            fix="y = y + x in place of y += x",
+        )
     if not np.can_cast(new.dtype, old.dtype, "same_kind"):
-        raise DtypeError("an in-place operator would change the dtype", got=f"{short(new)} for {aval_text(old.shape, old.dtype)}",
-                         rule="the array keeps its own", fix="y = y + x in place of y += x, or y = y.astype(float) before it")
+        raise DtypeError(
+            "an in-place operator would change the dtype",
+            got=f"{short(new)} for {aval_text(old.shape, old.dtype)}",
+            rule="the array keeps its own",
+            fix="y = y + x in place of y += x, or y = y.astype(float) before it",
+        )
     new = FUNCTIONS["astype"](new, old.dtype)
     for member in _family(old) or (lambda: old,):
         node = member()

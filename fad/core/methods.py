@@ -90,13 +90,31 @@ class Methods:
 
     # -- operators: each is NumPy's ufunc ----------------------------------------------------------
 
-    for _name, _ufunc in (("add", np.add), ("sub", np.subtract), ("mul", np.multiply), ("truediv", np.true_divide),
-                          ("floordiv", np.floor_divide), ("mod", np.remainder), ("divmod", np.divmod), ("pow", np.power),
-                          ("matmul", np.matmul), ("and", np.bitwise_and), ("or", np.bitwise_or), ("xor", np.bitwise_xor),
-                          ("lshift", np.left_shift), ("rshift", np.right_shift)):
+    for _name, _ufunc in (
+        ("add", np.add),
+        ("sub", np.subtract),
+        ("mul", np.multiply),
+        ("truediv", np.true_divide),
+        ("floordiv", np.floor_divide),
+        ("mod", np.remainder),
+        ("divmod", np.divmod),
+        ("pow", np.power),
+        ("matmul", np.matmul),
+        ("and", np.bitwise_and),
+        ("or", np.bitwise_or),
+        ("xor", np.bitwise_xor),
+        ("lshift", np.left_shift),
+        ("rshift", np.right_shift),
+    ):
         locals()[f"__{_name}__"], locals()[f"__r{_name}__"] = _binary(_ufunc)
-    for _name, _ufunc in (("eq", np.equal), ("ne", np.not_equal), ("lt", np.less), ("le", np.less_equal), ("gt", np.greater),
-                          ("ge", np.greater_equal)):
+    for _name, _ufunc in (
+        ("eq", np.equal),
+        ("ne", np.not_equal),
+        ("lt", np.less),
+        ("le", np.less_equal),
+        ("gt", np.greater),
+        ("ge", np.greater_equal),
+    ):
         locals()[f"__{_name}__"] = _binary(_ufunc)[0]
     for _name, _ufunc in (("neg", np.negative), ("pos", np.positive), ("abs", np.absolute), ("invert", np.invert)):
         locals()[f"__{_name}__"] = _unary(_ufunc)
@@ -119,8 +137,12 @@ class Methods:
     def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
         """The array in another dtype, a copy; the derivative passes between float dtypes and stops at integers."""
         if casting != "unsafe" and not np.can_cast(self.dtype, dtype, casting):
-            raise DtypeError(f"x.astype(): no {casting} cast", got=f"{self!r} to {np.dtype(dtype)}",
-                             rule="casting= says what may be lost", fix='casting="unsafe", which is what astype does by itself')
+            raise DtypeError(
+                f"x.astype(): no {casting} cast",
+                got=f"{self!r} to {np.dtype(dtype)}",
+                rule="casting= says what may be lost",
+                fix='casting="unsafe", which is what astype does by itself',
+            )
         y = FUNCTIONS["astype"](self, dtype)
         return FUNCTIONS["copy"](self) if y is self and copy else y
 
@@ -136,19 +158,81 @@ class Methods:
         """`np.compress` of this node."""
         return np.compress(condition, self, axis, out)
 
-    for _name in ("sum", "prod", "max", "min", "mean", "var", "std", "argmax", "argmin", "any", "all", "cumsum",
-                  "cumprod", "ptp", "round", "clip", "ravel", "squeeze", "swapaxes", "diagonal", "trace", "repeat",
-                  "take", "dot", "argsort", "nonzero", "searchsorted", "argpartition", "choose"):
+    for _name in (
+        "sum",
+        "prod",
+        "max",
+        "min",
+        "mean",
+        "var",
+        "std",
+        "argmax",
+        "argmin",
+        "any",
+        "all",
+        "cumsum",
+        "cumprod",
+        "ptp",
+        "round",
+        "clip",
+        "ravel",
+        "squeeze",
+        "swapaxes",
+        "diagonal",
+        "trace",
+        "repeat",
+        "take",
+        "dot",
+        "argsort",
+        "nonzero",
+        "searchsorted",
+        "argpartition",
+        "choose",
+    ):
         locals()[_name] = _numpy_method(_name)
     # what a ufunc calls on every element of an array of objects, which is what np.array([x, y]) makes of nodes
-    for _name in ("arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "cos", "cosh", "deg2rad",
-                  "degrees", "exp", "exp2", "expm1", "fabs", "fmod", "hypot", "log", "log10", "log1p", "log2", "rad2deg",
-                  "radians", "rint", "sin", "sinh", "sqrt", "tan", "tanh"):
+    for _name in (
+        "arccos",
+        "arccosh",
+        "arcsin",
+        "arcsinh",
+        "arctan",
+        "arctan2",
+        "arctanh",
+        "cbrt",
+        "cos",
+        "cosh",
+        "deg2rad",
+        "degrees",
+        "exp",
+        "exp2",
+        "expm1",
+        "fabs",
+        "fmod",
+        "hypot",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "rad2deg",
+        "radians",
+        "rint",
+        "sin",
+        "sinh",
+        "sqrt",
+        "tan",
+        "tanh",
+    ):
         locals()[_name] = _numpy_method(_name)
-    for _name, _fix in (("sort", "y = np.sort(x, axis)"), ("partition", "y = np.partition(x, kth)"),
-                        ("fill", "y = np.full_like(x, v), or fad.at(x)[...].set(v)"), ("resize", "y = x.reshape(shape)"),
-                        ("put", "y = fad.at(x.ravel())[i].set(v).reshape(x.shape)"),
-                        ("setfield", "y = x.astype(dtype)"), ("setflags", "leave it away: nodes are read-only")):
+    for _name, _fix in (
+        ("sort", "y = np.sort(x, axis)"),
+        ("partition", "y = np.partition(x, kth)"),
+        ("fill", "y = np.full_like(x, v), or fad.at(x)[...].set(v)"),
+        ("resize", "y = x.reshape(shape)"),
+        ("put", "y = fad.at(x.ravel())[i].set(v).reshape(x.shape)"),
+        ("setfield", "y = x.astype(dtype)"),
+        ("setflags", "leave it away: nodes are read-only"),
+    ):
         locals()[_name] = _refused_method(_name, _fix)
     conj = conjugate = _numpy_method("conj")
     del _name, _ufunc, _fix
@@ -158,8 +242,12 @@ def _of_memory(name: str) -> property:
     """An attribute of ndarray that a node has not. (A `__getattr__` would slow down every attribute there is.)"""
 
     def refuse(self: Methods) -> None:
-        raise NoMemoryError(f"x.{name} of a node", got=repr(self), rule="a node has no memory",
-                            fix=f"fad.value(x).{name} for its numbers, or x.astype(dtype)")
+        raise NoMemoryError(
+            f"x.{name} of a node",
+            got=repr(self),
+            rule="a node has no memory",
+            fix=f"fad.value(x).{name} for its numbers, or x.astype(dtype)",
+        )
 
     return property(refuse)
 

@@ -169,6 +169,10 @@ def named(name: str) -> Primitive:
     if name not in registry:
         load_primitives()
     if name not in registry:
-        raise TraceError("no such primitive", got=repr(name), rule="a pickled Function holds its primitives by name",
-                         fix="import the module that makes this primitive before loading the pickle")
+        raise TraceError(
+            "no such primitive",
+            got=repr(name),
+            rule="a pickled Function holds its primitives by name",
+            fix="import the module that makes this primitive before loading the pickle",
+        )
     return registry[name]

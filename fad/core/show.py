@@ -121,8 +121,10 @@ def dot(function: Any) -> str:
             shape = aval_text(a.shape, a.dtype) if isinstance(a, Expr) else ""
             lines.append(f'  "{source}" -> "{names[node.id]}" [label="{shape}"]')
     for i, y in enumerate(function.outputs):
-        lines += [f'  "out{i}" [label="result {i}" shape=box style=filled fillcolor="#fce8e6"]',
-                  f'  "{names[y.id]}" -> "out{i}" [label="{aval_text(y.shape, y.dtype)}"]']
+        lines += [
+            f'  "out{i}" [label="result {i}" shape=box style=filled fillcolor="#fce8e6"]',
+            f'  "{names[y.id]}" -> "out{i}" [label="{aval_text(y.shape, y.dtype)}"]',
+        ]
     return "\n".join([*lines, "}"])
 
 

@@ -155,8 +155,12 @@ def _is_private(path: Path, state: os.stat_result) -> bool:
     if place not in _told:
         _told.add(place)
         got, fix = (f"mode {mode:04o}", f"chmod go-w {path}") if is_owned else (f"owner {state.st_uid}", "set FAD_CACHE_DIR")
-        warnings.warn(f"compiled code in {path} is not loaded: got {got}; what lies there is run, so it must be this user's, and "
-                      f"nobody else may write to it\n  fix: {fix}", CacheWarning, stacklevel=2)
+        warnings.warn(
+            f"compiled code in {path} is not loaded: got {got}; what lies there is run, so it must be this user's, and "
+            f"nobody else may write to it\n  fix: {fix}",
+            CacheWarning,
+            stacklevel=2,
+        )
     return False
 
 

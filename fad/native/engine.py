@@ -51,7 +51,8 @@ class Machine:
     def target(self, opt: int = 2) -> Any:
         """A fresh LLVM target machine."""
         return llvm.Target.from_triple(self.triple).create_target_machine(
-            cpu=self.cpu, features=self.features, opt=opt, reloc="pic", codemodel="small")
+            cpu=self.cpu, features=self.features, opt=opt, reloc="pic", codemodel="small"
+        )
 
 
 @functools.cache
@@ -151,8 +152,12 @@ def _compiled(text: str, opt: int) -> bytes:
     What LLVM holds is closed here and not by destructors, whose exceptions Python drops: an interrupt might be among them."""
     emit = ffi.lib.LLVMPY_TargetMachineEmitToMemory
     emit = getattr(emit, "_cfn", emit)
-    with (llvm.create_context() as context, machine().target(opt) as target, llvm.parse_assembly(text, context) as module,
-          ffi.OutputString() as error):
+    with (
+        llvm.create_context() as context,
+        machine().target(opt) as target,
+        llvm.parse_assembly(text, context) as module,
+        ffi.OutputString() as error,
+    ):
         if is_checking():
             module.verify()
         with at_work():

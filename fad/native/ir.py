@@ -14,11 +14,37 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Block", "Module", "Value", "by_libm", "call", "constant", "fma", "itemsize", "literal", "resized", "same", "typed",
-           "unflattened", "where", "write"]
+__all__ = [
+    "Block",
+    "Module",
+    "Value",
+    "by_libm",
+    "call",
+    "constant",
+    "fma",
+    "itemsize",
+    "literal",
+    "resized",
+    "same",
+    "typed",
+    "unflattened",
+    "where",
+    "write",
+]
 
-KINDS = {"f8": "double", "f4": "float", "i8": "i64", "i4": "i32", "i2": "i16", "i1": "i8",
-         "u8": "i64", "u4": "i32", "u2": "i16", "u1": "i8", "b1": "i1"}  # NumPy's dtype.str without byte order -> LLVM
+KINDS = {
+    "f8": "double",
+    "f4": "float",
+    "i8": "i64",
+    "i4": "i32",
+    "i2": "i16",
+    "i1": "i8",
+    "u8": "i64",
+    "u4": "i32",
+    "u2": "i16",
+    "u1": "i8",
+    "b1": "i1",
+}  # NumPy's dtype.str without byte order -> LLVM
 FLOATS = ("double", "float")
 BITS = {"double": 64, "float": 32, "i64": 64, "i32": 32, "i16": 16, "i8": 8, "i1": 1}
 TWIN = {"double": "i64", "float": "i32", "i64": "double", "i32": "float"}  # bit patterns
@@ -66,25 +92,62 @@ class Value:
         a, b = same(self, other)
         return write(f"{'fcmp ' + floats if a.is_float else 'icmp ' + ints} {a.type} {a.name}, {b.name}", "i1", a.lanes, a, b)
 
-    def __add__(self, other: Any) -> Value: return self._op("fadd", "add", other)
-    def __radd__(self, other: Any) -> Value: return self._op("fadd", "add", other, swap=True)
-    def __sub__(self, other: Any) -> Value: return self._op("fsub", "sub", other)
-    def __rsub__(self, other: Any) -> Value: return self._op("fsub", "sub", other, swap=True)
-    def __mul__(self, other: Any) -> Value: return self._op("fmul", "mul", other)
-    def __rmul__(self, other: Any) -> Value: return self._op("fmul", "mul", other, swap=True)
-    def __truediv__(self, other: Any) -> Value: return self._op("fdiv", "sdiv", other)
-    def __rtruediv__(self, other: Any) -> Value: return self._op("fdiv", "sdiv", other, swap=True)
-    def __and__(self, other: Any) -> Value: return self._op("", "and", other)
-    def __or__(self, other: Any) -> Value: return self._op("", "or", other)
-    def __xor__(self, other: Any) -> Value: return self._op("", "xor", other)
-    def __lshift__(self, other: Any) -> Value: return self._op("", "shl", other)
-    def __rshift__(self, other: Any) -> Value: return self._op("", "ashr", other)
-    def __lt__(self, other: Any) -> Value: return self._compare("olt", "slt", other)
-    def __le__(self, other: Any) -> Value: return self._compare("ole", "sle", other)
-    def __gt__(self, other: Any) -> Value: return self._compare("ogt", "sgt", other)
-    def __ge__(self, other: Any) -> Value: return self._compare("oge", "sge", other)
-    def __eq__(self, other: Any) -> Value: return self._compare("oeq", "eq", other)  # type: ignore[override]
-    def __ne__(self, other: Any) -> Value: return self._compare("une", "ne", other)  # type: ignore[override]
+    def __add__(self, other: Any) -> Value:
+        return self._op("fadd", "add", other)
+
+    def __radd__(self, other: Any) -> Value:
+        return self._op("fadd", "add", other, swap=True)
+
+    def __sub__(self, other: Any) -> Value:
+        return self._op("fsub", "sub", other)
+
+    def __rsub__(self, other: Any) -> Value:
+        return self._op("fsub", "sub", other, swap=True)
+
+    def __mul__(self, other: Any) -> Value:
+        return self._op("fmul", "mul", other)
+
+    def __rmul__(self, other: Any) -> Value:
+        return self._op("fmul", "mul", other, swap=True)
+
+    def __truediv__(self, other: Any) -> Value:
+        return self._op("fdiv", "sdiv", other)
+
+    def __rtruediv__(self, other: Any) -> Value:
+        return self._op("fdiv", "sdiv", other, swap=True)
+
+    def __and__(self, other: Any) -> Value:
+        return self._op("", "and", other)
+
+    def __or__(self, other: Any) -> Value:
+        return self._op("", "or", other)
+
+    def __xor__(self, other: Any) -> Value:
+        return self._op("", "xor", other)
+
+    def __lshift__(self, other: Any) -> Value:
+        return self._op("", "shl", other)
+
+    def __rshift__(self, other: Any) -> Value:
+        return self._op("", "ashr", other)
+
+    def __lt__(self, other: Any) -> Value:
+        return self._compare("olt", "slt", other)
+
+    def __le__(self, other: Any) -> Value:
+        return self._compare("ole", "sle", other)
+
+    def __gt__(self, other: Any) -> Value:
+        return self._compare("ogt", "sgt", other)
+
+    def __ge__(self, other: Any) -> Value:
+        return self._compare("oge", "sge", other)
+
+    def __eq__(self, other: Any) -> Value:  # type: ignore[override]
+        return self._compare("oeq", "eq", other)
+
+    def __ne__(self, other: Any) -> Value:  # type: ignore[override]
+        return self._compare("une", "ne", other)
 
     def __invert__(self) -> Value:
         return self ^ constant(True if self.kind == "i1" else -1, self)
@@ -327,8 +390,9 @@ class Block:
             yield loop
             loop.close()
 
-    def repeat(self, start: Value | int, stop: Value | int, state: list[Value], turn: Callable, empty: bool = False,
-               step: int = 1) -> list[Value]:
+    def repeat(
+        self, start: Value | int, stop: Value | int, state: list[Value], turn: Callable, empty: bool = False, step: int = 1
+    ) -> list[Value]:
         """The state after ``state = turn(loop, state)`` in every turn of a counted loop."""
         with self.loop(start, stop, step, empty) as loop:
             inside = [loop.carried(s) for s in state]
@@ -409,22 +473,34 @@ class Loop(Block):
         if self.empty:
             return self.asked_first(label, exit_, more)
         body, latch = self.lines(self.label)
-        head = [f"  br label {self.label}", f"{self.label[1:]}:",
-                f"  {self.index.name} = phi i64 [ {self.start.name}, {label} ], [ {self.after}, {latch} ]"]
+        head = [
+            f"  br label {self.label}",
+            f"{self.label[1:]}:",
+            f"  {self.index.name} = phi i64 [ {self.start.name}, {label} ], [ {self.after}, {latch} ]",
+        ]
         head += [f"  {v.name} = phi {v.type} [ {init.name}, {label} ], [ {new.name}, {latch} ]" for v, init, new in self.phis]
-        tail = [f"  {more} = icmp slt i64 {self.after}, {self.stop.name}",
-                f"  br i1 {more}, label {self.label}, label {exit_}", f"{exit_[1:]}:"]
+        tail = [
+            f"  {more} = icmp slt i64 {self.after}, {self.stop.name}",
+            f"  br i1 {more}, label {self.label}, label {exit_}",
+            f"{exit_[1:]}:",
+        ]
         return head + body + tail, exit_
 
     def asked_first(self, label: str, exit_: str, more: str) -> tuple[list[str], str]:
         """The text of a loop that may have no turns."""
         inside = self.module.name("turn")
         body, latch = self.lines(inside)
-        head = [f"  br label {self.label}", f"{self.label[1:]}:",
-                f"  {self.index.name} = phi i64 [ {self.start.name}, {label} ], [ {self.after}, {latch} ]"]
+        head = [
+            f"  br label {self.label}",
+            f"{self.label[1:]}:",
+            f"  {self.index.name} = phi i64 [ {self.start.name}, {label} ], [ {self.after}, {latch} ]",
+        ]
         head += [f"  {v.name} = phi {v.type} [ {init.name}, {label} ], [ {new.name}, {latch} ]" for v, init, new in self.phis]
-        head += [f"  {more} = icmp slt i64 {self.index.name}, {self.stop.name}",
-                 f"  br i1 {more}, label {inside}, label {exit_}", f"{inside[1:]}:"]
+        head += [
+            f"  {more} = icmp slt i64 {self.index.name}, {self.stop.name}",
+            f"  br i1 {more}, label {inside}, label {exit_}",
+            f"{inside[1:]}:",
+        ]
         return [*head, *body, f"  br label {self.label}", f"{exit_[1:]}:"], exit_
 
 
@@ -439,8 +515,13 @@ class When(Block):
         """The text, jumped over where the condition does not hold."""
         then, exit_ = self.module.name("then"), self.module.name("after")
         body, _ = self.lines(then)
-        return [f"  br i1 {self.condition.name}, label {then}, label {exit_}", f"{then[1:]}:", *body,
-                f"  br label {exit_}", f"{exit_[1:]}:"], exit_
+        return [
+            f"  br i1 {self.condition.name}, label {then}, label {exit_}",
+            f"{then[1:]}:",
+            *body,
+            f"  br label {exit_}",
+            f"{exit_[1:]}:",
+        ], exit_
 
 
 class Module:
@@ -508,14 +589,29 @@ class Module:
             passed = ", ".join(f"{kind} %a{k}" for k in range(arity))
             lines += [f"  %y = call {kind} @{scalar}({passed})", f"  ret {kind} %y", "}"]
         else:
-            lines += ["  br label %loop", "loop:", "  %i = phi i64 [ 0, %entry ], [ %n, %next ]",
-                      f"  %r = phi {vector} [ %fast, %entry ], [ %s, %next ]", f"  %m = extractelement {mask} %fix, i64 %i",
-                      "  br i1 %m, label %do, label %next", "do:"]
+            lines += [
+                "  br label %loop",
+                "loop:",
+                "  %i = phi i64 [ 0, %entry ], [ %n, %next ]",
+                f"  %r = phi {vector} [ %fast, %entry ], [ %s, %next ]",
+                f"  %m = extractelement {mask} %fix, i64 %i",
+                "  br i1 %m, label %do, label %next",
+                "do:",
+            ]
             lines += [f"  %x{k} = extractelement {vector} %a{k}, i64 %i" for k in range(arity)]
-            lines += [f"  %y = call {kind} @{scalar}({one})", f"  %t = insertelement {vector} %r, {kind} %y, i64 %i",
-                      "  br label %next", "next:", f"  %s = phi {vector} [ %r, %loop ], [ %t, %do ]", "  %n = add i64 %i, 1",
-                      f"  %e = icmp slt i64 %n, {lanes}", "  br i1 %e, label %loop, label %exit", "exit:",
-                      f"  ret {vector} %s", "}"]
+            lines += [
+                f"  %y = call {kind} @{scalar}({one})",
+                f"  %t = insertelement {vector} %r, {kind} %y, i64 %i",
+                "  br label %next",
+                "next:",
+                f"  %s = phi {vector} [ %r, %loop ], [ %t, %do ]",
+                "  %n = add i64 %i, 1",
+                f"  %e = icmp slt i64 %n, {lanes}",
+                "  br i1 %e, label %loop, label %exit",
+                "exit:",
+                f"  ret {vector} %s",
+                "}",
+            ]
         self.helpers[symbol] = "\n".join(lines)
         return symbol
 

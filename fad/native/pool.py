@@ -93,7 +93,10 @@ done:
 declare i64 @llvm.smin.i64(i64, i64)
 """
 
-WITHOUT_THREADS = WITHOUT_CLOCK + SERIAL + """
+WITHOUT_THREADS = (
+    WITHOUT_CLOCK
+    + SERIAL
+    + """
 define i64 @launch(ptr %chunk, ptr %data, i64 %first, i64 %total, i64 %grain, ptr %until) {
   %done = call i64 @alone(ptr %chunk, ptr %data, i64 %first, i64 %total, i64 %grain, ptr %until)
   ret i64 %done
@@ -101,8 +104,12 @@ define i64 @launch(ptr %chunk, ptr %data, i64 %first, i64 %total, i64 %grain, pt
 define void @use(i64 %n) { ret void }
 define void @reset() { ret void }
 """
+)
 
-WITH_THREADS = CLOCK + SERIAL + """
+WITH_THREADS = (
+    CLOCK
+    + SERIAL
+    + """
 ; Words that several cores write have cache lines of their own (two lines of 64 bytes: prefetchers fetch pairs).
 @threads  = internal global i64 1, align 128   ; how many a launch may use, its caller among them
 @started  = internal global i64 0, align 8     ; workers there are; belongs to the owner of the slot
@@ -382,6 +389,7 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.x86.sse2.pause()
 declare void @llvm.aarch64.isb(i32)
 """
+)
 
 # Linux often wakes a worker on the core of its waker, above all when no other is idle, and is slow to part the two: they take
 # turns there, and the launch takes as long as on one thread. So a worker that finds itself on the caller's core leaves it.
@@ -467,8 +475,15 @@ def source() -> str:
         return WITHOUT_THREADS
     text = WITH_THREADS + (ON_LINUX if sys.platform == "linux" else ELSEWHERE)
     return Template(text).substitute(
-        pause=_pause(), idle=IDLE, last=LAST, slice=SLICE, clock=time.CLOCK_MONOTONIC, set_mask=int(signal.SIG_SETMASK),
-        blocked=_blocked(), zeros=", ".join(["i64 0"] * 15))
+        pause=_pause(),
+        idle=IDLE,
+        last=LAST,
+        slice=SLICE,
+        clock=time.CLOCK_MONOTONIC,
+        set_mask=int(signal.SIG_SETMASK),
+        blocked=_blocked(),
+        zeros=", ".join(["i64 0"] * 15),
+    )
 
 
 class Pool:

@@ -13,9 +13,32 @@ from typing import Any
 from fad.native.engine import Machine
 from fad.native.ir import Block, Value, call, constant, fma, itemsize, resized, typed, write
 
-__all__ = ["Epilogue", "Tile", "accumulate", "at", "balanced", "deliver", "each_vector", "either", "filled", "fixed",
-           "horizontal", "joined", "load", "one_panel", "panels_between", "panels_of", "plus", "ranked_tiles",
-           "repeated", "rounded", "share_of", "shuffled", "store", "transposed"]
+__all__ = [
+    "Epilogue",
+    "Tile",
+    "accumulate",
+    "at",
+    "balanced",
+    "deliver",
+    "each_vector",
+    "either",
+    "filled",
+    "fixed",
+    "horizontal",
+    "joined",
+    "load",
+    "one_panel",
+    "panels_between",
+    "panels_of",
+    "plus",
+    "ranked_tiles",
+    "repeated",
+    "rounded",
+    "share_of",
+    "shuffled",
+    "store",
+    "transposed",
+]
 
 WAYS = 6  # lines of one set of the first cache that rows may take; most have 8 ways
 SETS = 64  # lines of 64 bytes, a page apart in the first cache
@@ -67,7 +90,6 @@ def balanced(n: int, most: int) -> list[tuple[int, int]]:
 @dataclass(frozen=True)
 class Epilogue:
     """What becomes of a result, vector by vector at its index, in so many instructions each."""
-
 
     take: Callable[[Block, list[Value], Value], None]
     length: int = 0
@@ -168,10 +190,12 @@ def each_vector(block: Block, low: Value, high: Value, width: int, lanes: int, a
             act(last, last.integer(whole), rest)
 
 
-def accumulate(block: Block, sums: list[Value], depth: int | Value, a: Callable, b: Callable, rows: tuple[int, int],
-               vectors: int) -> list:
+def accumulate(
+    block: Block, sums: list[Value], depth: int | Value, a: Callable, b: Callable, rows: tuple[int, int], vectors: int
+) -> list:
     """The sums after ``depth`` steps for the rows from ``rows[0]`` to ``rows[1]``; ``a(block, k, r)`` and ``b(block, k, v)``
     give the operands at step k."""
+
     def step(inside: Block, k: Any, old: list[Value]) -> list[Value]:
         new = list(old)
         right = [b(inside, k, v) for v in range(vectors)]

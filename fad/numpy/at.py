@@ -39,8 +39,9 @@ class at:
         return _Part(self.y, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise AssignmentError("assignment through fad.at", got=short(self.y), rule="it makes a new array",
-                              fix="y = fad.at(y)[i].set(v)")
+        raise AssignmentError(
+            "assignment through fad.at", got=short(self.y), rule="it makes a new array", fix="y = fad.at(y)[i].set(v)"
+        )
 
 
 class _Part:
@@ -120,8 +121,12 @@ class _Part:
         try:
             return np.broadcast_to(v, shape)
         except ValueError:
-            raise ShapeError("the value does not fit the part", got=f"{short(v)} for a part of shape {shape}",
-                             rule="it broadcasts to the shape of y[index]", fix="reshape the value") from None
+            raise ShapeError(
+                "the value does not fit the part",
+                got=f"{short(v)} for a part of shape {shape}",
+                rule="it broadcasts to the shape of y[index]",
+                fix="reshape the value",
+            ) from None
 
     def _shape(self) -> tuple:
         """The shape of ``y[index]``."""

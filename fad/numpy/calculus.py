@@ -27,9 +27,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     """``a[i + 1] - a[i]`` along an axis, ``n`` times; booleans are compared."""
     x = as_array(a)
     if n < 0 or x.ndim == 0:
-        raise ShapeError(
-            "diff", got=f"n={n} of {short(x)}", rule="n is not negative, and the array has an axis", fix="n=1"
-        )
+        raise ShapeError("diff", got=f"n={n} of {short(x)}", rule="n is not negative, and the array has an axis", fix="n=1")
     axis = axis_of(axis, x.ndim)
     if n == 0:
         return x  # as NumPy, which leaves the ends away then
@@ -51,9 +49,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """Differences of the flattened array, with given ends."""
     x = ravel(ary)
-    return concatenate(
-        [cast(ravel(part), x.dtype) for part in (to_begin, diff(x), to_end) if part is not None]
-    )
+    return concatenate([cast(ravel(part), x.dtype) for part in (to_begin, diff(x), to_end) if part is not None])
 
 
 @implements(getattr(np, "trapezoid", None), getattr(np, "trapz", None))
@@ -92,8 +88,12 @@ def _slopes(f: Any, h: Any, axis: int, edge_order: int) -> Any:
     """Second order inside, for steps a before and b after a point; DLMF 3.4(i)."""
     n = f.shape[axis]
     if edge_order not in (1, 2) or n < edge_order + 1:
-        raise ShapeError("gradient: too few points", got=f"{n} along axis {axis}, edge_order={edge_order}",
-                         rule="edge_order is 1 or 2, with edge_order + 1 points", fix="edge_order=1")
+        raise ShapeError(
+            "gradient: too few points",
+            got=f"{n} along axis {axis}, edge_order={edge_order}",
+            rule="edge_order is 1 or 2, with edge_order + 1 points",
+            fix="edge_order=1",
+        )
     x = np.moveaxis(f, axis, -1)
     steps = diff(h) if h.ndim else np.broadcast_to(h, (n - 1,))
     if steps.shape != (n - 1,):
@@ -123,9 +123,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     At a point of ``xp`` the derivative is that of the piece on its right.
     """
     if period is not None:
-        raise unsupported(
-            "interp", f"period={period}", "x % period, with xp and fp sorted and their ends repeated"
-        )
+        raise unsupported("interp", f"period={period}", "x % period, with xp and fp sorted and their ends repeated")
     x, xp, fp = as_array(x), as_array(xp), as_array(fp)
     x, xp = (v if v.dtype == np.float64 else v.astype(np.float64) for v in (x, xp))
     fp = fp if fp.dtype.kind == "c" or fp.dtype == np.float64 else fp.astype(np.float64)

@@ -12,8 +12,20 @@ from fad.numpy.dispatch import as_array, implements
 from fad.primitives.elementwise import cast
 from fad.primitives.shape import broadcast_to, reshape
 
-__all__ = ["array", "asarray", "full", "linspace", "zeros_like", "ones_like", "full_like", "empty_like",
-           "copy", "astype", "meshgrid", "vander"]
+__all__ = [
+    "array",
+    "asarray",
+    "full",
+    "linspace",
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "empty_like",
+    "copy",
+    "astype",
+    "meshgrid",
+    "vander",
+]
 
 
 @implements(np.array)
@@ -44,28 +56,23 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C") -> An
 
 
 @implements(np.zeros_like)
-def zeros_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True,
-               shape: Any = None) -> np.ndarray:
+def zeros_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None) -> np.ndarray:
     """Zeros of the shape and dtype of ``a``: an ndarray, since nothing in it depends on ``a``."""
     return np.zeros(a.shape if shape is None else shape, dtype or a.dtype)
 
 
 @implements(np.ones_like)
-def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True,
-              shape: Any = None) -> np.ndarray:
+def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None) -> np.ndarray:
     """Ones of the shape and dtype of ``a``."""
     return np.ones(a.shape if shape is None else shape, dtype or a.dtype)
 
 
 @implements(np.full_like)
-def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True,
-              shape: Any = None) -> Any:
+def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None) -> Any:
     """One value, which may be a node, in the shape and dtype of ``a``."""
     a = as_array(a)
     shape, dtype = a.shape if shape is None else shape, dtype or a.dtype
-    return (
-        full(shape, fill_value, dtype) if isinstance(fill_value, Expr) else np.full(shape, fill_value, dtype)
-    )
+    return full(shape, fill_value, dtype) if isinstance(fill_value, Expr) else np.full(shape, fill_value, dtype)
 
 
 empty_like = implements(np.empty_like)(zeros_like)
@@ -85,8 +92,9 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
 
 
 @implements(np.linspace)
-def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False,
-             dtype: Any = None, axis: int = 0) -> Any:
+def linspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0
+) -> Any:
     """``(1 - t) start + t stop`` for ``num`` values of t from 0 to 1; both ends are exact."""
     start, stop = as_array(start), as_array(stop)
     steps = num - 1 if endpoint else num
@@ -112,10 +120,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     sizes = [0] * len(xs)
     for x, place in zip(xs, places, strict=True):
         sizes[place] = x.size
-    grids = [
-        np.reshape(x, tuple(x.size if i == place else 1 for i in range(len(xs))))
-        for x, place in zip(xs, places, strict=True)
-    ]
+    grids = [np.reshape(x, tuple(x.size if i == place else 1 for i in range(len(xs)))) for x, place in zip(xs, places, strict=True)]
     return [copied(g if sparse else np.broadcast_to(g, tuple(sizes))) for g in grids]
 
 

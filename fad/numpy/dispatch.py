@@ -20,8 +20,8 @@ from fad.primitives import shape as shapes
 from fad.primitives.elementwise import cast
 from fad.primitives.families import as_float
 
-__all__ = ["implements", "ufunc_rule", "of_ufunc", "as_array", "floating", "stacked", "axis_of", "axes_of", "unsupported",
-           "no_out"]
+__all__ = ["implements", "ufunc_rule", "of_ufunc", "as_array", "floating", "stacked", "axis_of", "axes_of", "unsupported", "no_out"]
+
 
 def implements(*functions: Callable | None) -> Callable:
     """Register the decorated rule for these NumPy functions (None: absent from this NumPy version)."""
@@ -50,14 +50,9 @@ def of_ufunc(ufunc: np.ufunc) -> Callable:
     """A ufunc that also takes lists of nodes."""
 
     def rule(*args: Any, **options: Any) -> Any:
-        return ufunc(
-            *(stacked(a) if type(a) in (list, tuple) and holds_node(a) else a for a in args), **options
-        )
+        return ufunc(*(stacked(a) if type(a) in (list, tuple) and holds_node(a) else a for a in args), **options)
 
-    rule.__name__, rule.__doc__ = (
-        ufunc.__name__,
-        f"`np.{ufunc.__name__}`, for arrays, nodes, scalars and lists of them.",
-    )
+    rule.__name__, rule.__doc__ = (ufunc.__name__, f"`np.{ufunc.__name__}`, for arrays, nodes, scalars and lists of them.")
     return rule
 
 
@@ -141,9 +136,7 @@ def axes_of(axis: Any, ndim: int) -> tuple:
         return (axis_of(axis, ndim),) if ndim or axis not in (0, -1) else ()  # a number is its own only row
     axes = tuple(sorted(axis_of(a, ndim) for a in (axis if isinstance(axis, tuple | list) else (axis,))))
     if len(set(axes)) != len(axes):
-        raise ShapeError(
-            "an axis is named twice", got=f"axis={axis}", rule="axes are distinct", fix="name each axis once"
-        )
+        raise ShapeError("an axis is named twice", got=f"axis={axis}", rule="axes are distinct", fix="name each axis once")
     return axes
 
 
@@ -155,5 +148,6 @@ def unsupported(name: str, got: Any, fix: str) -> TraceError:
 def no_out(out: Any) -> None:
     """Raise where ``out=`` is given: a node cannot be written into an array."""
     if out is not None:
-        raise AssignmentError("out= is an assignment", got=short(out), rule="nodes are immutable",
-                              fix="use the value that the function returns")
+        raise AssignmentError(
+            "out= is an assignment", got=short(out), rule="nodes are immutable", fix="use the value that the function returns"
+        )

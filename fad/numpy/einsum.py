@@ -20,14 +20,13 @@ _INTEGER_LETTERS = ascii_uppercase + ascii_uppercase.lower()  # as NumPy reads [
 
 
 def _misuse(what: str, subscripts: str, rule: str) -> ShapeError:
-    return ShapeError(
-        f"einsum: {what}", got=repr(subscripts), rule=rule, fix="np.einsum('ij,jk->ik', a, b) shows the form"
-    )
+    return ShapeError(f"einsum: {what}", got=repr(subscripts), rule=rule, fix="np.einsum('ij,jk->ik', a, b) shows the form")
 
 
 @implements(np.einsum)
-def einsum(*operands: Any, out: Any = None, optimize: Any = False, dtype: Any = None, order: str = "K",
-           casting: str = "safe") -> Any:
+def einsum(
+    *operands: Any, out: Any = None, optimize: Any = False, dtype: Any = None, order: str = "K", casting: str = "safe"
+) -> Any:
     """Sums of products over the letters that the output does not name.
 
     Implicit outputs, ellipses, letters repeated in an operand (diagonals), operands of length one along a letter,
@@ -96,11 +95,7 @@ def _on_diagonals(term: str, x: Any, subscripts: str) -> tuple[str, Any]:
             i = term.index(letter)
             j = term.index(letter, i + 1)
             if x.shape[i] != x.shape[j]:
-                raise _misuse(
-                    f"{letter!r} has lengths {x.shape[i]} and {x.shape[j]}",
-                    subscripts,
-                    "a letter has one length",
-                )
+                raise _misuse(f"{letter!r} has lengths {x.shape[i]} and {x.shape[j]}", subscripts, "a letter has one length")
             x = diagonal(x, 0, i, j)
             term = term[:i] + term[i + 1 : j] + term[j + 1 :] + letter
     return term, x
@@ -112,9 +107,7 @@ def _without_broadcast(terms: list[str], xs: list, subscripts: str) -> tuple[lis
     for term, x in zip(terms, xs, strict=True):
         for letter, n in zip(term, x.shape, strict=True):
             if n != 1 and sizes.get(letter, 1) not in (1, n):
-                raise _misuse(
-                    f"{letter!r} has lengths {sizes[letter]} and {n}", subscripts, "a letter has one length"
-                )
+                raise _misuse(f"{letter!r} has lengths {sizes[letter]} and {n}", subscripts, "a letter has one length")
             if n != 1 or letter not in sizes:
                 sizes[letter] = n
     for i, (term, x) in enumerate(zip(terms, xs, strict=True)):

@@ -12,9 +12,34 @@ from fad.numpy.dispatch import as_array, implements, no_out, of_ufunc, ufunc_rul
 from fad.primitives import elementwise as primitives
 from fad.primitives import select as selection
 
-__all__ = ["where", "select", "piecewise", "clip", "nan_to_num", "real", "imag", "angle", "round", "around",
-           "fix", "sinc", "i0", "isclose", "allclose", "array_equal", "array_equiv", "isposinf", "isneginf",
-           "isreal", "iscomplex", "iscomplexobj", "isrealobj", "divmod", "modf", "result_type"]
+__all__ = [
+    "where",
+    "select",
+    "piecewise",
+    "clip",
+    "nan_to_num",
+    "real",
+    "imag",
+    "angle",
+    "round",
+    "around",
+    "fix",
+    "sinc",
+    "i0",
+    "isclose",
+    "allclose",
+    "array_equal",
+    "array_equiv",
+    "isposinf",
+    "isneginf",
+    "isreal",
+    "iscomplex",
+    "iscomplexobj",
+    "isrealobj",
+    "divmod",
+    "modf",
+    "result_type",
+]
 
 
 # -- ufuncs that give two results ------------------------------------------------------------------
@@ -78,8 +103,7 @@ def piecewise(x: Any, condlist: Any, funclist: list, *args: Any, **kw: Any) -> A
 
 
 @implements(np.clip)
-def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None,
-         max: Any = None) -> Any:
+def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Any:
     """``minimum(maximum(a, a_min), a_max)``; either bound may be None."""
     no_out(out)
     low, high = (a_min if min is None else min), (a_max if max is None else max)
@@ -93,13 +117,13 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
 
 
 @implements(np.nan_to_num)
-def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None,
-               neginf: float | None = None) -> Any:
+def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
     """NaN and infinities replaced by numbers; nothing flows through the elements that were replaced."""
     x = as_array(x)
     if x.dtype.kind == "c":
-        return (nan_to_num(np.real(x), nan=nan, posinf=posinf, neginf=neginf)
-                + 1j * nan_to_num(np.imag(x), nan=nan, posinf=posinf, neginf=neginf))
+        return nan_to_num(np.real(x), nan=nan, posinf=posinf, neginf=neginf) + 1j * nan_to_num(
+            np.imag(x), nan=nan, posinf=posinf, neginf=neginf
+        )
     if x.dtype.kind != "f":
         return copied(x)
     limits = np.finfo(x.dtype)
@@ -255,8 +279,7 @@ def result_type(*arrays_and_dtypes: Any) -> np.dtype:
 FUNCTIONS[np.common_type] = lambda *xs: np.common_type(*(np.empty(0, as_array(x).dtype) for x in xs))
 
 # vars, not dir: asking NumPy for every name it lists would import its lazy modules
-UFUNC_NAMES = [name for name, f in vars(np).items()
-               if isinstance(f, np.ufunc) and f in UFUNCS and name not in ("divmod", "modf")]
+UFUNC_NAMES = [name for name, f in vars(np).items() if isinstance(f, np.ufunc) and f in UFUNCS and name not in ("divmod", "modf")]
 for _name in UFUNC_NAMES:  # sin, add, maximum, ...: every ufunc with a rule, under each of its names
     globals()[_name] = of_ufunc(getattr(np, _name))
 __all__ += UFUNC_NAMES

@@ -14,8 +14,26 @@ from fad.numpy.join import roll
 from fad.primitives import fft as primitives
 from fad.primitives import shape as shapes
 
-__all__ = ["fft", "ifft", "fft2", "ifft2", "fftn", "ifftn", "rfft", "irfft", "rfft2", "irfft2", "rfftn", "irfftn", "hfft",
-           "ihfft", "fftshift", "ifftshift", "fftfreq", "rfftfreq"]
+__all__ = [
+    "fft",
+    "ifft",
+    "fft2",
+    "ifft2",
+    "fftn",
+    "ifftn",
+    "rfft",
+    "irfft",
+    "rfft2",
+    "irfft2",
+    "rfftn",
+    "irfftn",
+    "hfft",
+    "ihfft",
+    "fftshift",
+    "ifftshift",
+    "fftfreq",
+    "rfftfreq",
+]
 
 # -- what the transforms share -----------------------------------------------------------------------
 
@@ -29,8 +47,12 @@ def _norm(norm: Any) -> str:
 def _sized(x: Any, n: int, axis: int) -> Any:
     """x with n elements along an axis: the first of them, or zeros behind."""
     if n < 1:
-        raise ShapeError("a Fourier transform of no numbers", got=f"{short(x)}, n={n}", rule="lengths are at least 1",
-                         fix="leave empty arrays out")
+        raise ShapeError(
+            "a Fourier transform of no numbers",
+            got=f"{short(x)}, n={n}",
+            rule="lengths are at least 1",
+            fix="leave empty arrays out",
+        )
     if n == x.shape[axis]:
         return x
     index = (slice(None),) * axis + (slice(0, min(n, x.shape[axis])),)
@@ -45,8 +67,12 @@ def _lengths(x: Any, s: Any, axes: Any) -> tuple:
     axes = tuple(axis_of(axis, x.ndim) for axis in axes)
     s = tuple(x.shape[axis] for axis in axes) if s is None else tuple(s)
     if len(s) != len(axes):
-        raise ShapeError("s= and axes= differ in length", got=f"s={s}, axes={axes}", rule="one length for each axis",
-                         fix="pass both, with one length for each axis")
+        raise ShapeError(
+            "s= and axes= differ in length",
+            got=f"s={s}, axes={axes}",
+            rule="one length for each axis",
+            fix="pass both, with one length for each axis",
+        )
     return axes, tuple(x.shape[axis] if n == -1 else int(n) for axis, n in zip(axes, s, strict=True))
 
 

@@ -37,16 +37,23 @@ def apply(ufunc: Any, method: str, inputs: tuple, options: dict) -> Any:
         found = vectorized(ufunc)
         if found is not None:
             return _over_elements(*found, _without_output(ufunc, inputs, options))
-    raise TraceError(f"{_named(ufunc)}{'' if method == '__call__' else '.' + method} has no rule in fad",
-                     got=", ".join(map(short, inputs)), rule="only functions with a derivative rule can be traced", fix=_fix(ufunc))
+    raise TraceError(
+        f"{_named(ufunc)}{'' if method == '__call__' else '.' + method} has no rule in fad",
+        got=", ".join(map(short, inputs)),
+        rule="only functions with a derivative rule can be traced",
+        fix=_fix(ufunc),
+    )
 
 
 def _without_output(ufunc: Any, inputs: tuple, options: dict) -> list:
     """The inputs, where nothing else is asked for than their result."""
     if options or len(inputs) != ufunc.nin:
-        raise AssignmentError(f"{ufunc.__name__}: out= and other options of a ufunc that numba made",
-                              got=", ".join(map(short, inputs)), rule="on nodes its source runs, which takes the inputs alone",
-                              fix=f"use the value that {ufunc.__name__}(x) returns")
+        raise AssignmentError(
+            f"{ufunc.__name__}: out= and other options of a ufunc that numba made",
+            got=", ".join(map(short, inputs)),
+            rule="on nodes its source runs, which takes the inputs alone",
+            fix=f"use the value that {ufunc.__name__}(x) returns",
+        )
     return [as_array(x) if isinstance(x, list | tuple) else x for x in inputs]
 
 

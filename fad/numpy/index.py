@@ -17,8 +17,7 @@ from fad.numpy.shape import permuted, ravel
 from fad.primitives.index import gather
 from fad.primitives.shape import getitem as slice_of
 
-__all__ = ["getitem", "take", "take_along_axis", "compress", "extract", "nonzero", "flatnonzero", "argwhere",
-           "ix_", "choose"]
+__all__ = ["getitem", "take", "take_along_axis", "compress", "extract", "nonzero", "flatnonzero", "argwhere", "ix_", "choose"]
 
 _ALL = slice(None)
 
@@ -78,9 +77,7 @@ def normalised(x: Any, index: Any) -> tuple[list, bool]:
         )
     ellipses = sum(e is Ellipsis for e in entries)
     if ellipses > 1:
-        raise OutOfRangeError(
-            "an index with several '...'", got=index, rule="one at most", fix="use ':' for single axes"
-        )
+        raise OutOfRangeError("an index with several '...'", got=index, rule="one at most", fix="use ':' for single axes")
     found: list = []
     axis = 0
     for e in entries:
@@ -110,9 +107,7 @@ def _entry(e: Any) -> Any:
     if kind is int or e is None or e is Ellipsis:
         return e
     if kind is slice:
-        return slice(
-            *(v if v is None or type(v) is int else operator.index(v) for v in (e.start, e.stop, e.step))
-        )
+        return slice(*(v if v is None or type(v) is int else operator.index(v) for v in (e.start, e.stop, e.step)))
     e = as_array(e)
     if isinstance(e, Expr) and e.dtype.kind == "b":
         e = concrete(e, "a mask used as an index")
@@ -239,14 +234,16 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
         x, axis = ravel(x), 0
     axis = axis_of(axis, x.ndim)
     if i.ndim != x.ndim:
-        raise ShapeError("take_along_axis: the ranks differ", got=f"{short(i)} into {short(x)}",
-                         rule="indices have as many axes as the array", fix="np.expand_dims(indices, axis)")
+        raise ShapeError(
+            "take_along_axis: the ranks differ",
+            got=f"{short(i)} into {short(x)}",
+            rule="indices have as many axes as the array",
+            fix="np.expand_dims(indices, axis)",
+        )
     if x.ndim == 1:
         return getitem(x, i)
     shape = np.broadcast_shapes(i.shape, (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
-    grid = [
-        np.arange(n).reshape(tuple(n if j == k else 1 for j in range(x.ndim))) for k, n in enumerate(x.shape)
-    ]
+    grid = [np.arange(n).reshape(tuple(n if j == k else 1 for j in range(x.ndim))) for k, n in enumerate(x.shape)]
     grid = [g if x.shape[k] == shape[k] else np.zeros_like(g) for k, g in enumerate(grid)]
     return getitem(x, (*grid[:axis], i, *grid[axis + 1 :]))
 
@@ -288,11 +285,16 @@ def ix_(*args: Any) -> tuple:
     """Index arrays that pick rows and columns, one along each axis of a grid; masks need their values."""
     rows = [np.zeros(0, np.intp) if type(a) is list and not a else as_array(a) for a in args]
     if any(row.ndim != 1 for row in rows):
-        raise ShapeError("np.ix_ of what is no row", got=", ".join(map(short, rows)), rule="each argument has one axis",
-                         fix="x.ravel()")
+        raise ShapeError(
+            "np.ix_ of what is no row", got=", ".join(map(short, rows)), rule="each argument has one axis", fix="x.ravel()"
+        )
     rows = [nonzero(row)[0] if row.dtype.kind == "b" else row for row in rows]
-    return tuple(np.reshape(row, (1,) * k + (-1,) + (1,) * (len(rows) - 1 - k)) if row.size else
-                 row.reshape((1,) * k + (0,) + (1,) * (len(rows) - 1 - k)) for k, row in enumerate(rows))
+    return tuple(
+        np.reshape(row, (1,) * k + (-1,) + (1,) * (len(rows) - 1 - k))
+        if row.size
+        else row.reshape((1,) * k + (0,) + (1,) * (len(rows) - 1 - k))
+        for k, row in enumerate(rows)
+    )
 
 
 @implements(np.choose)
@@ -301,8 +303,12 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     no_out(out)
     i, n = as_array(a), len(choices)
     if i.dtype.kind not in "iub":
-        raise DtypeError("np.choose by what is no integer", got=short(i), rule="the first argument names the choices by number",
-                         fix="a.astype(int)")
+        raise DtypeError(
+            "np.choose by what is no integer",
+            got=short(i),
+            rule="the first argument names the choices by number",
+            fix="a.astype(int)",
+        )
     if mode not in ("raise", "wrap", "clip"):
         raise ValueError(f"mode {mode!r} is none of 'raise', 'wrap', 'clip'")
     i = i % n if mode == "wrap" else np.clip(i, 0, n - 1) if mode == "clip" else i
@@ -319,9 +325,7 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
 
 def _refuse(name: str, fix: str) -> None:
     def rule(*args: Any, **options: Any) -> None:
-        raise AssignmentError(
-            f"np.{name} writes into its argument", got=short(args[0]), rule="nodes are immutable", fix=fix
-        )
+        raise AssignmentError(f"np.{name} writes into its argument", got=short(args[0]), rule="nodes are immutable", fix=fix)
 
     FUNCTIONS[getattr(np, name)] = rule
 

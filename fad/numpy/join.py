@@ -16,33 +16,51 @@ from fad.numpy.shape import atleast_1d, atleast_2d, atleast_3d, ravel, reshaped
 from fad.primitives import shape as primitives
 from fad.primitives.elementwise import cast
 
-__all__ = ["concatenate", "concat", "stack", "vstack", "hstack", "dstack", "column_stack", "append", "split",
-           "array_split", "hsplit", "vsplit", "dsplit", "unstack", "block", "tile", "repeat", "roll",
-           "insert", "delete"]
+__all__ = [
+    "concatenate",
+    "concat",
+    "stack",
+    "vstack",
+    "hstack",
+    "dstack",
+    "column_stack",
+    "append",
+    "split",
+    "array_split",
+    "hsplit",
+    "vsplit",
+    "dsplit",
+    "unstack",
+    "block",
+    "tile",
+    "repeat",
+    "roll",
+    "insert",
+    "delete",
+]
 
 
 @implements(np.concatenate)
-def concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None,
-                casting: str = "same_kind") -> Any:
+def concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """The arrays one after another along an axis; flattened first where it is None."""
     no_out(out)
     xs = [as_array(x) for x in arrays]
     if not xs:
-        raise ShapeError(
-            "nothing to concatenate", got=arrays, rule="one array at least", fix="np.zeros((0, ...))"
-        )
+        raise ShapeError("nothing to concatenate", got=arrays, rule="one array at least", fix="np.zeros((0, ...))")
     if dtype is not None:
         for x in xs:
             if not np.can_cast(x.dtype, dtype, casting):
-                raise DtypeError("concatenate: no such cast", got=f"{short(x)} to {np.dtype(dtype)}", rule=f"casting={casting!r}",
-                                 fix="casting='unsafe', or astype before it")
+                raise DtypeError(
+                    "concatenate: no such cast",
+                    got=f"{short(x)} to {np.dtype(dtype)}",
+                    rule=f"casting={casting!r}",
+                    fix="casting='unsafe', or astype before it",
+                )
         xs = [cast(x, np.dtype(dtype)) for x in xs]
     if axis is None:
         xs, axis = [ravel(x) for x in xs], 0
     if xs[0].ndim == 0:
-        raise ShapeError(
-            "concatenate: scalars have no axis", got=short(xs[0]), rule="one axis at least", fix="np.stack"
-        )
+        raise ShapeError("concatenate: scalars have no axis", got=short(xs[0]), rule="one axis at least", fix="np.stack")
     return copied(xs[0]) if len(xs) == 1 else primitives.concatenate(*xs, axis=axis_of(axis, xs[0].ndim))
 
 
@@ -50,8 +68,7 @@ concat = concatenate
 
 
 @implements(np.stack)
-def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None,
-          casting: str = "same_kind") -> Any:
+def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Arrays of one shape along a new axis."""
     no_out(out)
     xs = [as_array(x) for x in arrays]
@@ -137,9 +154,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list:
     else:
         sections = operator.index(indices_or_sections)
         if sections <= 0:
-            raise ShapeError(
-                "split into no parts", got=sections, rule="one part at least", fix="a positive number"
-            )
+            raise ShapeError("split into no parts", got=sections, rule="one part at least", fix="a positive number")
         each, extra = divmod(n, sections)
         bounds = [i * each + min(i, extra) for i in range(sections + 1)]
     lead = (slice(None),) * axis
@@ -151,8 +166,12 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list:
     """Parts of equal length, or between the given indices."""
     x = as_array(ary)
     if not isinstance(indices_or_sections, tuple | list | np.ndarray) and x.shape[axis] % indices_or_sections:
-        raise ShapeError("split: the parts are not equal", got=f"{x.shape[axis]} into {indices_or_sections}",
-                         rule="the number of parts divides the length", fix="np.array_split")
+        raise ShapeError(
+            "split: the parts are not equal",
+            got=f"{x.shape[axis]} into {indices_or_sections}",
+            rule="the number of parts divides the length",
+            fix="np.array_split",
+        )
     return array_split(x, indices_or_sections, axis)
 
 
@@ -209,8 +228,9 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
     if counts.size != 1:
         return np.take(x, np.repeat(np.arange(x.shape[axis]), counts), axis)
     n, before, after = int(counts.reshape(())), x.shape[: axis + 1], x.shape[axis + 1 :]
-    return reshaped(np.broadcast_to(reshaped(x, (*before, 1, *after)), (*before, n, *after)),
-                    (*before[:-1], before[-1] * n, *after))
+    return reshaped(
+        np.broadcast_to(reshaped(x, (*before, 1, *after)), (*before, n, *after)), (*before[:-1], before[-1] * n, *after)
+    )
 
 
 @implements(np.roll)
@@ -226,8 +246,11 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
         step = int(step) % n if n else 0
         if step:
             lead = (slice(None),) * i
-            x = primitives.concatenate(primitives.getitem(x, index=(*lead, slice(n - step, None))),
-                                       primitives.getitem(x, index=(*lead, slice(None, n - step))), axis=i)
+            x = primitives.concatenate(
+                primitives.getitem(x, index=(*lead, slice(n - step, None))),
+                primitives.getitem(x, index=(*lead, slice(None, n - step))),
+                axis=i,
+            )
     return x if x is not a else copied(x)
 
 

@@ -20,9 +20,39 @@ from fad.numpy.shape import matrix_transpose, ravel, reshaped
 from fad.primitives import factor
 from fad.primitives import solve as solving
 
-__all__ = ["solve", "inv", "det", "slogdet", "pinv", "lstsq", "tensorsolve", "tensorinv", "cholesky", "qr", "eigh", "eigvalsh",
-           "eig", "eigvals", "svd", "svdvals", "matrix_rank", "cond", "norm", "vector_norm", "matrix_norm", "matrix_power",
-           "multi_dot", "cross", "diagonal", "matmul", "matrix_transpose", "outer", "tensordot", "trace", "vecdot"]
+__all__ = [
+    "solve",
+    "inv",
+    "det",
+    "slogdet",
+    "pinv",
+    "lstsq",
+    "tensorsolve",
+    "tensorinv",
+    "cholesky",
+    "qr",
+    "eigh",
+    "eigvalsh",
+    "eig",
+    "eigvals",
+    "svd",
+    "svdvals",
+    "matrix_rank",
+    "cond",
+    "norm",
+    "vector_norm",
+    "matrix_norm",
+    "matrix_power",
+    "multi_dot",
+    "cross",
+    "diagonal",
+    "matmul",
+    "matrix_transpose",
+    "outer",
+    "tensordot",
+    "trace",
+    "vecdot",
+]
 
 
 class QRResult(NamedTuple):
@@ -65,10 +95,14 @@ def _matrices(name: str, a: Any, square: bool = False) -> Any:
     """Floating matrices on the last two axes. Raises ShapeError."""
     x = floating(a)
     if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
-        raise ShapeError(f"np.linalg.{name} of what is no {'square ' * square}matrix", got=short(x),
-                         rule="matrices are the last two axes" + ", which have one length" * square,
-                         fix="np.linalg.lstsq or np.linalg.pinv for a matrix that is not square" if square and x.ndim > 1
-                         else "reshape it, e.g. x[:, None] for one column")
+        raise ShapeError(
+            f"np.linalg.{name} of what is no {'square ' * square}matrix",
+            got=short(x),
+            rule="matrices are the last two axes" + ", which have one length" * square,
+            fix="np.linalg.lstsq or np.linalg.pinv for a matrix that is not square"
+            if square and x.ndim > 1
+            else "reshape it, e.g. x[:, None] for one column",
+        )
     return x
 
 
@@ -85,8 +119,12 @@ def solve(a: Any, b: Any) -> Any:
     """
     a, b = _matrices("solve", a, square=True), floating(b)
     if b.shape[:1] != a.shape[-1:] if b.ndim == 1 else b.shape[-2:-1] != a.shape[-1:]:
-        raise ShapeError("np.linalg.solve: the shapes do not fit", got=f"{short(a)} and {short(b)}",
-                         rule="b has a row for each row of a", fix="b[..., None] for a stack of vectors")
+        raise ShapeError(
+            "np.linalg.solve: the shapes do not fit",
+            got=f"{short(a)} and {short(b)}",
+            rule="b has a row for each row of a",
+            fix="b[..., None] for a stack of vectors",
+        )
     if b.ndim > 1:
         return solving.solve(a, b, strict=True)
     return solving.solve(a, reshaped(b, (*b.shape, 1)), strict=True)[..., 0]
@@ -147,8 +185,12 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple:
     a, b = _matrices("lstsq", a), floating(b)
     m, n = a.shape
     if b.shape[0] != m:
-        raise ShapeError("np.linalg.lstsq: the shapes do not fit", got=f"{short(a)} and {short(b)}",
-                         rule="b has a row for each row of a", fix="transpose one of them")
+        raise ShapeError(
+            "np.linalg.lstsq: the shapes do not fit",
+            got=f"{short(a)} and {short(b)}",
+            rule="b has a row for each row of a",
+            fix="transpose one of them",
+        )
     rcond = _eps(a) * max(m, n) if rcond is None else _eps(a) if rcond == -1 else float(rcond)
     x = solving.pinv(a, rcond=rcond) @ b
     s = svdvals(a)
@@ -170,11 +212,15 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
         order.remove(k)
         order.insert(a.ndim, k)
     a = np.transpose(a, order)
-    shape = a.shape[-(a.ndim - b.ndim):]
+    shape = a.shape[-(a.ndim - b.ndim) :]
     n = prod(shape)
     if prod(a.shape) != n * n:
-        raise ShapeError("np.linalg.tensorsolve: the shapes do not fit", got=f"{short(a)} and {short(b)}",
-                         rule="prod(a.shape[b.ndim:]) == prod(a.shape[:b.ndim])", fix="name in axes= what is summed over")
+        raise ShapeError(
+            "np.linalg.tensorsolve: the shapes do not fit",
+            got=f"{short(a)} and {short(b)}",
+            rule="prod(a.shape[b.ndim:]) == prod(a.shape[:b.ndim])",
+            fix="name in axes= what is summed over",
+        )
     return reshaped(solve(reshaped(a, (n, n)), ravel(b)), shape)
 
 
@@ -184,8 +230,12 @@ def tensorinv(a: Any, ind: int = 2) -> Any:
     a = floating(a)
     n = prod(a.shape[ind:])
     if ind <= 0 or prod(a.shape) != n * n:
-        raise ShapeError("np.linalg.tensorinv: not square", got=f"{short(a)}, ind={ind}",
-                         rule="prod(a.shape[:ind]) == prod(a.shape[ind:]), ind > 0", fix="choose ind= so that they agree")
+        raise ShapeError(
+            "np.linalg.tensorinv: not square",
+            got=f"{short(a)}, ind={ind}",
+            rule="prod(a.shape[:ind]) == prod(a.shape[ind:]), ind > 0",
+            fix="choose ind= so that they agree",
+        )
     return reshaped(inv(reshaped(a, (n, n))), (*a.shape[ind:], *a.shape[:ind]))
 
 
@@ -306,8 +356,9 @@ def cond(x: Any, p: Any = None) -> Any:
     """The condition number in a norm, by default the ratio of the outermost singular values; inf where singular."""
     x = _matrices("cond", x)
     if not prod(x.shape[-2:]):
-        raise SingularError("np.linalg.cond of an empty matrix", got=short(x), rule="it has no singular values",
-                            fix="leave empty matrices out")
+        raise SingularError(
+            "np.linalg.cond of an empty matrix", got=short(x), rule="it has no singular values", fix="leave empty matrices out"
+        )
     if p in (None, 2, -2):
         s = svdvals(x)
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]

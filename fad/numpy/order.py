@@ -18,8 +18,19 @@ from fad.primitives import reduce as primitives
 from fad.primitives.families import reduced_shape
 from fad.primitives.select import strong_multiply
 
-__all__ = ["sort", "argsort", "partition", "argpartition", "median", "nanmedian", "quantile", "percentile",
-           "searchsorted", "digitize", "bincount"]
+__all__ = [
+    "sort",
+    "argsort",
+    "partition",
+    "argpartition",
+    "median",
+    "nanmedian",
+    "quantile",
+    "percentile",
+    "searchsorted",
+    "digitize",
+    "bincount",
+]
 
 
 def _flat_or(a: Any, axis: Any) -> tuple:
@@ -69,8 +80,13 @@ def _rows_sorted(a: Any, axis: Any) -> tuple:
     return sort(reshaped(permuted(x, (*others, *axes)), shape)), reduced_shape(x.shape, axes, True)
 
 
-_BETWEEN = {"interpolated_inverted_cdf": (0, 1), "hazen": (0.5, 0.5), "weibull": (0, 0), "median_unbiased": (1 / 3, 1 / 3),
-            "normal_unbiased": (3 / 8, 3 / 8)}  # alpha and beta of Hyndman and Fan 1996
+_BETWEEN = {
+    "interpolated_inverted_cdf": (0, 1),
+    "hazen": (0.5, 0.5),
+    "weibull": (0, 0),
+    "median_unbiased": (1 / 3, 1 / 3),
+    "normal_unbiased": (3 / 8, 3 / 8),
+}  # alpha and beta of Hyndman and Fan 1996
 _PLACES = {
     "linear": lambda q, n: q * (n - 1),
     "lower": lambda q, n: np.floor(q * (n - 1)),
@@ -99,8 +115,17 @@ def _place(method: str, q: Any, n: int) -> Any:
 
 
 @implements(np.quantile)
-def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False,
-             method: str = "linear", keepdims: bool = False, *, weights: Any = None) -> Any:
+def quantile(
+    a: Any,
+    q: Any,
+    axis: Any = None,
+    out: Any = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+) -> Any:
     """The value below which a part ``q`` of the elements lies, by any of NumPy's methods; NaN spreads."""
     no_out(out)
     if weights is not None:
@@ -126,8 +151,17 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
 
 
 @implements(np.percentile)
-def percentile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False,
-               method: str = "linear", keepdims: bool = False, *, weights: Any = None) -> Any:
+def percentile(
+    a: Any,
+    q: Any,
+    axis: Any = None,
+    out: Any = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+) -> Any:
     """`quantile` of ``q / 100``."""
     return quantile(
         a,
@@ -142,8 +176,7 @@ def percentile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_inpu
 
 
 @implements(np.median)
-def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False,
-           keepdims: bool = False) -> Any:
+def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
     """The middle element, or the mean of the two; NaN where there is one among them."""
     no_out(out)
     rows, kept = _rows_sorted(a, axis)
@@ -154,8 +187,7 @@ def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = Fa
 
 
 @implements(np.nanmedian)
-def nanmedian(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False,
-              keepdims: bool = False) -> Any:
+def nanmedian(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
     """`median` of what is not NaN."""
     no_out(out)
     rows, kept = _rows_sorted(a, axis)

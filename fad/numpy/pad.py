@@ -19,8 +19,16 @@ from fad.primitives.families import as_float
 __all__ = ["pad"]
 
 _STATISTICS = {"mean": np.mean, "maximum": np.max, "minimum": np.min, "median": np.median}
-_OPTION = {"linear_ramp": "end_values", "constant": "constant_values", "reflect": "reflect_type", "symmetric": "reflect_type",
-           **dict.fromkeys(_STATISTICS, "stat_length"), "empty": None, "edge": None, "wrap": None}
+_OPTION = {
+    "linear_ramp": "end_values",
+    "constant": "constant_values",
+    "reflect": "reflect_type",
+    "symmetric": "reflect_type",
+    **dict.fromkeys(_STATISTICS, "stat_length"),
+    "empty": None,
+    "edge": None,
+    "wrap": None,
+}
 
 
 def _pairs(width: Any, ndim: int, what: str) -> list[tuple]:
@@ -54,9 +62,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> A
         raise ValueError(f"unsupported keyword arguments for mode {mode!r}: {set(options)}")
     widths = _pairs(concrete(pad_width, "np.pad's width"), x.ndim, "pad_width")
     if any(w < 0 for pair in widths for w in pair):
-        raise ShapeError(
-            "pad by a negative width", got=pad_width, rule="a border is not negative", fix="slice: x[1:-1]"
-        )
+        raise ShapeError("pad by a negative width", got=pad_width, rule="a border is not negative", fix="slice: x[1:-1]")
     option = options.get(_OPTION[mode])
     if not any(map(any, widths)):
         return copied(x)
@@ -64,8 +70,9 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> A
         return _pad_constant(x, widths, 0 if option is None else option)
     for axis, pair in enumerate(widths):
         if any(pair) and not x.shape[axis]:
-            raise ShapeError("pad of an empty axis", got=f"{short(x)}, mode={mode!r}", rule="there is nothing to repeat",
-                             fix="mode='constant'")
+            raise ShapeError(
+                "pad of an empty axis", got=f"{short(x)}, mode={mode!r}", rule="there is nothing to repeat", fix="mode='constant'"
+            )
     if mode == "linear_ramp":
         ends = np.broadcast_to(cast(as_array(0 if option is None else option), as_float(x.dtype)), (x.ndim, 2))
         return _bordered(x, widths, lambda x, axis, side, width: _ramp(x, axis, side, width, ends[axis, side]))
@@ -84,8 +91,13 @@ def _reread(x: Any, axis: int, pair: tuple, mode: str, reflect_type: str) -> Any
     if reflect_type == "even":
         return np.take(x, np.pad(np.arange(n), pair, mode), axis)
     weights = np.pad(np.eye(n), (pair, (0, 0)), mode, reflect_type=reflect_type)
-    return np.moveaxis(matmul(weights.astype(x.dtype), np.moveaxis(x, axis, 0).reshape(n, -1)).reshape(
-        len(weights), *x.shape[:axis], *x.shape[axis + 1 :]), 0, axis)
+    return np.moveaxis(
+        matmul(weights.astype(x.dtype), np.moveaxis(x, axis, 0).reshape(n, -1)).reshape(
+            len(weights), *x.shape[:axis], *x.shape[axis + 1 :]
+        ),
+        0,
+        axis,
+    )
 
 
 def _bordered(x: Any, widths: list, border: Any) -> Any:
@@ -130,7 +142,8 @@ def _pad_constant(x: Any, widths: list, values: Any) -> Any:
         return primitives.embed(x, index=index, shape=shape)
     values = np.broadcast_to(cast(as_array(values), x.dtype), (x.ndim, 2))
     for axis, pair in enumerate(widths):
-        borders = [np.broadcast_to(values[axis, side], (*x.shape[:axis], width, *x.shape[axis + 1 :]))
-                   for side, width in enumerate(pair)]
+        borders = [
+            np.broadcast_to(values[axis, side], (*x.shape[:axis], width, *x.shape[axis + 1 :])) for side, width in enumerate(pair)
+        ]
         x = concatenate([borders[0], x, borders[1]], axis)
     return x

@@ -14,8 +14,21 @@ from fad.numpy.shape import permuted, ravel, reshaped
 from fad.numpy.smooth import square_sum
 from fad.primitives import linalg as primitives
 
-__all__ = ["matmul", "dot", "vdot", "vecdot", "matvec", "vecmat", "inner", "outer", "tensordot", "kron",
-           "cross", "convolve", "correlate"]
+__all__ = [
+    "matmul",
+    "dot",
+    "vdot",
+    "vecdot",
+    "matvec",
+    "vecmat",
+    "inner",
+    "outer",
+    "tensordot",
+    "kron",
+    "cross",
+    "convolve",
+    "correlate",
+]
 
 
 def _misfit(name: str, a: Any, b: Any, rule: str, fix: str) -> ShapeError:
@@ -46,9 +59,7 @@ def matmul(a: Any, b: Any) -> Any:
         return primitives.matmul(a, b)
     if a is b and (smooth := square_sum(a)) is not None:
         return smooth
-    y = primitives.matmul(
-        reshaped(a, (1, *a.shape)) if row else a, reshaped(b, (*b.shape, 1)) if column else b
-    )
+    y = primitives.matmul(reshaped(a, (1, *a.shape)) if row else a, reshaped(b, (*b.shape, 1)) if column else b)
     shape = y.shape[:-1] if column else y.shape
     return reshaped(y, (*shape[:-2], shape[-1]) if row and not column else shape[:-1] if row else shape)
 
@@ -132,18 +143,14 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     left, right = tuple(axis_of(i, a.ndim) for i in left), tuple(axis_of(i, b.ndim) for i in right)
     summed = tuple(a.shape[i] for i in left)
     if summed != tuple(b.shape[i] for i in right):
-        raise _misfit(
-            "tensordot",
-            a,
-            b,
-            f"axes {left} of the first pair with {right} of the second",
-            "name axes of equal length",
-        )
+        raise _misfit("tensordot", a, b, f"axes {left} of the first pair with {right} of the second", "name axes of equal length")
     free_a = tuple(i for i in range(a.ndim) if i not in left)
     free_b = tuple(i for i in range(b.ndim) if i not in right)
     rows, columns = tuple(a.shape[i] for i in free_a), tuple(b.shape[i] for i in free_b)
-    y = primitives.matmul(reshaped(permuted(a, (*free_a, *left)), (prod(rows), prod(summed))),
-                          reshaped(permuted(b, (*right, *free_b)), (prod(summed), prod(columns))))
+    y = primitives.matmul(
+        reshaped(permuted(a, (*free_a, *left)), (prod(rows), prod(summed))),
+        reshaped(permuted(b, (*right, *free_b)), (prod(summed), prod(columns))),
+    )
     return reshaped(y, (*rows, *columns))
 
 
@@ -153,9 +160,7 @@ def kron(a: Any, b: Any) -> Any:
     a, b = as_array(a), as_array(b)
     n = max(a.ndim, b.ndim)
     sa, sb = (1,) * (n - a.ndim) + a.shape, (1,) * (n - b.ndim) + b.shape
-    grid = reshaped(a, tuple(s for i in sa for s in (i, 1))) * reshaped(
-        b, tuple(s for i in sb for s in (1, i))
-    )
+    grid = reshaped(a, tuple(s for i in sa for s in (i, 1))) * reshaped(b, tuple(s for i in sb for s in (1, i)))
     return reshaped(grid, tuple(i * j for i, j in zip(sa, sb, strict=True)))
 
 

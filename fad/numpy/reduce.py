@@ -20,10 +20,38 @@ from fad.primitives.families import reduced_shape
 from fad.primitives.select import strong_multiply
 from fad.primitives.shape import reshape
 
-__all__ = ["sum", "prod", "max", "min", "amax", "amin", "mean", "var", "std", "ptp", "average", "any", "all",
-           "count_nonzero", "argmax", "argmin", "cumsum", "cumprod", "cumulative_sum", "cumulative_prod",
-           "nansum", "nanprod", "nanmean", "nanvar", "nanstd", "nanmax", "nanmin", "nancumsum", "nancumprod",
-           "logsumexp"]
+__all__ = [
+    "sum",
+    "prod",
+    "max",
+    "min",
+    "amax",
+    "amin",
+    "mean",
+    "var",
+    "std",
+    "ptp",
+    "average",
+    "any",
+    "all",
+    "count_nonzero",
+    "argmax",
+    "argmin",
+    "cumsum",
+    "cumprod",
+    "cumulative_sum",
+    "cumulative_prod",
+    "nansum",
+    "nanprod",
+    "nanmean",
+    "nanvar",
+    "nanstd",
+    "nanmax",
+    "nanmin",
+    "nancumsum",
+    "nancumprod",
+    "logsumexp",
+]
 
 
 def _typed(a: Any, dtype: Any) -> Any:
@@ -51,8 +79,9 @@ def _count(shape: tuple, axis: Any) -> int:
 
 
 @implements(np.sum)
-def sum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
-        initial: Any = None, where: Any = True) -> Any:
+def sum(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Any:
     """The sum over axes."""
     no_out(out)
     x = _typed(a, dtype)
@@ -63,8 +92,9 @@ def sum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: 
 
 
 @implements(np.prod)
-def prod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
-         initial: Any = None, where: Any = True) -> Any:
+def prod(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Any:
     """The product over axes; zeros in it are no special case."""
     no_out(out)
     x = _typed(a, dtype)
@@ -74,8 +104,7 @@ def prod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
     return y if initial is None else y * initial
 
 
-def _extremum(primitive: Any, combine: Any, a: Any, axis: Any, out: Any, keepdims: bool, initial: Any,
-              where: Any) -> Any:
+def _extremum(primitive: Any, combine: Any, a: Any, axis: Any, out: Any, keepdims: bool, initial: Any, where: Any) -> Any:
     no_out(out)
     x = as_array(a)
     if where is not True:
@@ -96,15 +125,13 @@ def _extremum(primitive: Any, combine: Any, a: Any, axis: Any, out: Any, keepdim
 
 
 @implements(np.max, np.amax)
-def max(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None,
-        where: Any = True) -> Any:
+def max(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Any:
     """The largest element; equal ones share its derivative."""
     return _extremum(primitives.max_, np.maximum, a, axis, out, keepdims, initial, where)
 
 
 @implements(np.min, np.amin)
-def min(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None,
-        where: Any = True) -> Any:
+def min(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Any:
     """The smallest element; equal ones share its derivative."""
     return _extremum(primitives.min_, np.minimum, a, axis, out, keepdims, initial, where)
 
@@ -149,8 +176,7 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 
 
 @implements(np.mean)
-def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *,
-         where: Any = True) -> Any:
+def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True) -> Any:
     """The mean over axes; integers give float64, unless dtype= says in what to add up."""
     no_out(out)
     x = as_array(a)
@@ -193,8 +219,18 @@ def euclidean(x: Any, axes: tuple, keepdims: bool) -> Any:
 
 
 @implements(np.var)
-def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False,
-        *, where: Any = True, mean: Any = None, correction: float | None = None) -> Any:
+def var(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    mean: Any = None,
+    correction: float | None = None,
+) -> Any:
     """The mean of ``|x - mean|**2``, with divisor ``n - ddof``."""
     no_out(out)
     d = _deviation(a, axis, dtype, where, mean)
@@ -204,8 +240,18 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: floa
 
 
 @implements(np.std)
-def std(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False,
-        *, where: Any = True, mean: Any = None, correction: float | None = None) -> Any:
+def std(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    mean: Any = None,
+    correction: float | None = None,
+) -> Any:
     """The root of `var`; where all elements are equal its derivative is 0, the subgradient of least norm."""
     no_out(out)
     d = _deviation(a, axis, dtype, where, mean)
@@ -215,8 +261,7 @@ def std(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: floa
 
 
 @implements(np.average)
-def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *,
-            keepdims: bool = False) -> Any:
+def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
     """``sum(w a) / sum(w)``; weights of the shape of ``a`` or, in one dimension, along ``axis``."""
     x = as_array(a)
     if weights is None:
@@ -252,42 +297,61 @@ def _number(x: Any, where: Any = True) -> Any:
 
 
 @implements(np.nansum)
-def nansum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
-           initial: Any = None, where: Any = True) -> Any:
+def nansum(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Any:
     """`sum` of what is not NaN."""
     x = as_array(a)
     return sum(x, axis, dtype, out, keepdims, initial, _number(x, where))
 
 
 @implements(np.nanprod)
-def nanprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
-            initial: Any = None, where: Any = True) -> Any:
+def nanprod(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Any:
     """`prod` of what is not NaN."""
     x = as_array(a)
     return prod(x, axis, dtype, out, keepdims, initial, _number(x, where))
 
 
 @implements(np.nanmean)
-def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *,
-            where: Any = True) -> Any:
+def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True) -> Any:
     """`mean` of what is not NaN; NaN where nothing is left."""
     x = as_array(a)
     return mean(x, axis, dtype, out, keepdims, where=_number(x, where))
 
 
 @implements(np.nanvar)
-def nanvar(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0,
-           keepdims: bool = False, *, where: Any = True, mean: Any = None,
-           correction: float | None = None) -> Any:
+def nanvar(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    mean: Any = None,
+    correction: float | None = None,
+) -> Any:
     """`var` of what is not NaN."""
     x = as_array(a)
     return var(x, axis, dtype, out, ddof, keepdims, where=_number(x, where), mean=mean, correction=correction)
 
 
 @implements(np.nanstd)
-def nanstd(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0,
-           keepdims: bool = False, *, where: Any = True, mean: Any = None,
-           correction: float | None = None) -> Any:
+def nanstd(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    mean: Any = None,
+    correction: float | None = None,
+) -> Any:
     """`std` of what is not NaN."""
     x = as_array(a)
     return std(x, axis, dtype, out, ddof, keepdims, where=_number(x, where), mean=mean, correction=correction)
@@ -376,13 +440,10 @@ def nancumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> 
     return cumprod(np.where(_number(x), x, np.ones((), x.dtype)), axis, dtype, out)
 
 
-def _cumulative(scan: Any, neutral: Any, x: Any, axis: Any, dtype: Any, out: Any,
-                include_initial: bool) -> Any:
+def _cumulative(scan: Any, neutral: Any, x: Any, axis: Any, dtype: Any, out: Any, include_initial: bool) -> Any:
     x = np.atleast_1d(as_array(x))
     if axis is None and x.ndim != 1:
-        raise ShapeError(
-            "cumulative: axis is missing", got=short(x), rule="only one axis can go unnamed", fix="pass axis="
-        )
+        raise ShapeError("cumulative: axis is missing", got=short(x), rule="only one axis can go unnamed", fix="pass axis=")
     axis = axis_of(0 if axis is None else axis, x.ndim)
     y = scan(x, axis, dtype, out)
     if not include_initial:
@@ -391,15 +452,13 @@ def _cumulative(scan: Any, neutral: Any, x: Any, axis: Any, dtype: Any, out: Any
 
 
 @implements(getattr(np, "cumulative_sum", None))
-def cumulative_sum(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None,
-                   include_initial: bool = False) -> Any:
+def cumulative_sum(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False) -> Any:
     """`cumsum`, with a leading 0 if asked."""
     return _cumulative(cumsum, np.zeros, x, axis, dtype, out, include_initial)
 
 
 @implements(getattr(np, "cumulative_prod", None))
-def cumulative_prod(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None,
-                    include_initial: bool = False) -> Any:
+def cumulative_prod(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False) -> Any:
     """`cumprod`, with a leading 1 if asked."""
     return _cumulative(cumprod, np.ones, x, axis, dtype, out, include_initial)
 

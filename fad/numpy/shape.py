@@ -13,10 +13,36 @@ from fad.errors import ShapeError
 from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out
 from fad.primitives import shape as primitives
 
-__all__ = ["reshape", "ravel", "transpose", "permute_dims", "swapaxes", "moveaxis", "rollaxis",
-           "matrix_transpose", "squeeze", "expand_dims", "broadcast_to", "broadcast_arrays", "atleast_1d",
-           "atleast_2d", "atleast_3d", "flip", "fliplr", "flipud", "rot90", "diag", "diagonal", "diagflat",
-           "trace", "tril", "triu", "shape", "ndim", "size"]
+__all__ = [
+    "reshape",
+    "ravel",
+    "transpose",
+    "permute_dims",
+    "swapaxes",
+    "moveaxis",
+    "rollaxis",
+    "matrix_transpose",
+    "squeeze",
+    "expand_dims",
+    "broadcast_to",
+    "broadcast_arrays",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "flip",
+    "fliplr",
+    "flipud",
+    "rot90",
+    "diag",
+    "diagonal",
+    "diagflat",
+    "trace",
+    "tril",
+    "triu",
+    "shape",
+    "ndim",
+    "size",
+]
 
 
 # -- helpers that the other modules use too --------------------------------------------------------
@@ -42,15 +68,17 @@ def _complete(shape: Any, size: int, x: Any) -> tuple:
     if shape.count(-1) == 1 and known and size % known == 0:
         shape = tuple(size // known if s == -1 else s for s in shape)
     if prod(shape) != size or any(s < 0 for s in shape):
-        raise ShapeError("reshape: the sizes differ", got=f"{short(x)} to {shape}",
-                         rule=f"{size} elements do not fill that shape; one axis at most may be -1",
-                         fix="pass a shape with the same number of elements")
+        raise ShapeError(
+            "reshape: the sizes differ",
+            got=f"{short(x)} to {shape}",
+            rule=f"{size} elements do not fill that shape; one axis at most may be -1",
+            fix="pass a shape with the same number of elements",
+        )
     return shape
 
 
 @implements(np.reshape)
-def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None,
-            copy: bool | None = None) -> Any:
+def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: bool | None = None) -> Any:
     """The same elements in another shape; one size may be -1; ``order='F'`` counts the first axis fastest."""
     x = as_array(a)
     shape = _complete(newshape if shape is None else shape, prod(x.shape), x)
@@ -73,8 +101,12 @@ def transpose(a: Any, axes: Any = None) -> Any:
         return view(permuted(x, tuple(range(x.ndim))[::-1]), x)
     axes = tuple(axis_of(i, x.ndim) for i in axes)
     if sorted(axes) != list(range(x.ndim)):
-        raise ShapeError("transpose: not a permutation of the axes", got=f"{axes} for {short(x)}",
-                         rule="every axis is named once", fix="np.moveaxis, if only one axis moves")
+        raise ShapeError(
+            "transpose: not a permutation of the axes",
+            got=f"{axes} for {short(x)}",
+            rule="every axis is named once",
+            fix="np.moveaxis, if only one axis moves",
+        )
     return view(permuted(x, axes), x)
 
 
@@ -102,9 +134,7 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     """Axes moved to other places, the rest in order."""
     x = as_array(a)
     sources = [axis_of(i, x.ndim) for i in (source if isinstance(source, tuple | list) else (source,))]
-    places = [
-        axis_of(i, x.ndim) for i in (destination if isinstance(destination, tuple | list) else (destination,))
-    ]
+    places = [axis_of(i, x.ndim) for i in (destination if isinstance(destination, tuple | list) else (destination,))]
     if len(sources) != len(places) or len(set(sources)) != len(sources) or len(set(places)) != len(places):
         raise ShapeError(
             "moveaxis: sources and destinations do not pair up",
@@ -133,8 +163,12 @@ def squeeze(a: Any, axis: Any = None) -> Any:
     x = as_array(a)
     axes = tuple(i for i, s in enumerate(x.shape) if s == 1) if axis is None else axes_of(axis, x.ndim)
     if any(x.shape[i] != 1 for i in axes):
-        raise ShapeError("squeeze: an axis is longer than one", got=f"axis={axis} of {short(x)}",
-                         rule="only axes of length 1 can be left out", fix="x[i] or np.reshape")
+        raise ShapeError(
+            "squeeze: an axis is longer than one",
+            got=f"axis={axis} of {short(x)}",
+            rule="only axes of length 1 can be left out",
+            fix="x[i] or np.reshape",
+        )
     return view(reshaped(x, tuple(s for i, s in enumerate(x.shape) if i not in axes)), x)
 
 
@@ -263,8 +297,9 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonal in the plane of two axes, as a last axis."""
     x = as_array(a)
     if x.ndim < 2:
-        raise ShapeError("diagonal of an array without a plane", got=short(x), rule="it needs two axes",
-                         fix="np.diag makes a matrix of a row")
+        raise ShapeError(
+            "diagonal of an array without a plane", got=short(x), rule="it needs two axes", fix="np.diag makes a matrix of a row"
+        )
     x = moveaxis(x, (axis1, axis2), (-2, -1))
     *lead, rows, columns = x.shape
     flat = reshaped(x, (*lead, rows * columns))
@@ -297,12 +332,7 @@ def diag(v: Any, k: int = 0) -> Any:
     if x.ndim == 2:
         return diagonal(x, k)
     if x.ndim != 1:
-        raise ShapeError(
-            "diag of neither a row nor a matrix",
-            got=short(x),
-            rule="1 or 2 axes",
-            fix="np.diagonal, np.diagflat",
-        )
+        raise ShapeError("diag of neither a row nor a matrix", got=short(x), rule="1 or 2 axes", fix="np.diagonal, np.diagflat")
     n = x.shape[0] + abs(k)
     flat = primitives.embed(x, index=(_diagonal_slice(n, n, k),), shape=(n * n,))
     return reshaped(flat, (n, n))

@@ -20,8 +20,12 @@ def _variables(m: Any, dtype: Any, rowvar: bool) -> Any:
     """One row for each variable."""
     x = as_array(m)
     if x.ndim > 2:
-        raise ShapeError("np.cov of more than two axes", got=short(x), rule="rows are variables, columns observations",
-                         fix="fad.vmap(np.cov)(x) for a stack")
+        raise ShapeError(
+            "np.cov of more than two axes",
+            got=short(x),
+            rule="rows are variables, columns observations",
+            fix="fad.vmap(np.cov)(x) for a stack",
+        )
     x = array(cast(x, dtype), ndmin=2)
     return x if rowvar or as_array(m).ndim == 1 else np.transpose(x)
 
@@ -29,14 +33,27 @@ def _variables(m: Any, dtype: Any, rowvar: bool) -> Any:
 def _frequencies(w: Any, x: Any, what: str) -> Any:
     w = cast(as_array(w), np.dtype(np.float64))
     if w.shape != x.shape[1:]:
-        raise ShapeError(f"np.cov: {what} does not fit", got=f"{short(w)} for {short(x)}", rule="one weight for each observation",
-                         fix="pass a row of weights")
+        raise ShapeError(
+            f"np.cov: {what} does not fit",
+            got=f"{short(w)} for {short(x)}",
+            rule="one weight for each observation",
+            fix="pass a row of weights",
+        )
     return w
 
 
 @implements(np.cov)
-def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None, fweights: Any = None,
-        aweights: Any = None, *, dtype: Any = None) -> Any:
+def cov(
+    m: Any,
+    y: Any = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: int | None = None,
+    fweights: Any = None,
+    aweights: Any = None,
+    *,
+    dtype: Any = None,
+) -> Any:
     """The covariances of variables, one a row, over observations, one a column; ``aweights`` are differentiable too."""
     given = [as_array(v).dtype for v in (m, y) if v is not None]
     dtype = np.dtype(dtype) if dtype is not None else np.result_type(*given, np.float64)

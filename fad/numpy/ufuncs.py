@@ -23,21 +23,32 @@ def _with_options(ufunc: np.ufunc, rule: Callable, method: str, inputs: tuple, o
     out = options.pop("out", (None,))
     for o in out:
         if o is not None and (method != "__call__" or len(out) > 1 or not isinstance(o, Expr)):
-            raise AssignmentError(f"np.{ufunc.__name__}: out= is an assignment", got=short(o),
-                                  rule="a node cannot be written into an array, which would cut its derivative",
-                                  fix="use the value that it returns: x = x + y in place of x += y, or fad.at(x)[i].add(y)")
+            raise AssignmentError(
+                f"np.{ufunc.__name__}: out= is an assignment",
+                got=short(o),
+                rule="a node cannot be written into an array, which would cut its derivative",
+                fix="use the value that it returns: x = x + y in place of x += y, or fad.at(x)[i].add(y)",
+            )
     if method != "__call__":
         return rule(*inputs, **options)
     where = options.pop("where", True)
     inputs = _in_loop_dtypes(ufunc, inputs, options)
     if options:
-        raise TraceError(f"np.{ufunc.__name__}: this option has no rule in fad", got=", ".join(options),
-                         rule="out=, where=, dtype= and casting= are understood", fix="leave the others away")
+        raise TraceError(
+            f"np.{ufunc.__name__}: this option has no rule in fad",
+            got=", ".join(options),
+            rule="out=, where=, dtype= and casting= are understood",
+            fix="leave the others away",
+        )
     result = rule(*inputs)
     if where is not True:
         if out[0] is None:
-            raise TraceError(f"np.{ufunc.__name__}: where= without out=", got=short(where),
-                             rule="the elements left out would be undefined", fix="np.where(mask, np.f(x), other)")
+            raise TraceError(
+                f"np.{ufunc.__name__}: where= without out=",
+                got=short(where),
+                rule="the elements left out would be undefined",
+                fix="np.where(mask, np.f(x), other)",
+            )
         result = np.where(where, result, out[0])
     if out[0] is None:
         return result
@@ -60,8 +71,12 @@ def _in_loop_dtypes(ufunc: np.ufunc, inputs: tuple, options: dict) -> tuple:
     try:
         found = ufunc.resolve_dtypes((*kinds, *(None,) * ufunc.nout), signature=signature, casting=casting)
     except TypeError as error:
-        raise DtypeError(f"np.{ufunc.__name__}: no computation in this dtype", got=", ".join(map(short, inputs)),
-                         rule=str(error), fix="leave dtype= away, or convert the result with astype") from None
+        raise DtypeError(
+            f"np.{ufunc.__name__}: no computation in this dtype",
+            got=", ".join(map(short, inputs)),
+            rule=str(error),
+            fix="leave dtype= away, or convert the result with astype",
+        ) from None
     return tuple(cast(as_array(x), d) for x, d in zip(inputs, found, strict=False))
 
 

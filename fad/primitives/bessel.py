@@ -11,14 +11,40 @@ import numpy as np
 
 from fad.primitives.special import ANY, POSITIVE, _special, no_derivative
 
-__all__ = ["jv", "yv", "iv", "kv", "ive", "kve", "yn", "kn", "j0", "j1", "y0", "y1", "i0", "i1", "k0", "k1",
-           "i0e", "i1e", "k0e", "k1e"]
+__all__ = [
+    "jv",
+    "yv",
+    "iv",
+    "kv",
+    "ive",
+    "kve",
+    "yn",
+    "kn",
+    "j0",
+    "j1",
+    "y0",
+    "y1",
+    "i0",
+    "i1",
+    "k0",
+    "k1",
+    "i0e",
+    "i1e",
+    "k0e",
+    "k1e",
+]
 
 
 def _of_order(name: str, slope: Any, interval: tuple, source: str) -> Any:
     """A function of (order, x) with this slope by x."""
-    return _special(name, (no_derivative(name, "v"), slope), flops=100, domains=(), source=source,
-                    sample=lambda rng, shape, dtype: ((rng.integers(0, 4, shape), rng.uniform(*interval, shape).astype(dtype)), {}))
+    return _special(
+        name,
+        (no_derivative(name, "v"), slope),
+        flops=100,
+        domains=(),
+        source=source,
+        sample=lambda rng, shape, dtype: ((rng.integers(0, 4, shape), rng.uniform(*interval, shape).astype(dtype)), {}),
+    )
 
 
 jv = _of_order("jv", lambda y, v, x: (jv(v - 1, x) - jv(v + 1, x)) / 2, ANY, "DLMF 10.6.1")
@@ -39,7 +65,8 @@ i1 = _special("i1", (lambda y, x: (i0(x) + iv(2, x)) / 2,), flops=60, source="DL
 k0 = _special("k0", (lambda y, x: -k1(x),), flops=60, domains=(POSITIVE,), source="DLMF 10.29.3")
 k1 = _special("k1", (lambda y, x: -(k0(x) + kv(2, x)) / 2,), flops=60, domains=(POSITIVE,), source="DLMF 10.29.1")
 i0e = _special("i0e", (lambda y, x: i1e(x) - np.sign(x) * y,), flops=60, domains=(POSITIVE,), source="exp(-|x|) i0(x)")
-i1e = _special("i1e", (lambda y, x: (i0e(x) + ive(2, x)) / 2 - np.sign(x) * y,), flops=60, domains=(POSITIVE,),
-               source="exp(-|x|) i1(x)")
+i1e = _special(
+    "i1e", (lambda y, x: (i0e(x) + ive(2, x)) / 2 - np.sign(x) * y,), flops=60, domains=(POSITIVE,), source="exp(-|x|) i1(x)"
+)
 k0e = _special("k0e", (lambda y, x: y - k1e(x),), flops=60, domains=(POSITIVE,), source="exp(x) k0(x)")
 k1e = _special("k1e", (lambda y, x: y - (k0e(x) + kve(2, x)) / 2,), flops=60, domains=(POSITIVE,), source="exp(x) k1(x)")

@@ -33,8 +33,13 @@ def _sign_of_reals(x: Any) -> Any:
     return np.sign(x)
 
 
-sign_slope = elementwise("sign_slope", _sign_of_reals, (lambda y, x: np.where(x == 0, np.nan * x, 0),),
-                         dtype=lambda dtypes: dtypes[0], source="the slope of |x|")
+sign_slope = elementwise(
+    "sign_slope",
+    _sign_of_reals,
+    (lambda y, x: np.where(x == 0, np.nan * x, 0),),
+    dtype=lambda dtypes: dtypes[0],
+    source="the slope of |x|",
+)
 
 
 def _direction(x: Any, r: Any, other: Any) -> Any:
@@ -49,9 +54,14 @@ def _direction(x: Any, r: Any, other: Any) -> Any:
 
 
 direction = elementwise(
-    "direction", _direction, (lambda d, x, r, other: _inverse(r), lambda d, x, r, other: -d * _inverse(r), 0), flops=5,
-    domains=(ANY, POSITIVE, ANY), dtype=lambda dtypes: as_float(promoted(dtypes)),
-    source="x / r, the slope of the norm r of x and another number, which decides at infinity")
+    "direction",
+    _direction,
+    (lambda d, x, r, other: _inverse(r), lambda d, x, r, other: -d * _inverse(r), 0),
+    flops=5,
+    domains=(ANY, POSITIVE, ANY),
+    dtype=lambda dtypes: as_float(promoted(dtypes)),
+    source="x / r, the slope of the norm r of x and another number, which decides at infinity",
+)
 
 
 def _inverse(r: Any) -> Any:

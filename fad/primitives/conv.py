@@ -19,8 +19,10 @@ __all__ = ["conv", "conv_input_grad", "conv_weight_grad", "output_size"]
 
 def output_size(spatial: tuple, window: tuple, strides: tuple, padding: tuple, dilation: tuple) -> tuple:
     """Spatial shape of the result: (S + lo + hi - dilation (K - 1) - 1) // stride + 1 along each axis."""
-    return tuple(max(0, (s + lo + hi - d * (k - 1) - 1) // t + 1)
-                 for s, k, t, (lo, hi), d in zip(spatial, window, strides, padding, dilation, strict=True))
+    return tuple(
+        max(0, (s + lo + hi - d * (k - 1) - 1) // t + 1)
+        for s, k, t, (lo, hi), d in zip(spatial, window, strides, padding, dilation, strict=True)
+    )
 
 
 # -- the three faces of convolution ---------------------------------------------------------------------------
@@ -85,8 +87,12 @@ def _input_grad_batch(size: int, args: tuple, batched: tuple, *, input_shape: tu
 
 
 def _geometry(spatial: int) -> dict:
-    return {"strides": (2,) + (1,) * (spatial - 1), "padding": ((1, 0),) * spatial, "dilation": (1,) * (spatial - 1) + (2,),
-            "groups": 2}
+    return {
+        "strides": (2,) + (1,) * (spatial - 1),
+        "padding": ((1, 0),) * spatial,
+        "dilation": (1,) * (spatial - 1) + (2,),
+        "groups": 2,
+    }
 
 
 def _sample_conv(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
@@ -112,21 +118,41 @@ def _sample_weight_grad(rng: np.random.Generator, shape: tuple, dtype: Any) -> t
 
 
 conv = structural(
-    "conv", _conv, _conv_abstract, Linear((_by_input, _by_weights)), flops=_conv_flops, sample=_sample_conv,
-    batch=_conv_batch, source="cross-correlation, as in every net library")
+    "conv",
+    _conv,
+    _conv_abstract,
+    Linear((_by_input, _by_weights)),
+    flops=_conv_flops,
+    sample=_sample_conv,
+    batch=_conv_batch,
+    source="cross-correlation, as in every net library",
+)
 conv_input_grad = structural(
-    "conv_input_grad", _conv_input_grad,
+    "conv_input_grad",
+    _conv_input_grad,
     lambda g, w, *, input_shape, **geometry: (input_shape, np.result_type(g.dtype, w.dtype)),
-    Linear((lambda ct, g, w, *, input_shape, **geometry: conv(ct, w, **geometry),
-            lambda ct, g, w, *, input_shape, **geometry: conv_weight_grad(ct, g, window=_window(w), **geometry))),
-    flops=lambda out, g, w, **geometry: 2 * prod(g.shape) * prod(w.shape[:-1]), sample=_sample_input_grad,
-    batch=_input_grad_batch)
+    Linear(
+        (
+            lambda ct, g, w, *, input_shape, **geometry: conv(ct, w, **geometry),
+            lambda ct, g, w, *, input_shape, **geometry: conv_weight_grad(ct, g, window=_window(w), **geometry),
+        )
+    ),
+    flops=lambda out, g, w, **geometry: 2 * prod(g.shape) * prod(w.shape[:-1]),
+    sample=_sample_input_grad,
+    batch=_input_grad_batch,
+)
 conv_weight_grad = structural(
-    "conv_weight_grad", _conv_weight_grad,
-    lambda x, g, *, window, groups, **geometry: ((*window, x.shape[-1] // groups, g.shape[-1]),
-                                                 np.result_type(x.dtype, g.dtype)),
-    Linear((lambda ct, x, g, *, window, **geometry: conv_input_grad(g, ct, input_shape=x.shape, **geometry),
-            lambda ct, x, g, *, window, **geometry: conv(x, ct, **geometry))),
-    flops=lambda out, x, g, **geometry: 2 * prod(g.shape) * prod(out.shape[:-1]), sample=_sample_weight_grad)
+    "conv_weight_grad",
+    _conv_weight_grad,
+    lambda x, g, *, window, groups, **geometry: ((*window, x.shape[-1] // groups, g.shape[-1]), np.result_type(x.dtype, g.dtype)),
+    Linear(
+        (
+            lambda ct, x, g, *, window, **geometry: conv_input_grad(g, ct, input_shape=x.shape, **geometry),
+            lambda ct, x, g, *, window, **geometry: conv(x, ct, **geometry),
+        )
+    ),
+    flops=lambda out, x, g, **geometry: 2 * prod(g.shape) * prod(out.shape[:-1]),
+    sample=_sample_weight_grad,
+)
 _conv_loop = batch_by_loop(lambda: conv)
 _input_grad_loop = batch_by_loop(lambda: conv_input_grad)

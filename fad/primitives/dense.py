@@ -38,9 +38,23 @@ def _sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
 
 
 dense = structural(
-    "dense", _evaluate, _abstract,
-    Linear((lambda ct, x, w, b: matmul(ct, np.transpose(w)), lambda ct, x, w, b: matmul(np.transpose(x), ct),
-            lambda ct, x, w, b: np.sum(ct, axis=0)),
-           push=(lambda t, x, w, b: matmul(t, w), lambda t, x, w, b: matmul(x, t),
-                 lambda t, x, w, b: np.broadcast_to(t, (x.shape[0], w.shape[1])))),
-    batch=_batch, keeps=(0, 1), flops=lambda out, x, w, b: 2 * prod(out.shape) * x.shape[1], sample=_sample)
+    "dense",
+    _evaluate,
+    _abstract,
+    Linear(
+        (
+            lambda ct, x, w, b: matmul(ct, np.transpose(w)),
+            lambda ct, x, w, b: matmul(np.transpose(x), ct),
+            lambda ct, x, w, b: np.sum(ct, axis=0),
+        ),
+        push=(
+            lambda t, x, w, b: matmul(t, w),
+            lambda t, x, w, b: matmul(x, t),
+            lambda t, x, w, b: np.broadcast_to(t, (x.shape[0], w.shape[1])),
+        ),
+    ),
+    batch=_batch,
+    keeps=(0, 1),
+    flops=lambda out, x, w, b: 2 * prod(out.shape) * x.shape[1],
+    sample=_sample,
+)

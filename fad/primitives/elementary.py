@@ -14,11 +14,17 @@ DEGREE = 0.017453292519943295
 
 exp10 = _special("exp10", (lambda y, x: LOG_TEN * y,), flops=20, source="10^x")
 cosm1 = _special("cosm1", (lambda y, x: -np.sin(x),), flops=20, source="cos(x) - 1")
-powm1 = _special("powm1", (lambda z, x, y: power_slope(x, y), lambda z, x, y: power_by_exponent(x**y, x, y)), flops=25,
-                 domains=(POSITIVE, ANY), source="x^y - 1, for x > 0")
+powm1 = _special(
+    "powm1",
+    (lambda z, x, y: power_slope(x, y), lambda z, x, y: power_by_exponent(x**y, x, y)),
+    flops=25,
+    domains=(POSITIVE, ANY),
+    source="x^y - 1, for x > 0",
+)
 sindg = _special("sindg", (lambda y, x: DEGREE * cosdg(x),), flops=20, source="sin of an angle in degrees")
 cosdg = _special("cosdg", (lambda y, x: -DEGREE * sindg(x),), flops=20, source="cos of an angle in degrees")
 tandg = _special("tandg", (lambda y, x: DEGREE * (1 + y * y),), flops=25, source="tan of an angle in degrees")
-cotdg = _special("cotdg", (lambda y, x: -DEGREE * (1 + y * y),), flops=25, domains=((10.0, 80.0),),
-                 source="1 / tan of an angle in degrees")
+cotdg = _special(
+    "cotdg", (lambda y, x: -DEGREE * (1 + y * y),), flops=25, domains=((10.0, 80.0),), source="1 / tan of an angle in degrees"
+)
 wrightomega = _special("wrightomega", (lambda y, x: y / (1 + y),), flops=40, source="y + log(y) = x, DLMF 4.13")

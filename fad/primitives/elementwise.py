@@ -27,8 +27,14 @@ ANY = (-3.0, 3.0)
 add = elementwise("add", np.add, (1, 1), keeps=(), keeps_out=False, domains=(ANY, ANY))
 subtract = elementwise("subtract", np.subtract, (1, -1), keeps=(), keeps_out=False, domains=(ANY, ANY))
 multiply = elementwise("multiply", np.multiply, (lambda z, x, y: y, lambda z, x, y: x), domains=(ANY, ANY), keeps_out=False)
-divide = elementwise("divide", np.true_divide, (lambda z, x, y: np.true_divide(1, y), lambda z, x, y: -z / y), flops=4,
-                     domains=(ANY, POSITIVE), saturates=(1,))
+divide = elementwise(
+    "divide",
+    np.true_divide,
+    (lambda z, x, y: np.true_divide(1, y), lambda z, x, y: -z / y),
+    flops=4,
+    domains=(ANY, POSITIVE),
+    saturates=(1,),
+)
 negative = elementwise("negative", np.negative, (-1,), keeps=(), keeps_out=False)
 positive = elementwise("positive", np.positive, (1,), keeps=(), keeps_out=False)
 reciprocal = elementwise("reciprocal", np.reciprocal, (lambda y, x: -y * y,), flops=4, domains=(POSITIVE,), saturates=(0,))
@@ -69,34 +75,71 @@ def _power_slope_by_exponent(z: Any, x: Any, y: Any) -> Any:
 # y x**(y - 1), the slope of a power by its base. By y it is x**(y - 1) (1 + y log x), in which 0 times infinity is the
 # limit 0: the rule of a product would lose it, or give the difference of two infinities.
 power_slope = elementwise(
-    "power_slope", _power_slope,
-    (lambda z, x, y: strong_multiply(y, power_slope(x, cast(y, z.dtype) - 1)), _power_slope_by_exponent), flops=20,
-    domains=(POSITIVE, ANY), dtype=lambda dtypes: as_float(promoted(dtypes)), source="the slope of power by its base")
-_POWERS = (Kink("x ** 0 at x = 0", "0 for x", "the function is constant"),
-           Kink("0 ** y, y > 0", "0 for y", "the function is constant"),
-           Kink("0 ** y, 0 < y < 1", "inf for x", "the one-sided limit"))
+    "power_slope",
+    _power_slope,
+    (lambda z, x, y: strong_multiply(y, power_slope(x, cast(y, z.dtype) - 1)), _power_slope_by_exponent),
+    flops=20,
+    domains=(POSITIVE, ANY),
+    dtype=lambda dtypes: as_float(promoted(dtypes)),
+    source="the slope of power by its base",
+)
+_POWERS = (
+    Kink("x ** 0 at x = 0", "0 for x", "the function is constant"),
+    Kink("0 ** y, y > 0", "0 for y", "the function is constant"),
+    Kink("0 ** y, 0 < y < 1", "inf for x", "the one-sided limit"),
+)
 power = elementwise("power", np.power, (_power_by_base, power_by_exponent), flops=20, domains=(POSITIVE, ANY), kinks=_POWERS)
-float_power = elementwise("float_power", np.float_power, (_power_by_base, power_by_exponent), flops=20,
-                          domains=(POSITIVE, ANY), kinks=_POWERS)
+float_power = elementwise(
+    "float_power", np.float_power, (_power_by_base, power_by_exponent), flops=20, domains=(POSITIVE, ANY), kinks=_POWERS
+)
 # the whole quotient, of which x / y may be on the other side once it is rounded: fmod(1.0, 0.1) is 1.0 - 9 * 0.1
-fmod = elementwise("fmod", np.fmod, (1, lambda z, x, y: -np.rint((x - z) / y)), flops=10, domains=(ANY, (1.1, 1.3)),
-                   kinks=(Kink("x / y integer", "1 for x, -(x / y) for y", "a jump"),))
-remainder = elementwise("remainder", np.remainder, (1, lambda z, x, y: -np.floor_divide(x, y)), flops=10,
-                        domains=(ANY, (1.1, 1.3)), kinks=(Kink("x / y integer", "1 for x, -(x / y) for y", "a jump"),))
-copysign = elementwise("copysign", np.copysign, (lambda z, x, y: np.sign(x) * np.copysign(1.0, y).astype(z.dtype), 0),
-                       domains=(POSITIVE, (0.5, 1.0)), kinks=(Kink("x = 0", "0"),))
-ldexp = elementwise("ldexp", np.ldexp, (lambda z, x, n: np.exp2(n).astype(z.dtype), 0), domains=(),
-                    sample=lambda rng, shape, dtype: ((rng.uniform(-2, 2, shape).astype(dtype), rng.integers(-3, 4, shape)), {}))
-hypot = elementwise("hypot", np.hypot, (lambda z, x, y: direction(x, z, y), lambda z, x, y: direction(y, z, x)), flops=8,
-                    domains=(ANY, POSITIVE),
-                    kinks=(*cone("x = y = 0"), Kink("x = y = inf", "1/sqrt(2) each", "the diagonal, as in arctan2")))
+fmod = elementwise(
+    "fmod",
+    np.fmod,
+    (1, lambda z, x, y: -np.rint((x - z) / y)),
+    flops=10,
+    domains=(ANY, (1.1, 1.3)),
+    kinks=(Kink("x / y integer", "1 for x, -(x / y) for y", "a jump"),),
+)
+remainder = elementwise(
+    "remainder",
+    np.remainder,
+    (1, lambda z, x, y: -np.floor_divide(x, y)),
+    flops=10,
+    domains=(ANY, (1.1, 1.3)),
+    kinks=(Kink("x / y integer", "1 for x, -(x / y) for y", "a jump"),),
+)
+copysign = elementwise(
+    "copysign",
+    np.copysign,
+    (lambda z, x, y: np.sign(x) * np.copysign(1.0, y).astype(z.dtype), 0),
+    domains=(POSITIVE, (0.5, 1.0)),
+    kinks=(Kink("x = 0", "0"),),
+)
+ldexp = elementwise(
+    "ldexp",
+    np.ldexp,
+    (lambda z, x, n: np.exp2(n).astype(z.dtype), 0),
+    domains=(),
+    sample=lambda rng, shape, dtype: ((rng.uniform(-2, 2, shape).astype(dtype), rng.integers(-3, 4, shape)), {}),
+)
+hypot = elementwise(
+    "hypot",
+    np.hypot,
+    (lambda z, x, y: direction(x, z, y), lambda z, x, y: direction(y, z, x)),
+    flops=8,
+    domains=(ANY, POSITIVE),
+    kinks=(*cone("x = y = 0"), Kink("x = y = inf", "1/sqrt(2) each", "the diagonal, as in arctan2")),
+)
 
 
 # -- exponentials and logarithms --------------------------------------------------------------------
 
 _LOG2 = 0.6931471805599453
-_INFINITE = (Kink("x = y = -inf", "0", "the function is constant to first order"),
-             Kink("x = y = inf", "1/2 each", "both are largest"))
+_INFINITE = (
+    Kink("x = y = -inf", "0", "the function is constant to first order"),
+    Kink("x = y = inf", "1/2 each", "both are largest"),
+)
 
 exp = elementwise("exp", np.exp, (lambda y, x: y,), flops=15, keeps=(), overflows=True, saturates=(0,))
 exp2 = elementwise("exp2", np.exp2, (lambda y, x: _LOG2 * y,), flops=15, overflows=True, saturates=(0,))
@@ -105,10 +148,25 @@ log = elementwise("log", np.log, (lambda y, x: 1 / x,), flops=15, domains=(POSIT
 log2 = elementwise("log2", np.log2, (lambda y, x: 1.4426950408889634 / x,), flops=15, domains=(POSITIVE,))
 log10 = elementwise("log10", np.log10, (lambda y, x: 0.4342944819032518 / x,), flops=15, domains=(POSITIVE,))
 log1p = elementwise("log1p", np.log1p, (lambda y, x: 1 / (1 + x),), flops=18, domains=((-0.7, 3.0),))
-logaddexp = elementwise("logaddexp", np.logaddexp, (lambda z, x, y: _share(x, y), lambda z, x, y: _share(y, x)),
-                        flops=35, domains=(ANY, ANY), source="Blanchard, Higham and Higham 2021", keeps_out=False, kinks=_INFINITE)
-logaddexp2 = elementwise("logaddexp2", np.logaddexp2, (lambda z, x, y: _share(x, y, _LOG2), lambda z, x, y: _share(y, x, _LOG2)),
-                         flops=35, domains=(ANY, ANY), keeps_out=False, kinks=_INFINITE)
+logaddexp = elementwise(
+    "logaddexp",
+    np.logaddexp,
+    (lambda z, x, y: _share(x, y), lambda z, x, y: _share(y, x)),
+    flops=35,
+    domains=(ANY, ANY),
+    source="Blanchard, Higham and Higham 2021",
+    keeps_out=False,
+    kinks=_INFINITE,
+)
+logaddexp2 = elementwise(
+    "logaddexp2",
+    np.logaddexp2,
+    (lambda z, x, y: _share(x, y, _LOG2), lambda z, x, y: _share(y, x, _LOG2)),
+    flops=35,
+    domains=(ANY, ANY),
+    keeps_out=False,
+    kinks=_INFINITE,
+)
 
 
 def _share(x: Any, y: Any, unit: float = 1.0) -> Any:
@@ -117,29 +175,62 @@ def _share(x: Any, y: Any, unit: float = 1.0) -> Any:
     return expit(gap * unit)
 
 
-sqrt = elementwise("sqrt", np.sqrt, (lambda y, x: 0.5 / y,), flops=5, domains=(POSITIVE,), keeps=(),
-                   kinks=(Kink("x = 0", "inf", "the one-sided limit; no subgradient exists"),))
-cbrt = elementwise("cbrt", np.cbrt, (lambda y, x: 1 / (3 * y * y),), flops=20, domains=(POSITIVE,),
-                   kinks=(Kink("x = 0", "inf", "the limit"),))
+sqrt = elementwise(
+    "sqrt",
+    np.sqrt,
+    (lambda y, x: 0.5 / y,),
+    flops=5,
+    domains=(POSITIVE,),
+    keeps=(),
+    kinks=(Kink("x = 0", "inf", "the one-sided limit; no subgradient exists"),),
+)
+cbrt = elementwise(
+    "cbrt", np.cbrt, (lambda y, x: 1 / (3 * y * y),), flops=20, domains=(POSITIVE,), kinks=(Kink("x = 0", "inf", "the limit"),)
+)
 
 # -- trigonometric and hyperbolic functions -----------------------------------------------------------
 
 sin = elementwise("sin", np.sin, (lambda y, x: np.cos(x),), flops=18, keeps_out=False)
 cos = elementwise("cos", np.cos, (lambda y, x: -np.sin(x),), flops=18, keeps_out=False)
 tan = elementwise("tan", np.tan, (lambda y, x: 1 + y * y,), flops=25, domains=((-1.2, 1.2),))
-arcsin = elementwise("arcsin", np.arcsin, (lambda y, x: 1 / np.sqrt(_coversquare(x)),), flops=25, domains=(UNIT,),
-                     kinks=(Kink("x = -1, 1", "inf", "the one-sided limit"),))
-arccos = elementwise("arccos", np.arccos, (lambda y, x: -1 / np.sqrt(_coversquare(x)),), flops=25, domains=(UNIT,),
-                     kinks=(Kink("x = -1, 1", "-inf", "the one-sided limit"),))
+arcsin = elementwise(
+    "arcsin",
+    np.arcsin,
+    (lambda y, x: 1 / np.sqrt(_coversquare(x)),),
+    flops=25,
+    domains=(UNIT,),
+    kinks=(Kink("x = -1, 1", "inf", "the one-sided limit"),),
+)
+arccos = elementwise(
+    "arccos",
+    np.arccos,
+    (lambda y, x: -1 / np.sqrt(_coversquare(x)),),
+    flops=25,
+    domains=(UNIT,),
+    kinks=(Kink("x = -1, 1", "-inf", "the one-sided limit"),),
+)
 arctan = elementwise("arctan", np.arctan, (lambda y, x: square(1 / _secant(x)),), flops=25, saturates=(0,))
-arctan2 = elementwise("arctan2", np.arctan2, (lambda z, y, x: _over_square(x, y), lambda z, y, x: -_over_square(y, x)),
-                      flops=30, keeps_out=False, domains=(ANY, POSITIVE), kinks=(Kink("x = y = 0", "0", "no derivative exists"),))
+arctan2 = elementwise(
+    "arctan2",
+    np.arctan2,
+    (lambda z, y, x: _over_square(x, y), lambda z, y, x: -_over_square(y, x)),
+    flops=30,
+    keeps_out=False,
+    domains=(ANY, POSITIVE),
+    kinks=(Kink("x = y = 0", "0", "no derivative exists"),),
+)
 sinh = elementwise("sinh", np.sinh, (lambda y, x: np.cosh(x),), flops=20, overflows=True)
 cosh = elementwise("cosh", np.cosh, (lambda y, x: np.sinh(x),), flops=20, overflows=True)
 tanh = elementwise("tanh", np.tanh, (lambda y, x: np.square(sech(x)),), flops=20, keeps_out=False, saturates=(0,))
 arcsinh = elementwise("arcsinh", np.arcsinh, (lambda y, x: 1 / _secant(x),), flops=25)
-arccosh = elementwise("arccosh", np.arccosh, (lambda y, x: 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)),), flops=25,
-                      domains=((1.2, 4.0),), kinks=(Kink("x = 1", "inf", "the one-sided limit"),))
+arccosh = elementwise(
+    "arccosh",
+    np.arccosh,
+    (lambda y, x: 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)),),
+    flops=25,
+    domains=((1.2, 4.0),),
+    kinks=(Kink("x = 1", "inf", "the one-sided limit"),),
+)
 arctanh = elementwise("arctanh", np.arctanh, (lambda y, x: 1 / _coversquare(x),), flops=25, domains=(UNIT,))
 deg2rad = elementwise("deg2rad", np.deg2rad, (0.017453292519943295,))
 rad2deg = elementwise("rad2deg", np.rad2deg, (57.29577951308232,))
@@ -172,7 +263,7 @@ def _sinc_slope(y: Any, x: Any) -> Any:
     for n in range(18, 0, -2):
         series = 1 - t * series / (n * (n + 3))
     angle = np.pi * (safe - 2 * np.rint(np.real(safe) / 2))  # exact before it is multiplied
-    return np.where(small, -np.pi**2 / 3 * x * series, (np.cos(angle) - np.sinc(safe)) / safe)
+    return np.where(small, -(np.pi**2) / 3 * x * series, (np.cos(angle) - np.sinc(safe)) / safe)
 
 
 # -- kinks: absolute value, sign, extrema, rounding -----------------------------------------------------
@@ -183,13 +274,23 @@ real_absolute = elementwise("absolute", np.absolute, Jvp(lambda t, y, x: _absolu
 
 # |x|**p and x |x|**(p - 1), each the slope of the other: what is left of the kink of |x| in a power of it.
 absolute_power = elementwise(
-    "absolute_power", lambda x, p: power(fabs(_floats(x)), p),
-    (lambda z, x, p: p * signed_power(x, p - 1), lambda z, x, p: strong_multiply(z, np.log(abs(x)))), flops=20,
-    domains=(POSITIVE, (2.0, 4.0)), dtype=lambda dtypes: as_float(promoted(dtypes)), source="|x|**p for real x")
+    "absolute_power",
+    lambda x, p: power(fabs(_floats(x)), p),
+    (lambda z, x, p: p * signed_power(x, p - 1), lambda z, x, p: strong_multiply(z, np.log(abs(x)))),
+    flops=20,
+    domains=(POSITIVE, (2.0, 4.0)),
+    dtype=lambda dtypes: as_float(promoted(dtypes)),
+    source="|x|**p for real x",
+)
 signed_power = elementwise(
-    "signed_power", lambda x, p: x * power(fabs(_floats(x)), p - 1),
-    (lambda z, x, p: p * absolute_power(x, p - 1), lambda z, x, p: strong_multiply(z, np.log(abs(x)))), flops=20,
-    domains=((-3.0, -0.2), (2.0, 4.0)), dtype=lambda dtypes: as_float(promoted(dtypes)), source="x |x|**(p - 1) for real x")
+    "signed_power",
+    lambda x, p: x * power(fabs(_floats(x)), p - 1),
+    (lambda z, x, p: p * absolute_power(x, p - 1), lambda z, x, p: strong_multiply(z, np.log(abs(x)))),
+    flops=20,
+    domains=((-3.0, -0.2), (2.0, 4.0)),
+    dtype=lambda dtypes: as_float(promoted(dtypes)),
+    source="x |x|**(p - 1) for real x",
+)
 
 
 def _absolute_tangent(x_dot: Any, y: Any, x: Any) -> Any:
@@ -222,8 +323,13 @@ def _unless_nan(wins: Any) -> Any:
 
 maximum, minimum = _choice(np.maximum, np.greater), _choice(np.minimum, np.less)
 fmax, fmin = _choice(np.fmax, _unless_nan(np.greater)), _choice(np.fmin, _unless_nan(np.less))
-heaviside = elementwise("heaviside", np.heaviside, (0, lambda z, x, y: np.equal(x, 0).astype(z.dtype)), domains=(ANY, ANY),
-                        kinks=(Kink("x = 0", "0 for x", "a jump"),))
+heaviside = elementwise(
+    "heaviside",
+    np.heaviside,
+    (0, lambda z, x, y: np.equal(x, 0).astype(z.dtype)),
+    domains=(ANY, ANY),
+    kinks=(Kink("x = 0", "0 for x", "a jump"),),
+)
 
 sign = elementwise("sign", np.sign, None, kinks=(Kink("x = 0", "0", "a jump"),))
 
@@ -239,15 +345,25 @@ def _sign_or_direction(z: Any) -> Any:
 UFUNCS[np.sign] = _sign_or_direction
 for _ufunc in (np.floor, np.ceil, np.trunc, np.rint):
     elementwise(_ufunc.__name__, _ufunc, None, kinks=(Kink("integers", "0", "a jump"),))
-floor_divide = elementwise("floor_divide", np.floor_divide, None, domains=(ANY, POSITIVE),
-                           kinks=(Kink("x / y integer", "0", "a jump"),))
+floor_divide = elementwise(
+    "floor_divide", np.floor_divide, None, domains=(ANY, POSITIVE), kinks=(Kink("x / y integer", "0", "a jump"),)
+)
 nextafter = elementwise("nextafter", np.nextafter, (1, 0), domains=(ANY, ANY), sample=None)
 spacing = elementwise("spacing", np.spacing, None)
 
 # -- comparisons and logic: the derivative is zero wherever it exists -----------------------------------
 
-for _ufunc in (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.logical_and,
-               np.logical_or, np.logical_xor):
+for _ufunc in (
+    np.equal,
+    np.not_equal,
+    np.less,
+    np.less_equal,
+    np.greater,
+    np.greater_equal,
+    np.logical_and,
+    np.logical_or,
+    np.logical_xor,
+):
     elementwise(_ufunc.__name__, _ufunc, None, domains=(ANY, ANY))
 for _ufunc in (np.logical_not, np.isfinite, np.isinf, np.isnan, np.signbit):
     elementwise(_ufunc.__name__, _ufunc, None)
@@ -257,13 +373,11 @@ def _integers(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
     return (rng.integers(0, 7, shape), rng.integers(0, 7, shape)), {}
 
 
-
 for _ufunc in (np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.left_shift, np.right_shift):
     elementwise(_ufunc.__name__, _ufunc, None, domains=(), sample=_integers)
 for _ufunc in (np.gcd, np.lcm):
     elementwise(_ufunc.__name__, _ufunc, None, domains=(), sample=_integers)
-invert = elementwise("invert", np.invert, None, domains=(),
-                     sample=lambda rng, shape, dtype: ((rng.integers(0, 7, shape),), {}))
+invert = elementwise("invert", np.invert, None, domains=(), sample=lambda rng, shape, dtype: ((rng.integers(0, 7, shape),), {}))
 
 # -- dtypes and the parts of complex numbers ----------------------------------------------------------------
 
@@ -279,9 +393,14 @@ def cast(x: Any, dtype: Any) -> Any:
     return x if kind == dtype and not (isinstance(x, Expr) and type(kind) is type) else convert(x, dtype=np.dtype(dtype))
 
 
-convert = elementwise("astype", _astype, Linear((lambda ct, x, dtype: cast(ct, x.dtype),)), keeps=(),
-                      dtype=lambda dtypes, dtype: dtype,
-                      sample=lambda rng, shape, dtype: ((rng.normal(size=shape).astype(dtype),), {"dtype": np.dtype(np.float64)}))
+convert = elementwise(
+    "astype",
+    _astype,
+    Linear((lambda ct, x, dtype: cast(ct, x.dtype),)),
+    keeps=(),
+    dtype=lambda dtypes, dtype: dtype,
+    sample=lambda rng, shape, dtype: ((rng.normal(size=shape).astype(dtype),), {"dtype": np.dtype(np.float64)}),
+)
 FUNCTIONS["astype"] = cast
 
 
@@ -294,10 +413,16 @@ def _as_complex(x: Any) -> Any:
 
 
 # copies: np.real and np.imag give views
-real = elementwise("real", lambda x: np.array(np.real(x))[()],
-                   Linear((lambda ct, x: _as_complex(ct) if np.dtype(x.dtype).kind == "c" else ct,)),
-                   dtype=_half)
-imag = elementwise("imag", lambda x: np.array(np.imag(x))[()],
-                   Linear((lambda ct, x: ct * -1j if np.dtype(x.dtype).kind == "c" else ct * 0,)),
-                   dtype=_half)
+real = elementwise(
+    "real",
+    lambda x: np.array(np.real(x))[()],
+    Linear((lambda ct, x: _as_complex(ct) if np.dtype(x.dtype).kind == "c" else ct,)),
+    dtype=_half,
+)
+imag = elementwise(
+    "imag",
+    lambda x: np.array(np.imag(x))[()],
+    Linear((lambda ct, x: ct * -1j if np.dtype(x.dtype).kind == "c" else ct * 0,)),
+    dtype=_half,
+)
 conj = elementwise("conjugate", np.conjugate, Linear((lambda ct, x: np.conj(ct),)), keeps=())

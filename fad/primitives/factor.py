@@ -67,10 +67,15 @@ def _alone(values: Any, small: Any) -> Any:
 
 
 regular = elementwise(
-    "regular", lambda x, alone: np.broadcast_arrays(x, alone)[0].copy()[()],
-    (lambda y, x, alone: np.where(alone, 1.0, np.nan).astype(np.real(x).dtype), 0), dtype=lambda dtypes: np.dtype(dtypes[0]),
-    domains=(), keeps=(1,), sample=lambda rng, shape, dtype: ((draw(rng, shape, dtype), np.ones(shape, bool)), {}),
-    source="x itself, without a derivative where it is not alone")
+    "regular",
+    lambda x, alone: np.broadcast_arrays(x, alone)[0].copy()[()],
+    (lambda y, x, alone: np.where(alone, 1.0, np.nan).astype(np.real(x).dtype), 0),
+    dtype=lambda dtypes: np.dtype(dtypes[0]),
+    domains=(),
+    keeps=(1,),
+    sample=lambda rng, shape, dtype: ((draw(rng, shape, dtype), np.ones(shape, bool)), {}),
+    source="x itself, without a derivative where it is not alone",
+)
 
 # -- triangular factors -------------------------------------------------------------------------------
 
@@ -93,10 +98,15 @@ def _spread(rng: np.random.Generator, shape: tuple, dtype: Any) -> np.ndarray:
     return (t + adjoint(t) + np.diag(np.arange(1.0, n + 1))).astype(dtype)
 
 
-cholesky = of_matrices("cholesky", np.linalg.cholesky, _square_abstract, Jvp(_cholesky_tangent),
-                       lambda out, a: prod(a.shape) * a.shape[-1] // 3,
-                       sample=lambda rng, shape, dtype: ((_spread(rng, shape, dtype),), {}),
-                       source="Murray 2016; the upper triangle is not read")
+cholesky = of_matrices(
+    "cholesky",
+    np.linalg.cholesky,
+    _square_abstract,
+    Jvp(_cholesky_tangent),
+    lambda out, a: prod(a.shape) * a.shape[-1] // 3,
+    sample=lambda rng, shape, dtype: ((_spread(rng, shape, dtype),), {}),
+    source="Murray 2016; the upper triangle is not read",
+)
 
 
 def qr_shapes(a: Any, complete: bool) -> tuple:
@@ -138,11 +148,23 @@ def _qr_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
     return (a[..., : a.shape[-1] - tall],), {"complete": bool(tall and np.dtype(dtype).kind == "f")}
 
 
-qr = of_matrices("qr", _qr, _qr_abstract, Jvp(_qr_tangent), lambda out, a: 4 * prod(a.shape) * a.shape[-1], sample=_qr_sample,
-                 kinks=(Kink("columns that depend on one another", "nan", "q and r jump"),
-                        Kink("complete, columns of q beyond those of a", "those of a that does not turn them",
-                             "only the space they span has a derivative")),
-                 source="Walter and Lehmann 2010; for matrices that are not wide")
+qr = of_matrices(
+    "qr",
+    _qr,
+    _qr_abstract,
+    Jvp(_qr_tangent),
+    lambda out, a: 4 * prod(a.shape) * a.shape[-1],
+    sample=_qr_sample,
+    kinks=(
+        Kink("columns that depend on one another", "nan", "q and r jump"),
+        Kink(
+            "complete, columns of q beyond those of a",
+            "those of a that does not turn them",
+            "only the space they span has a derivative",
+        ),
+    ),
+    source="Walter and Lehmann 2010; for matrices that are not wide",
+)
 
 # -- eigenvalues --------------------------------------------------------------------------------------
 
@@ -176,10 +198,16 @@ def _eigh_tangent(tangents: dict, out: Any, a: Any, *, lower: bool) -> Any:
     return pack(len(a.shape) - 2, np.real(np.diagonal(t, axis1=-2, axis2=-1)), dv)
 
 
-eigh = of_matrices("eigh", _eigh, _eigen_abstract(lambda d: d), Jvp(_eigh_tangent), lambda out, a: 9 * prod(a.shape) * a.shape[-1],
-                   sample=lambda rng, shape, dtype: ((_spread(rng, shape, dtype),), {"lower": bool(rng.random() < 0.5)}),
-                   kinks=(Kink("repeated eigenvalues", "that of vectors which do not turn within the group", _TURNS),),
-                   source="Giles 2008; the other triangle is not read, and a complex vector keeps its phase")
+eigh = of_matrices(
+    "eigh",
+    _eigh,
+    _eigen_abstract(lambda d: d),
+    Jvp(_eigh_tangent),
+    lambda out, a: 9 * prod(a.shape) * a.shape[-1],
+    sample=lambda rng, shape, dtype: ((_spread(rng, shape, dtype),), {"lower": bool(rng.random() < 0.5)}),
+    kinks=(Kink("repeated eigenvalues", "that of vectors which do not turn within the group", _TURNS),),
+    source="Giles 2008; the other triangle is not read, and a complex vector keeps its phase",
+)
 
 
 def _eig(a: Any) -> Any:
@@ -212,11 +240,19 @@ def _apart(rng: np.random.Generator, shape: tuple, dtype: Any) -> np.ndarray:
     return (a + 0.2 * draw(rng, a.shape, dtype)).astype(dtype)
 
 
-eig = of_matrices("eig", _eig, _eigen_abstract(_complex), Jvp(_eig_tangent), lambda out, a: 25 * prod(a.shape) * a.shape[-1],
-                  sample=lambda rng, shape, dtype: ((_apart(rng, shape, dtype),), {}),
-                  kinks=(Kink("repeated eigenvalues", "that of vectors which do not turn within the group", _TURNS),
-                         Kink("too few eigenvectors", "nan", "eigenvalues move like roots")),
-                  source="Giles 2008; vectors of length 1 whose largest element is real, as LAPACK's")
+eig = of_matrices(
+    "eig",
+    _eig,
+    _eigen_abstract(_complex),
+    Jvp(_eig_tangent),
+    lambda out, a: 25 * prod(a.shape) * a.shape[-1],
+    sample=lambda rng, shape, dtype: ((_apart(rng, shape, dtype),), {}),
+    kinks=(
+        Kink("repeated eigenvalues", "that of vectors which do not turn within the group", _TURNS),
+        Kink("too few eigenvectors", "nan", "eigenvalues move like roots"),
+    ),
+    source="Giles 2008; vectors of length 1 whose largest element is real, as LAPACK's",
+)
 
 # -- singular values -------------------------------------------------------------------------------------
 
@@ -270,10 +306,21 @@ def _svd_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
     return (a[..., : a.shape[-1] - int(rng.integers(2))],), {"full": bool(rng.random() < 0.5)}
 
 
-svd = of_matrices("svd", _svd, _svd_abstract, Jvp(_svd_tangent), lambda out, a: 20 * prod(a.shape) * min(a.shape[-2:]),
-                  sample=_svd_sample,
-                  kinks=(Kink("repeated singular values", "that of vectors which do not turn within the group", _TURNS),
-                         Kink("a singular value 0", "u^H da v", "the slope of the side where u and v keep their signs"),
-                         Kink("full_matrices, columns beyond the singular values", "those that do not turn them",
-                              "only the space they span has a derivative")),
-                  source="Giles 2008; Wan and Zhang 2019 for complex matrices, whose vectors share the change of phase")
+svd = of_matrices(
+    "svd",
+    _svd,
+    _svd_abstract,
+    Jvp(_svd_tangent),
+    lambda out, a: 20 * prod(a.shape) * min(a.shape[-2:]),
+    sample=_svd_sample,
+    kinks=(
+        Kink("repeated singular values", "that of vectors which do not turn within the group", _TURNS),
+        Kink("a singular value 0", "u^H da v", "the slope of the side where u and v keep their signs"),
+        Kink(
+            "full_matrices, columns beyond the singular values",
+            "those that do not turn them",
+            "only the space they span has a derivative",
+        ),
+    ),
+    source="Giles 2008; Wan and Zhang 2019 for complex matrices, whose vectors share the change of phase",
+)

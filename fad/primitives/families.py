@@ -83,8 +83,16 @@ def align(size: int, args: tuple, batched: tuple) -> list:
     ]
 
 
-def elementwise(name: str, function: Callable, partials: tuple | Partials | Jvp | Linear | None, *, flops: int = 1,
-                domains: tuple = (REAL,), dtype: Callable | None = None, **fields: Any) -> Primitive:
+def elementwise(
+    name: str,
+    function: Callable,
+    partials: tuple | Partials | Jvp | Linear | None,
+    *,
+    flops: int = 1,
+    domains: tuple = (REAL,),
+    dtype: Callable | None = None,
+    **fields: Any,
+) -> Primitive:
     """A function of each element, broadcasting its arguments. ``domains`` are intervals to test on, one per argument.
 
     ``dtype(dtypes)`` gives the result dtype where ``function`` is not a NumPy ufunc.
@@ -101,8 +109,16 @@ def elementwise(name: str, function: Callable, partials: tuple | Partials | Jvp 
         return tuple(draws), {}
 
     fields.setdefault("sample", sample)
-    primitive = Primitive(name, function, _broadcast_abstract(result_dtype), derivative, batch,
-                          lambda out, *args, **params: flops * prod(out.shape), domains=domains, **fields)
+    primitive = Primitive(
+        name,
+        function,
+        _broadcast_abstract(result_dtype),
+        derivative,
+        batch,
+        lambda out, *args, **params: flops * prod(out.shape),
+        domains=domains,
+        **fields,
+    )
     if isinstance(function, np.ufunc):
         UFUNCS[function] = primitive
     return primitive
@@ -120,8 +136,17 @@ def reduced_shape(shape: tuple, axes: tuple, keepdims: bool) -> tuple:
     return tuple(1 if i in axes else s for i, s in enumerate(shape) if keepdims or i not in axes)
 
 
-def reduction(name: str, function: Callable, weight: Callable | Linear | None, *, dtype: Callable | None = None,
-              domain: tuple = REAL, flops: int = 1, nonempty: bool = False, **fields: Any) -> Primitive:
+def reduction(
+    name: str,
+    function: Callable,
+    weight: Callable | Linear | None,
+    *,
+    dtype: Callable | None = None,
+    domain: tuple = REAL,
+    flops: int = 1,
+    nonempty: bool = False,
+    **fields: Any,
+) -> Primitive:
     """A reduction ``name(x, axes=, keepdims=)`` over a tuple of axes."""
     derivative = Weights(weight) if callable(weight) else weight
 
@@ -140,8 +165,17 @@ def reduction(name: str, function: Callable, weight: Callable | Linear | None, *
         low, high = domain
         return (_uniform(rng, low, high, shape, dtype),), {"axes": axes, "keepdims": bool(rng.random() < 0.5)}
 
-    primitive = Primitive(name, evaluate, abstract, derivative, batch,
-                          lambda out, x, **params: flops * prod(x.shape), sample=sample, domains=(domain,), **fields)
+    primitive = Primitive(
+        name,
+        evaluate,
+        abstract,
+        derivative,
+        batch,
+        lambda out, x, **params: flops * prod(x.shape),
+        sample=sample,
+        domains=(domain,),
+        **fields,
+    )
     return primitive
 
 
@@ -163,11 +197,11 @@ def batch_by_loop(primitive: Callable) -> Callable:
     def batch(size: int, args: tuple, batched: tuple, **params: Any) -> Any:
         op = primitive()
         if size == 0:
-            shape, dtype = op.abstract(*(Shaped(a.shape[1:], a.dtype) if b else a
-                                         for a, b in zip(args, batched, strict=True)), **params)
+            shape, dtype = op.abstract(
+                *(Shaped(a.shape[1:], a.dtype) if b else a for a, b in zip(args, batched, strict=True)), **params
+            )
             return np.zeros((0, *shape), dtype)
-        return np.stack([op(*(a[i] if b else a for a, b in zip(args, batched, strict=True)), **params)
-                         for i in range(size)])
+        return np.stack([op(*(a[i] if b else a for a, b in zip(args, batched, strict=True)), **params) for i in range(size)])
 
     return batch
 
@@ -181,11 +215,26 @@ class Shaped:
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
 
 
-def structural(name: str, evaluate: Callable, abstract: Callable, derivative: Any, *, batch: Callable | None = None,
-               flops: Callable | None = None, **fields: Any) -> Primitive:
+def structural(
+    name: str,
+    evaluate: Callable,
+    abstract: Callable,
+    derivative: Any,
+    *,
+    batch: Callable | None = None,
+    flops: Callable | None = None,
+    **fields: Any,
+) -> Primitive:
     """Any other primitive; it is batched by a loop, and costs no flops, unless said otherwise."""
-    primitive = Primitive(name, evaluate, abstract, derivative, batch or batch_by_loop(lambda: primitive),
-                          flops or (lambda out, *args, **params: 0), **fields)
+    primitive = Primitive(
+        name,
+        evaluate,
+        abstract,
+        derivative,
+        batch or batch_by_loop(lambda: primitive),
+        flops or (lambda out, *args, **params: 0),
+        **fields,
+    )
     return primitive
 
 

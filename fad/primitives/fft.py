@@ -48,9 +48,16 @@ def _fft_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
 
 
 fft = structural(
-    "fft", _fft, of_floats(lambda x, **params: (x.shape, _complex(x.dtype))), Linear((lambda ct, x, **params: fft(ct, **params),)),
-    keeps=(), batch=lambda size, args, batched, *, axes, **params: fft(args[0], axes=tuple(a + 1 for a in axes), **params),
-    flops=_flops, sample=_fft_sample, source="Cooley and Tukey 1965")
+    "fft",
+    _fft,
+    of_floats(lambda x, **params: (x.shape, _complex(x.dtype))),
+    Linear((lambda ct, x, **params: fft(ct, **params),)),
+    keeps=(),
+    batch=lambda size, args, batched, *, axes, **params: fft(args[0], axes=tuple(a + 1 for a in axes), **params),
+    flops=_flops,
+    sample=_fft_sample,
+    source="Cooley and Tukey 1965",
+)
 
 
 def _half(x: Any, axis: int) -> tuple:
@@ -81,11 +88,16 @@ def _next(primitive: Any) -> Any:
 
 
 rfft = structural(
-    "rfft", lambda x, *, axis, norm: np.fft.rfft(x, axis=axis, norm=norm),
-    of_floats(lambda x, *, axis, norm: (_half(x, axis), _complex(x.dtype))), Linear((_rfft_transpose,)), keeps=(),
-    batch=_next(lambda: rfft), flops=_flops,
+    "rfft",
+    lambda x, *, axis, norm: np.fft.rfft(x, axis=axis, norm=norm),
+    of_floats(lambda x, *, axis, norm: (_half(x, axis), _complex(x.dtype))),
+    Linear((_rfft_transpose,)),
+    keeps=(),
+    batch=_next(lambda: rfft),
+    flops=_flops,
     sample=lambda rng, shape, dtype: ((_draw(rng, shape, dtype),), {"axis": 0, "norm": _norm(rng)}),
-    source="the first half of the transform of real numbers")
+    source="the first half of the transform of real numbers",
+)
 
 
 def _irfft_abstract(x: Any, *, axis: int, n: int, norm: str) -> tuple:
@@ -98,6 +110,13 @@ def _irfft_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
 
 
 irfft = structural(
-    "irfft", lambda x, *, axis, n, norm: np.fft.irfft(x, n, axis, norm), of_floats(_irfft_abstract), Linear((_irfft_transpose,)),
-    keeps=(), batch=_next(lambda: irfft), flops=_flops, sample=_irfft_sample,
-    source="the inverse of rfft, which reads no imaginary part of entries that occur once")
+    "irfft",
+    lambda x, *, axis, n, norm: np.fft.irfft(x, n, axis, norm),
+    of_floats(_irfft_abstract),
+    Linear((_irfft_transpose,)),
+    keeps=(),
+    batch=_next(lambda: irfft),
+    flops=_flops,
+    sample=_irfft_sample,
+    source="the inverse of rfft, which reads no imaginary part of entries that occur once",
+)

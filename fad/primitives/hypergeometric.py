@@ -41,20 +41,37 @@ def _slope_of_e(e: Any, m: Any) -> Any:
 
 _MODULI = (-2.0, 0.9)
 ellipk = _special("ellipk", (lambda y, m: _slope_of_k(y, m, 1 - m),), flops=40, domains=(_MODULI,), source="DLMF 19.4.1")
-ellipkm1 = _special("ellipkm1", (lambda y, p: -_slope_of_k(y, 1 - p, p),), flops=40, domains=((0.1, 3.0),),
-                    source="ellipk(1 - p), DLMF 19.4.1")
+ellipkm1 = _special(
+    "ellipkm1", (lambda y, p: -_slope_of_k(y, 1 - p, p),), flops=40, domains=((0.1, 3.0),), source="ellipk(1 - p), DLMF 19.4.1"
+)
 ellipe = _special("ellipe", (_slope_of_e,), flops=40, domains=(_MODULI,), source="DLMF 19.4.2")
 
 # -- hypergeometric functions ------------------------------------------------------------------------------
 
-hyp0f1 = _special("hyp0f1", (no_derivative("hyp0f1", "v"), lambda y, v, x: hyp0f1(v + 1, x) / v), flops=80, domains=(),
-                  sample=with_parameters(1, (-2.0, 2.0)), source="DLMF 16.3.1")
-hyp1f1 = _special("hyp1f1", (no_derivative("hyp1f1", "a"), no_derivative("hyp1f1", "b"),
-                             lambda y, a, b, x: a / b * hyp1f1(a + 1, b + 1, x)), flops=100, domains=(),
-                  sample=with_parameters(2, (-2.0, 2.0)), source="DLMF 13.3.15")
-hyp2f1 = _special("hyp2f1", (*(no_derivative("hyp2f1", v) for v in "abc"),
-                             lambda y, a, b, c, x: a * b / c * hyp2f1(a + 1, b + 1, c + 1, x)), flops=150, domains=(),
-                  sample=with_parameters(3, (-0.5, 0.5)), source="DLMF 15.5.1")
+hyp0f1 = _special(
+    "hyp0f1",
+    (no_derivative("hyp0f1", "v"), lambda y, v, x: hyp0f1(v + 1, x) / v),
+    flops=80,
+    domains=(),
+    sample=with_parameters(1, (-2.0, 2.0)),
+    source="DLMF 16.3.1",
+)
+hyp1f1 = _special(
+    "hyp1f1",
+    (no_derivative("hyp1f1", "a"), no_derivative("hyp1f1", "b"), lambda y, a, b, x: a / b * hyp1f1(a + 1, b + 1, x)),
+    flops=100,
+    domains=(),
+    sample=with_parameters(2, (-2.0, 2.0)),
+    source="DLMF 13.3.15",
+)
+hyp2f1 = _special(
+    "hyp2f1",
+    (*(no_derivative("hyp2f1", v) for v in "abc"), lambda y, a, b, c, x: a * b / c * hyp2f1(a + 1, b + 1, c + 1, x)),
+    flops=150,
+    domains=(),
+    sample=with_parameters(3, (-0.5, 0.5)),
+    source="DLMF 15.5.1",
+)
 
 
 def _spence_slope(y: Any, z: Any) -> Any:
@@ -66,16 +83,31 @@ spence = _special("spence", (_spence_slope,), flops=60, domains=((0.2, 3.0),), s
 
 # -- ratios of gamma functions, Student's t ------------------------------------------------------------------
 
-poch = _special("poch", (lambda y, x, m: y * (digamma(x + m) - digamma(x)), lambda y, x, m: y * digamma(x + m)), flops=80,
-                domains=(POSITIVE, POSITIVE), source="gamma(x + m) / gamma(x), DLMF 5.2.5")
-binom = _special("binom", (lambda y, n, k: y * (digamma(n + 1) - digamma(n - k + 1)),
-                           lambda y, n, k: y * (digamma(n - k + 1) - digamma(k + 1))), flops=120,
-                 domains=((3.3, 5.7), (0.3, 2.7)), source="gamma(n + 1) / (gamma(k + 1) gamma(n - k + 1))")
+poch = _special(
+    "poch",
+    (lambda y, x, m: y * (digamma(x + m) - digamma(x)), lambda y, x, m: y * digamma(x + m)),
+    flops=80,
+    domains=(POSITIVE, POSITIVE),
+    source="gamma(x + m) / gamma(x), DLMF 5.2.5",
+)
+binom = _special(
+    "binom",
+    (lambda y, n, k: y * (digamma(n + 1) - digamma(n - k + 1)), lambda y, n, k: y * (digamma(n - k + 1) - digamma(k + 1))),
+    flops=120,
+    domains=((3.3, 5.7), (0.3, 2.7)),
+    source="gamma(n + 1) / (gamma(k + 1) gamma(n - k + 1))",
+)
 
 
 def _student_density(df: Any, t: Any) -> Any:
     return np.exp(gammaln((df + 1) / 2) - gammaln(df / 2) - np.log1p(t * t / df) * (df + 1) / 2) / np.sqrt(np.pi * df)
 
 
-stdtr = _special("stdtr", (no_derivative("stdtr", "df"), lambda y, df, t: _student_density(df, t)), flops=100, domains=(),
-                 sample=with_parameters(1, (-3.0, 3.0)), source="the distribution function of Student's t")
+stdtr = _special(
+    "stdtr",
+    (no_derivative("stdtr", "df"), lambda y, df, t: _student_density(df, t)),
+    flops=100,
+    domains=(),
+    sample=with_parameters(1, (-3.0, 3.0)),
+    source="the distribution function of Student's t",
+)

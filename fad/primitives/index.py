@@ -50,11 +50,15 @@ def _gather(x: Any, *index: Any) -> Any:
 
 
 gather = structural(
-    "gather", _gather,
+    "gather",
+    _gather,
     lambda x, *index: (_index_shape(index) + x.shape[len(index) :], x.dtype),
-    Linear((lambda ct, x, *index: scatter_add(ct, *index, shape=x.shape),)), batch=_gather_batch, drops=True,
+    Linear((lambda ct, x, *index: scatter_add(ct, *index, shape=x.shape),)),
+    batch=_gather_batch,
+    drops=True,
     keeps=tuple(range(1, 64)),
-    sample=lambda rng, shape, dtype: (_sample_index(rng, shape, dtype), {}))
+    sample=lambda rng, shape, dtype: (_sample_index(rng, shape, dtype), {}),
+)
 
 
 # -- scatter_add: zeros of a shape with values added at the indices -----------------------------------------
@@ -66,8 +70,9 @@ def _scatter_add(values: Any, *index: Any, shape: tuple) -> Any:
         from fad.compile.kernels.scatter import scatter_add as kernel
 
         _check_range(index, shape)
-        flat = np.ravel_multi_index(tuple(np.where(i < 0, i + n, i) for i, n in zip(map(np.asarray, index), shape, strict=False)),
-                                    shape[:k]).reshape(-1)
+        flat = np.ravel_multi_index(
+            tuple(np.where(i < 0, i + n, i) for i, n in zip(map(np.asarray, index), shape, strict=False)), shape[:k]
+        ).reshape(-1)
         flat = np.broadcast_to(flat, (prod(_index_shape(index)),)) if flat.size == 1 else flat
         row = prod(shape[k:])
         return kernel((prod(shape[:k]), row), flat, np.reshape(values, (-1, row))).reshape(shape)
@@ -89,11 +94,18 @@ def _scatter_add_batch(size: int, args: tuple, batched: tuple, *, shape: tuple) 
 
 
 scatter_add = structural(
-    "scatter_add", _scatter_add, lambda values, *index, shape: (shape, values.dtype),
-    Linear((lambda ct, values, *index, shape: gather(ct, *index),)), batch=_scatter_add_batch, keeps=tuple(range(1, 64)),
+    "scatter_add",
+    _scatter_add,
+    lambda values, *index, shape: (shape, values.dtype),
+    Linear((lambda ct, values, *index, shape: gather(ct, *index),)),
+    batch=_scatter_add_batch,
+    keeps=tuple(range(1, 64)),
     flops=lambda out, values, *index, shape: prod(values.shape),
-    sample=lambda rng, shape, dtype: ((rng.normal(size=(2, 2, *shape)).astype(dtype), rng.integers(0, 3, (2, 2))),
-                                      {"shape": (3, *shape)}))
+    sample=lambda rng, shape, dtype: (
+        (rng.normal(size=(2, 2, *shape)).astype(dtype), rng.integers(0, 3, (2, 2))),
+        {"shape": (3, *shape)},
+    ),
+)
 
 
 # -- scatter_set: x with values put at the indices; of several at one place the last stays ----------------------
@@ -111,8 +123,10 @@ def _set_push(tangents: dict, x: Any, values: Any, *index: Any) -> Any:
 
 
 def _set_pull(ct: Any, active: list, x: Any, values: Any, *index: Any) -> list:
-    return [scatter_set(ct, np.zeros(values.shape, ct.dtype), *index) if i == 0 else _winners(gather(ct, *index), x, index)
-            for i in active]
+    return [
+        scatter_set(ct, np.zeros(values.shape, ct.dtype), *index) if i == 0 else _winners(gather(ct, *index), x, index)
+        for i in active
+    ]
 
 
 def _winners(ct: Any, x: Any, index: tuple) -> Any:
@@ -125,8 +139,9 @@ def _winners(ct: Any, x: Any, index: tuple) -> Any:
 
 def _scatter_set_batch(size: int, args: tuple, batched: tuple) -> Any:
     x, values, *index = args
-    return scatter_set(front(size, x, batched[0]), front(size, values, batched[1]),
-                       *_with_batch_index(size, tuple(index), batched[2:]))
+    return scatter_set(
+        front(size, x, batched[0]), front(size, values, batched[1]), *_with_batch_index(size, tuple(index), batched[2:])
+    )
 
 
 def _sample_set(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
@@ -135,5 +150,11 @@ def _sample_set(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
 
 
 scatter_set = structural(
-    "scatter_set", _scatter_set, lambda x, values, *index: (x.shape, np.result_type(x.dtype, values.dtype)),
-    Joint(_set_push, _set_pull), batch=_scatter_set_batch, selects=True, sample=_sample_set)
+    "scatter_set",
+    _scatter_set,
+    lambda x, values, *index: (x.shape, np.result_type(x.dtype, values.dtype)),
+    Joint(_set_push, _set_pull),
+    batch=_scatter_set_batch,
+    selects=True,
+    sample=_sample_set,
+)

@@ -40,13 +40,23 @@ def _dawsn_slope(y: Any, x: Any) -> Any:
 
 erfcx = _special("erfcx", (_erfcx_slope,), flops=40, domains=(ANY,), source="exp(x^2) erfc(x), DLMF 7.7.1, 7.12.1")
 erfi = _special("erfi", (lambda y, x: TWO_OVER_ROOT_PI * np.exp(x * x),), flops=30, source="-i erf(i x)")
-erfcinv = _special("erfcinv", (lambda y, x: -np.exp(y * y) / TWO_OVER_ROOT_PI,), flops=40, domains=((0.1, 1.9),),
-                   source="DLMF 7.17")
+erfcinv = _special(
+    "erfcinv", (lambda y, x: -np.exp(y * y) / TWO_OVER_ROOT_PI,), flops=40, domains=((0.1, 1.9),), source="DLMF 7.17"
+)
 dawsn = _special("dawsn", (_dawsn_slope,), flops=40, source="DLMF 7.10.2, 7.12.1")
-log_ndtr = _special("log_ndtr", (lambda y, x: 2 / ROOT_TWO_PI / erfcx(-x * ROOT_HALF),), flops=50,
-                    source="log(ndtr(x)); its slope is the inverse Mills ratio")
-ndtri_exp = _special("ndtri_exp", (lambda x, y: ROOT_TWO_PI / 2 * erfcx(-x * ROOT_HALF),), flops=80,
-                     domains=((-4.0, -0.1),), source="the inverse of log_ndtr")
+log_ndtr = _special(
+    "log_ndtr",
+    (lambda y, x: 2 / ROOT_TWO_PI / erfcx(-x * ROOT_HALF),),
+    flops=50,
+    source="log(ndtr(x)); its slope is the inverse Mills ratio",
+)
+ndtri_exp = _special(
+    "ndtri_exp",
+    (lambda x, y: ROOT_TWO_PI / 2 * erfcx(-x * ROOT_HALF),),
+    flops=80,
+    domains=((-4.0, -0.1),),
+    source="the inverse of log_ndtr",
+)
 
 # -- exponential integrals ------------------------------------------------------------------------------
 
@@ -67,6 +77,10 @@ exprel = _special("exprel", (lambda y, x: exprel_slope(x),), flops=25, source="(
 exp1 = _special("exp1", (lambda y, x: -np.exp(-x) / x,), flops=50, domains=(POSITIVE,), source="DLMF 6.2.1")
 expi = _special("expi", (lambda y, x: np.exp(x) / x,), flops=50, domains=(POSITIVE,), source="DLMF 6.2.5")
 expn = _special(
-    "expn", (no_derivative("expn", "n"), lambda y, n, x: np.where(n == 0, -y * (1 + 1 / x), -expn(np.maximum(n - 1, 0), x))),
-    flops=60, domains=(), source="DLMF 8.19.13",
-    sample=lambda rng, shape, dtype: ((rng.integers(0, 4, shape), rng.uniform(*POSITIVE, shape).astype(dtype)), {}))
+    "expn",
+    (no_derivative("expn", "n"), lambda y, n, x: np.where(n == 0, -y * (1 + 1 / x), -expn(np.maximum(n - 1, 0), x))),
+    flops=60,
+    domains=(),
+    source="DLMF 8.19.13",
+    sample=lambda rng, shape, dtype: ((rng.integers(0, 4, shape), rng.uniform(*POSITIVE, shape).astype(dtype)), {}),
+)

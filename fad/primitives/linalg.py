@@ -25,17 +25,30 @@ def _matmul_abstract(a: Any, b: Any) -> tuple:
 
 def _matmul_batch(size: int, args: tuple, batched: tuple) -> Any:
     rank = max(len(x.shape) - is_batched for x, is_batched in zip(args, batched, strict=True))
-    return matmul(*(np.reshape(x, (size, *(1,) * (rank + 1 - len(x.shape)), *x.shape[1:])) if is_batched else x
-                    for x, is_batched in zip(args, batched, strict=True)))
+    return matmul(
+        *(
+            np.reshape(x, (size, *(1,) * (rank + 1 - len(x.shape)), *x.shape[1:])) if is_batched else x
+            for x, is_batched in zip(args, batched, strict=True)
+        )
+    )
 
 
 matmul = structural(
-    "matmul", np.matmul, _matmul_abstract,
-    Linear((lambda ct, a, b: matmul(ct, _swap(b)), lambda ct, a, b: matmul(_swap(a), ct))), batch=_matmul_batch,
+    "matmul",
+    np.matmul,
+    _matmul_abstract,
+    Linear((lambda ct, a, b: matmul(ct, _swap(b)), lambda ct, a, b: matmul(_swap(a), ct))),
+    batch=_matmul_batch,
     flops=lambda out, a, b: 2 * prod(out.shape) * a.shape[-1],
-    sample=lambda rng, shape, dtype: ((rng.normal(size=(*shape[:1], 2, 3)).astype(dtype),
-                                       rng.normal(size=(3, *shape[1:2], *(() if shape[1:2] else (2,)))).astype(dtype)), {}),
-    source="Giles 2008")
+    sample=lambda rng, shape, dtype: (
+        (
+            rng.normal(size=(*shape[:1], 2, 3)).astype(dtype),
+            rng.normal(size=(3, *shape[1:2], *(() if shape[1:2] else (2,)))).astype(dtype),
+        ),
+        {},
+    ),
+    source="Giles 2008",
+)
 
 
 # -- einsum -----------------------------------------------------------------------------------------------------
@@ -93,10 +106,17 @@ def _einsum_flops(out: Any, *args: Any, subscripts: str) -> int:
 
 _MAX_OPERANDS = 32
 einsum = structural(
-    "einsum", _einsum, _einsum_abstract, Linear(tuple(_einsum_transpose(i) for i in range(_MAX_OPERANDS))),
-    batch=_einsum_batch, flops=_einsum_flops,
-    sample=lambda rng, shape, dtype: ((rng.normal(size=(2, 3)).astype(dtype), rng.normal(size=(3, *shape[:1], 4)).astype(dtype)),
-                                      {"subscripts": "ij,jkl->lik" if shape else "ij,jl->li"}))
+    "einsum",
+    _einsum,
+    _einsum_abstract,
+    Linear(tuple(_einsum_transpose(i) for i in range(_MAX_OPERANDS))),
+    batch=_einsum_batch,
+    flops=_einsum_flops,
+    sample=lambda rng, shape, dtype: (
+        (rng.normal(size=(2, 3)).astype(dtype), rng.normal(size=(3, *shape[:1], 4)).astype(dtype)),
+        {"subscripts": "ij,jkl->lik" if shape else "ij,jl->li"},
+    ),
+)
 
 
 # -- a row that slides along another ----------------------------------------------------------------------------
@@ -114,8 +134,11 @@ def _slide_by_row(ct: Any, a: Any, w: Any) -> Any:
 
 
 slide = structural(
-    "slide", lambda a, w: np.convolve(a, w[::-1], "valid"), _slide_abstract,
+    "slide",
+    lambda a, w: np.convolve(a, w[::-1], "valid"),
+    _slide_abstract,
     Linear((_slide_by_row, lambda ct, a, w: slide(a, ct))),
     flops=lambda out, a, w: 2 * out.shape[0] * w.shape[0],
     sample=lambda rng, shape, dtype: ((rng.normal(size=4 + sum(shape)).astype(dtype), rng.normal(size=3).astype(dtype)), {}),
-    source="y[i] = sum over k of a[i + k] w[k], without a copy of the windows")
+    source="y[i] = sum over k of a[i + k] w[k], without a copy of the windows",
+)

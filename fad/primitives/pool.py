@@ -118,26 +118,55 @@ def _sample_sum_grad(rng: np.random.Generator, shape: tuple, dtype: Any) -> tupl
 # -- the primitives -----------------------------------------------------------------------------------------------------
 
 max_pool = structural(
-    "max_pool", _max_pool, lambda x, **geometry: (_max_shape(x, **geometry), x.dtype),
+    "max_pool",
+    _max_pool,
+    lambda x, **geometry: (_max_shape(x, **geometry), x.dtype),
     Jvp(lambda tangents, out, x, **geometry: max_pool_push(x, tangents[0], **geometry)),
-    flops=lambda out, x, *, window, **geometry: _flops(out, window), sample=_sample, batch=_batch_of(lambda: max_pool),
-    selects=True, keeps_out=False, kinks=(Kink("ties in a window", "1 for the first of them", "one element is read"),))
+    flops=lambda out, x, *, window, **geometry: _flops(out, window),
+    sample=_sample,
+    batch=_batch_of(lambda: max_pool),
+    selects=True,
+    keeps_out=False,
+    kinks=(Kink("ties in a window", "1 for the first of them", "one element is read"),),
+)
 max_pool_push = structural(
-    "max_pool_push", _max_pool_push, lambda x, t, **geometry: (_max_shape(x, **geometry), t.dtype),
+    "max_pool_push",
+    _max_pool_push,
+    lambda x, t, **geometry: (_max_shape(x, **geometry), t.dtype),
     Linear((None, lambda ct, x, t, **geometry: max_pool_grad(x, ct, **geometry))),
-    flops=lambda out, x, t, *, window, **geometry: _flops(out, window), sample=_sample_push,
-    batch=_batch_of(lambda: max_pool_push), selects=True, keeps=(0,))
+    flops=lambda out, x, t, *, window, **geometry: _flops(out, window),
+    sample=_sample_push,
+    batch=_batch_of(lambda: max_pool_push),
+    selects=True,
+    keeps=(0,),
+)
 max_pool_grad = structural(
-    "max_pool_grad", _max_pool_grad, lambda x, g, **geometry: (x.shape, g.dtype),
+    "max_pool_grad",
+    _max_pool_grad,
+    lambda x, g, **geometry: (x.shape, g.dtype),
     Linear((None, lambda ct, x, g, **geometry: max_pool_push(x, ct, **geometry))),
-    flops=lambda out, x, g, *, window, **geometry: _flops(g, window), sample=_sample_grad,
-    batch=_batch_of(lambda: max_pool_grad), keeps=(0,))
+    flops=lambda out, x, g, *, window, **geometry: _flops(g, window),
+    sample=_sample_grad,
+    batch=_batch_of(lambda: max_pool_grad),
+    keeps=(0,),
+)
 sum_pool = structural(
-    "sum_pool", _sum_pool, lambda x, **geometry: (_sum_shape(x, **geometry), x.dtype),
+    "sum_pool",
+    _sum_pool,
+    lambda x, **geometry: (_sum_shape(x, **geometry), x.dtype),
     Linear((lambda ct, x, **geometry: sum_pool_grad(ct, input_shape=x.shape, **geometry),)),
-    flops=lambda out, x, *, window, **geometry: _flops(out, window), sample=_sample, batch=_batch_of(lambda: sum_pool), keeps=())
+    flops=lambda out, x, *, window, **geometry: _flops(out, window),
+    sample=_sample,
+    batch=_batch_of(lambda: sum_pool),
+    keeps=(),
+)
 sum_pool_grad = structural(
-    "sum_pool_grad", _sum_pool_grad, lambda g, *, input_shape, **geometry: (input_shape, g.dtype),
+    "sum_pool_grad",
+    _sum_pool_grad,
+    lambda g, *, input_shape, **geometry: (input_shape, g.dtype),
     Linear((lambda ct, g, *, input_shape, **geometry: sum_pool(ct, **geometry),)),
-    flops=lambda out, g, *, window, **geometry: _flops(g, window), sample=_sample_sum_grad,
-    batch=_sum_pool_grad_batch, keeps=())
+    flops=lambda out, g, *, window, **geometry: _flops(g, window),
+    sample=_sample_sum_grad,
+    batch=_sum_pool_grad_batch,
+    keeps=(),
+)

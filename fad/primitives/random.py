@@ -22,5 +22,11 @@ def _sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
 
 
 random_bits = structural(
-    "random_bits", _evaluate, lambda key, *, n: ((n,), np.dtype(np.uint32)), None, flops=lambda out, key, *, n: 40 * n,
-    sample=_sample, source="Threefry-2x32-20: Salmon, Moraes, Dror and Shaw 2011")
+    "random_bits",
+    _evaluate,
+    lambda key, *, n: ((n,), np.dtype(np.uint32)),
+    None,
+    flops=lambda out, key, *, n: 40 * n,
+    sample=_sample,
+    source="Threefry-2x32-20: Salmon, Moraes, Dror and Shaw 2011",
+)

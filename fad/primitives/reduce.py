@@ -64,10 +64,18 @@ def _softmax_weight(out: Any, x: Any, axes: tuple) -> Any:
     return np.where(x == np.where(far, out, np.nan), 1, np.exp(x - shift))  # in place of exp(inf - inf)
 
 
-logsumexp = reduction("logsumexp", _logsumexp, _softmax_weight, flops=20, dtype=as_float,
-                      source="Blanchard, Higham and Higham 2021",
-                      kinks=(Kink("all elements -inf", "0", "the function is constant to first order"),
-                             Kink("elements inf", "1 for these", "each alone makes it infinite")))
+logsumexp = reduction(
+    "logsumexp",
+    _logsumexp,
+    _softmax_weight,
+    flops=20,
+    dtype=as_float,
+    source="Blanchard, Higham and Higham 2021",
+    kinks=(
+        Kink("all elements -inf", "0", "the function is constant to first order"),
+        Kink("elements inf", "1 for these", "each alone makes it infinite"),
+    ),
+)
 
 
 def _norm(x: Any, axis: tuple, keepdims: bool) -> Any:
@@ -120,9 +128,16 @@ def _scan(name: str, function: Any, derivative: Any) -> Any:
         shape = shape or (3,)
         return (rng.uniform(-2, 2, shape).astype(dtype),), {"axis": int(rng.integers(len(shape)))}
 
-    primitive = structural(name, lambda x, *, axis: function(x, axis=axis), lambda x, *, axis: (x.shape, _sum_dtype(x.dtype)),
-                           derivative, batch=batch, flops=lambda out, x, **params: _size(x.shape), sample=sample,
-                           keeps=() if isinstance(derivative, Linear) else None)
+    primitive = structural(
+        name,
+        lambda x, *, axis: function(x, axis=axis),
+        lambda x, *, axis: (x.shape, _sum_dtype(x.dtype)),
+        derivative,
+        batch=batch,
+        flops=lambda out, x, **params: _size(x.shape),
+        sample=sample,
+        keeps=() if isinstance(derivative, Linear) else None,
+    )
     return primitive
 
 
@@ -164,8 +179,15 @@ def _position(name: str, function: Any) -> Any:
         shape = tuple(max(s, 1) for s in shape) or (3,)
         return (rng.normal(size=shape).astype(dtype),), {"axis": int(rng.integers(len(shape)))}
 
-    primitive = structural(name, lambda x, *, axis: function(x, axis=axis), abstract, None, batch=batch,
-                           flops=lambda out, x, **params: _size(x.shape), sample=sample)
+    primitive = structural(
+        name,
+        lambda x, *, axis: function(x, axis=axis),
+        abstract,
+        None,
+        batch=batch,
+        flops=lambda out, x, **params: _size(x.shape),
+        sample=sample,
+    )
     return primitive
 
 
@@ -178,7 +200,11 @@ def _argsort(x: Any, *, axis: int) -> Any:
 
 
 argsort = structural(
-    "argsort", _argsort, lambda x, *, axis: (x.shape, np.dtype(np.intp)), None,
+    "argsort",
+    _argsort,
+    lambda x, *, axis: (x.shape, np.dtype(np.intp)),
+    None,
     batch=lambda size, args, batched, *, axis: argsort(args[0], axis=axis + 1),
     flops=lambda out, x, **params: 20 * _size(x.shape),
-    sample=lambda rng, shape, dtype: ((rng.normal(size=shape or (3,)).astype(dtype),), {"axis": 0}))
+    sample=lambda rng, shape, dtype: ((rng.normal(size=shape or (3,)).astype(dtype),), {"axis": 0}),
+)

@@ -22,12 +22,19 @@ _TAKE_FIRST = lambda t, c, x, y: where(c, t, np.zeros((), t.dtype))
 _TAKE_SECOND = lambda t, c, x, y: where(c, np.zeros((), t.dtype), t)
 
 select = elementwise(
-    "where", _select,
+    "where",
+    _select,
     Linear((None, _TAKE_FIRST, _TAKE_SECOND), push=(None, _TAKE_FIRST, _TAKE_SECOND)),
-    domains=(), selects=True, keeps=(0,), dtype=lambda dtypes: promoted(dtypes[1:]), kinks=(
-        Kink("the edge of the condition", "that of the side taken", "NaN-safe: the other side contributes nothing"),),
-    sample=lambda rng, shape, dtype: ((rng.random(shape) < 0.5, rng.normal(size=shape).astype(dtype),
-                                       rng.normal(size=shape[1:]).astype(dtype)), {}))
+    domains=(),
+    selects=True,
+    keeps=(0,),
+    dtype=lambda dtypes: promoted(dtypes[1:]),
+    kinks=(Kink("the edge of the condition", "that of the side taken", "NaN-safe: the other side contributes nothing"),),
+    sample=lambda rng, shape, dtype: (
+        (rng.random(shape) < 0.5, rng.normal(size=shape).astype(dtype), rng.normal(size=shape[1:]).astype(dtype)),
+        {},
+    ),
+)
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:
@@ -44,12 +51,21 @@ def _strong(z: Any, x: Any) -> Any:
 
 
 strong_multiply = elementwise(
-    "strong_multiply", _strong,
+    "strong_multiply",
+    _strong,
     Linear((lambda ct, z, x: strong_multiply(ct, x), lambda ct, z, x: strong_multiply(z, ct))),
-    domains=(ANY, ANY), selects=True, dtype=lambda dtypes: promoted(dtypes),
-    source="strong zero: 0 times anything, NaN and infinity too, is 0")
+    domains=(ANY, ANY),
+    selects=True,
+    dtype=lambda dtypes: promoted(dtypes),
+    source="strong zero: 0 times anything, NaN and infinity too, is 0",
+)
 
 strong_divide = elementwise(
-    "strong_divide", lambda x, y: np.where(x == 0, 0, x / np.where(x == 0, 1, y))[()],
-    (lambda z, x, y: 1 / y, lambda z, x, y: -strong_divide(z, y)), flops=4, domains=(ANY, (0.2, 3.0)),
-    dtype=lambda dtypes: as_float(promoted(dtypes)), source="x / y, and 0 at 0 / 0, with the derivative of x / y everywhere")
+    "strong_divide",
+    lambda x, y: np.where(x == 0, 0, x / np.where(x == 0, 1, y))[()],
+    (lambda z, x, y: 1 / y, lambda z, x, y: -strong_divide(z, y)),
+    flops=4,
+    domains=(ANY, (0.2, 3.0)),
+    dtype=lambda dtypes: as_float(promoted(dtypes)),
+    source="x / y, and 0 at 0 / 0, with the derivative of x / y everywhere",
+)

@@ -24,17 +24,24 @@ def _reshape_abstract(x: Any, *, shape: tuple) -> tuple:
 
 
 reshape = structural(
-    "reshape", lambda x, *, shape: np.reshape(x, shape), _reshape_abstract,
-    Linear((lambda ct, x, *, shape: np.reshape(ct, x.shape),)), keeps=(),
+    "reshape",
+    lambda x, *, shape: np.reshape(x, shape),
+    _reshape_abstract,
+    Linear((lambda ct, x, *, shape: np.reshape(ct, x.shape),)),
+    keeps=(),
     batch=lambda size, args, batched, *, shape: reshape(args[0], shape=(size, *shape)),
-    sample=lambda rng, shape, dtype: ((_array(rng, shape, dtype),), {"shape": (prod(shape), 1)}))
+    sample=lambda rng, shape, dtype: ((_array(rng, shape, dtype),), {"shape": (prod(shape), 1)}),
+)
 
 transpose = structural(
-    "transpose", lambda x, *, axes: np.transpose(x, axes), lambda x, *, axes: (tuple(x.shape[a] for a in axes), x.dtype),
-    Linear((lambda ct, x, *, axes: np.transpose(ct, tuple(int(a) for a in np.argsort(axes))),)), keeps=(),
+    "transpose",
+    lambda x, *, axes: np.transpose(x, axes),
+    lambda x, *, axes: (tuple(x.shape[a] for a in axes), x.dtype),
+    Linear((lambda ct, x, *, axes: np.transpose(ct, tuple(int(a) for a in np.argsort(axes))),)),
+    keeps=(),
     batch=lambda size, args, batched, *, axes: transpose(args[0], axes=(0, *(a + 1 for a in axes))),
-    sample=lambda rng, shape, dtype: ((_array(rng, shape, dtype),),
-                                      {"axes": tuple(int(a) for a in rng.permutation(len(shape)))}))
+    sample=lambda rng, shape, dtype: ((_array(rng, shape, dtype),), {"axes": tuple(int(a) for a in rng.permutation(len(shape)))}),
+)
 
 
 def _broadcast_abstract(x: Any, *, shape: tuple) -> tuple:
@@ -56,9 +63,14 @@ def _broadcast_batch(size: int, args: tuple, batched: tuple, *, shape: tuple) ->
 
 
 broadcast_to = structural(
-    "broadcast_to", lambda x, *, shape: np.broadcast_to(x, shape), _broadcast_abstract,
-    Linear((_broadcast_transpose,)), keeps=(), batch=_broadcast_batch,
-    sample=lambda rng, shape, dtype: ((_array(rng, (1, *shape[1:]) if shape else (), dtype),), {"shape": (2, *shape)}))
+    "broadcast_to",
+    lambda x, *, shape: np.broadcast_to(x, shape),
+    _broadcast_abstract,
+    Linear((_broadcast_transpose,)),
+    keeps=(),
+    batch=_broadcast_batch,
+    sample=lambda rng, shape, dtype: ((_array(rng, (1, *shape[1:]) if shape else (), dtype),), {"shape": (2, *shape)}),
+)
 
 
 def _concatenate_abstract(*xs: Any, axis: int) -> tuple:
@@ -85,9 +97,14 @@ def _concatenate_batch(size: int, args: tuple, batched: tuple, *, axis: int) -> 
 
 
 concatenate = structural(
-    "concatenate", lambda *xs, axis: np.concatenate(xs, axis), _concatenate_abstract,
-    Joint(_concatenate_push, _concatenate_pull), keeps=(), batch=_concatenate_batch,
-    sample=lambda rng, shape, dtype: ((_array(rng, (2, *shape), dtype), _array(rng, (1, *shape), dtype)), {"axis": 0}))
+    "concatenate",
+    lambda *xs, axis: np.concatenate(xs, axis),
+    _concatenate_abstract,
+    Joint(_concatenate_push, _concatenate_pull),
+    keeps=(),
+    batch=_concatenate_batch,
+    sample=lambda rng, shape, dtype: ((_array(rng, (2, *shape), dtype), _array(rng, (1, *shape), dtype)), {"axis": 0}),
+)
 
 
 # -- basic indexing --------------------------------------------------------------------------------------
@@ -111,12 +128,22 @@ _ALL = slice(None)
 _INDEX = (slice(1, None, 2), Ellipsis)
 
 getitem = structural(
-    "getitem", lambda x, *, index: np.asarray(x)[index], lambda x, *, index: (_index_shape(x.shape, index), x.dtype),
-    Linear((lambda ct, x, *, index: embed(ct, index=index, shape=x.shape),)), drops=True, keeps=(),
+    "getitem",
+    lambda x, *, index: np.asarray(x)[index],
+    lambda x, *, index: (_index_shape(x.shape, index), x.dtype),
+    Linear((lambda ct, x, *, index: embed(ct, index=index, shape=x.shape),)),
+    drops=True,
+    keeps=(),
     batch=lambda size, args, batched, *, index: getitem(args[0], index=(_ALL, *index)),
-    sample=lambda rng, shape, dtype: ((_array(rng, (3, *shape), dtype),), {"index": _INDEX}))
+    sample=lambda rng, shape, dtype: ((_array(rng, (3, *shape), dtype),), {"index": _INDEX}),
+)
 
 embed = structural(
-    "embed", _embed, _embed_abstract, Linear((lambda ct, x, *, index, shape: getitem(ct, index=index),)), keeps=(),
+    "embed",
+    _embed,
+    _embed_abstract,
+    Linear((lambda ct, x, *, index, shape: getitem(ct, index=index),)),
+    keeps=(),
     batch=lambda size, args, batched, *, index, shape: embed(args[0], index=(_ALL, *index), shape=(size, *shape)),
-    sample=lambda rng, shape, dtype: ((_array(rng, (1, *shape), dtype),), {"index": _INDEX, "shape": (3, *shape)}))
+    sample=lambda rng, shape, dtype: ((_array(rng, (1, *shape), dtype),), {"index": _INDEX, "shape": (3, *shape)}),
+)

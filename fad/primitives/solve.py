@@ -43,9 +43,15 @@ def square(x: Any) -> None:
 
 def of_matrices(name: str, evaluate: Callable, abstract: Callable, derivative: Any, flops: Callable, **fields: Any) -> Any:
     """A primitive of stacks of matrices: further leading axes change nothing."""
-    primitive = structural(name, evaluate, of_floats(abstract), derivative,
-                           batch=lambda size, args, batched, **params: primitive(*align(size, args, batched), **params),
-                           flops=lambda out, *args, **params: flops(out, *args), **fields)
+    primitive = structural(
+        name,
+        evaluate,
+        of_floats(abstract),
+        derivative,
+        batch=lambda size, args, batched, **params: primitive(*align(size, args, batched), **params),
+        flops=lambda out, *args, **params: flops(out, *args),
+        **fields,
+    )
     return primitive
 
 
@@ -90,11 +96,14 @@ def _solve_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
 
 
 solve = of_matrices(
-    "solve", _solve, _solve_abstract,
+    "solve",
+    _solve,
+    _solve_abstract,
     LinearIn(1, lambda ct, a, b, **params: solve(swap(a), ct, **params), lambda t, x, a, b, **params: -(t[0] @ x)),
     lambda x, a, b: prod(x.shape[:-2]) * (a.shape[-1] ** 3 * 2 // 3 + 2 * a.shape[-1] * prod(x.shape[-2:])),
     sample=lambda rng, shape, dtype: (_solve_sample(rng, shape, dtype), {"strict": True}),
-    source="a dx = db - da x, Giles 2008; where not strict, NaN for a singular matrix")
+    source="a dx = db - da x, Giles 2008; where not strict, NaN for a singular matrix",
+)
 
 
 def _triangle(a: Any, lower: bool) -> Any:
@@ -111,12 +120,18 @@ def _solve_triangular(a: Any, b: Any, *, lower: bool) -> Any:
 
 
 solve_triangular = of_matrices(
-    "solve_triangular", _solve_triangular, _solve_abstract,
-    LinearIn(1, lambda ct, a, b, *, lower: solve_triangular(swap(a), ct, lower=not lower),
-             lambda t, x, a, b, *, lower: -(_triangle(t[0], lower) @ x)),
+    "solve_triangular",
+    _solve_triangular,
+    _solve_abstract,
+    LinearIn(
+        1,
+        lambda ct, a, b, *, lower: solve_triangular(swap(a), ct, lower=not lower),
+        lambda t, x, a, b, *, lower: -(_triangle(t[0], lower) @ x),
+    ),
     lambda x, a, b: prod(x.shape) * a.shape[-1],
     sample=lambda rng, shape, dtype: (_solve_sample(rng, shape, dtype), {"lower": bool(rng.random() < 0.5)}),
-    source="as solve; the other triangle is not read; NaN where the diagonal has a zero")
+    source="as solve; the other triangle is not read; NaN where the diagonal has a zero",
+)
 
 
 # -- inverses ----------------------------------------------------------------------------------------------
@@ -127,9 +142,15 @@ def _square_abstract(a: Any) -> tuple:
     return a.shape, a.dtype
 
 
-inv = of_matrices("inv", np.linalg.inv, _square_abstract, Jvp(lambda t, out, a: -(out @ t[0] @ out)),
-                  lambda out, a: 2 * prod(a.shape) * a.shape[-1],
-                  sample=lambda rng, shape, dtype: ((well_conditioned(rng, shape, dtype),), {}), source="Giles 2008")
+inv = of_matrices(
+    "inv",
+    np.linalg.inv,
+    _square_abstract,
+    Jvp(lambda t, out, a: -(out @ t[0] @ out)),
+    lambda out, a: 2 * prod(a.shape) * a.shape[-1],
+    sample=lambda rng, shape, dtype: ((well_conditioned(rng, shape, dtype),), {}),
+    source="Giles 2008",
+)
 
 
 def _pinv_tangent(tangents: dict, p: Any, a: Any, *, rcond: float) -> Any:
@@ -140,12 +161,15 @@ def _pinv_tangent(tangents: dict, p: Any, a: Any, *, rcond: float) -> Any:
 
 
 pinv = of_matrices(
-    "pinv", lambda a, *, rcond: np.linalg.pinv(a, rcond=rcond),
-    lambda a, *, rcond: ((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype), Jvp(_pinv_tangent),
+    "pinv",
+    lambda a, *, rcond: np.linalg.pinv(a, rcond=rcond),
+    lambda a, *, rcond: ((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype),
+    Jvp(_pinv_tangent),
     lambda out, a: 20 * prod(a.shape) * min(a.shape[-2:], default=0),
     sample=lambda rng, shape, dtype: ((well_conditioned(rng, shape, dtype)[..., : int(rng.integers(1, 3))],), {"rcond": 1e-15}),
     kinks=(Kink("rank below the smaller side", "that at constant rank", "elsewhere the function jumps"),),
-    source="Golub and Pereyra 1973")
+    source="Golub and Pereyra 1973",
+)
 
 
 # -- determinants ------------------------------------------------------------------------------------------
@@ -199,7 +223,7 @@ def _basis(a: Any) -> tuple:
     n = a.shape[-1]
     packed = singular_basis(a)
     u, vh = (np.reshape(packed[..., i, :], (*packed.shape[:-2], n, n)) for i in (0, 1))
-    return u, vh, packed[..., 2, 0], packed[..., 2, 1:n - _LAST + 1][..., None] * np.eye(n - _LAST, dtype=a.dtype)
+    return u, vh, packed[..., 2, 0], packed[..., 2, 1 : n - _LAST + 1][..., None] * np.eye(n - _LAST, dtype=a.dtype)
 
 
 def _singular_basis(a: Any) -> Any:
@@ -213,10 +237,14 @@ def _singular_basis(a: Any) -> Any:
 
 
 singular_basis = of_matrices(
-    "singular_basis", _singular_basis, lambda a: ((*a.shape[:-2], 3, a.shape[-1] ** 2), a.dtype), None,
+    "singular_basis",
+    _singular_basis,
+    lambda a: ((*a.shape[:-2], 3, a.shape[-1] ** 2), a.dtype),
+    None,
     lambda out, a: 20 * prod(a.shape) * a.shape[-1],
     sample=lambda rng, shape, dtype: ((well_conditioned(rng, (*shape[:-1], 3), dtype),), {}),
-    source="a basis to write det in; it is held fixed, which no derivative of det sees")
+    source="a basis to write det in; it is held fixed, which no derivative of det sees",
+)
 
 _LU = lambda out, a: prod(a.shape) * a.shape[-1] * 2 // 3
 
@@ -226,9 +254,15 @@ def _det_abstract(a: Any) -> tuple:
     return a.shape[:-2], a.dtype
 
 
-det = of_matrices("det", np.linalg.det, _det_abstract, Jvp(_det_tangent), _LU,
-                  sample=lambda rng, shape, dtype: ((well_conditioned(rng, shape, dtype),), {}),
-                  source="Jacobi's formula; Schur's for singular matrices")
+det = of_matrices(
+    "det",
+    np.linalg.det,
+    _det_abstract,
+    Jvp(_det_tangent),
+    _LU,
+    sample=lambda rng, shape, dtype: ((well_conditioned(rng, shape, dtype),), {}),
+    source="Jacobi's formula; Schur's for singular matrices",
+)
 
 
 def _slogdet(a: Any) -> Any:
@@ -249,6 +283,13 @@ def _slogdet_tangent(tangents: dict, out: Any, a: Any) -> Any:
     return np.stack([out[..., 0] * (1j * np.imag(t)), np.real(t).astype(t.dtype)], axis=-1)
 
 
-slogdet = of_matrices("slogdet", _slogdet, _slogdet_abstract, Jvp(_slogdet_tangent), _LU,
-                      sample=lambda rng, shape, dtype: ((well_conditioned(rng, shape, dtype),), {}),
-                      kinks=(Kink("singular matrices", "nan", "the logarithm is -inf"),), source="Jacobi's formula")
+slogdet = of_matrices(
+    "slogdet",
+    _slogdet,
+    _slogdet_abstract,
+    Jvp(_slogdet_tangent),
+    _LU,
+    sample=lambda rng, shape, dtype: ((well_conditioned(rng, shape, dtype),), {}),
+    kinks=(Kink("singular matrices", "nan", "the logarithm is -inf"),),
+    source="Jacobi's formula",
+)

@@ -18,8 +18,23 @@ from fad.errors import DtypeError, TraceError
 from fad.primitives.families import as_float, dtype_of, elementwise, promoted, ufunc_dtype
 from fad.primitives.select import strong_divide
 
-__all__ = ["digamma", "entr", "erf", "erfc", "erfinv", "expit", "gammaln", "log_expit", "logit", "ndtr",
-           "ndtri", "polygamma", "softplus", "xlog1py", "xlogy"]
+__all__ = [
+    "digamma",
+    "entr",
+    "erf",
+    "erfc",
+    "erfinv",
+    "expit",
+    "gammaln",
+    "log_expit",
+    "logit",
+    "ndtr",
+    "ndtri",
+    "polygamma",
+    "softplus",
+    "xlog1py",
+    "xlogy",
+]
 
 POSITIVE = (0.2, 4.0)
 PROBABILITY = (0.05, 0.95)
@@ -67,22 +82,37 @@ def no_derivative(name: str, argument: str) -> Any:
     """The rule for an argument by which no derivative is known here."""
 
     def refuse(*args: Any) -> Any:
-        raise TraceError(f"scipy.special.{name}: no derivative by {argument}", got=", ".join(map(short, args[1:])),
-                         rule=f"it is differentiated by its variable, with {argument} constant",
-                         fix=f"pass {argument} as a number, or fad.value({argument})")
+        raise TraceError(
+            f"scipy.special.{name}: no derivative by {argument}",
+            got=", ".join(map(short, args[1:])),
+            rule=f"it is differentiated by its variable, with {argument} constant",
+            fix=f"pass {argument} as a number, or fad.value({argument})",
+        )
 
     return refuse
 
 
 # -- sigmoids --------------------------------------------------------------------------------------
 
-sech = elementwise("sech", lambda x: 1 / np.cosh(x), (lambda y, x: -y * np.tanh(x),), flops=25,
-                   dtype=lambda dtypes: ufunc_dtype(np.cosh, dtypes),
-                   source="DLMF 4.28.6; the derivative of tanh is its square, in tails where 1 - tanh(x)^2 has no digits left")
-expit = _special("expit", (lambda y, x: np.square(sech(0.5 * x)) / 4,), flops=20, keeps_out=False, saturates=(0,),
-                 source="the logistic function 1 / (1 + exp(-x))")
-logit = _special("logit", (lambda y, x: 1 / (x * (1 - x)),), flops=20, domains=(PROBABILITY,),
-                 source="the inverse of expit, log(x / (1 - x))")
+sech = elementwise(
+    "sech",
+    lambda x: 1 / np.cosh(x),
+    (lambda y, x: -y * np.tanh(x),),
+    flops=25,
+    dtype=lambda dtypes: ufunc_dtype(np.cosh, dtypes),
+    source="DLMF 4.28.6; the derivative of tanh is its square, in tails where 1 - tanh(x)^2 has no digits left",
+)
+expit = _special(
+    "expit",
+    (lambda y, x: np.square(sech(0.5 * x)) / 4,),
+    flops=20,
+    keeps_out=False,
+    saturates=(0,),
+    source="the logistic function 1 / (1 + exp(-x))",
+)
+logit = _special(
+    "logit", (lambda y, x: 1 / (x * (1 - x)),), flops=20, domains=(PROBABILITY,), source="the inverse of expit, log(x / (1 - x))"
+)
 log_expit = _special("log_expit", (lambda y, x: expit(-x),), flops=30, source="-log(1 + exp(-x)), DLMF 4.6", saturates=(0,))
 softplus = elementwise(
     "softplus",
@@ -90,32 +120,30 @@ softplus = elementwise(
     (lambda y, x: expit(x),),
     flops=35,
     dtype=_real_dtype,
-    source="log(1 + exp(x)), Blanchard, Higham and Higham 2021", saturates=(0,))
+    source="log(1 + exp(x)), Blanchard, Higham and Higham 2021",
+    saturates=(0,),
+)
 
 # -- error functions and the normal distribution ---------------------------------------------------
 
 erf = _special("erf", (lambda y, x: TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.1", saturates=(0,))
 erfc = _special("erfc", (lambda y, x: -TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.2", saturates=(0,))
-erfinv = _special(
-    "erfinv",
-    (lambda y, x: np.exp(y * y) / TWO_OVER_ROOT_PI,),
+erfinv = _special("erfinv", (lambda y, x: np.exp(y * y) / TWO_OVER_ROOT_PI,), flops=30, domains=((-0.9, 0.9),), source="DLMF 7.17")
+ndtr = _special(
+    "ndtr",
+    (lambda y, x: np.exp(-0.5 * x * x) / ROOT_TWO_PI,),
     flops=30,
-    domains=((-0.9, 0.9),),
-    source="DLMF 7.17",
+    source="the normal distribution function, DLMF 7.18(iv)",
+    saturates=(0,),
 )
-ndtr = _special("ndtr", (lambda y, x: np.exp(-0.5 * x * x) / ROOT_TWO_PI,), flops=30,
-                source="the normal distribution function, DLMF 7.18(iv)", saturates=(0,))
-ndtri = _special("ndtri", (lambda y, p: ROOT_TWO_PI * np.exp(0.5 * y * y),), flops=30, domains=(PROBABILITY,),
-                 source="the inverse of ndtr")
+ndtri = _special(
+    "ndtri", (lambda y, p: ROOT_TWO_PI * np.exp(0.5 * y * y),), flops=30, domains=(PROBABILITY,), source="the inverse of ndtr"
+)
 
 # -- the gamma family, for x > 0 -------------------------------------------------------------------
 
-gammaln = _special(
-    "gammaln", (lambda y, x: digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.1, 5.2.2"
-)
-digamma = _special(
-    "digamma", (lambda y, x: polygamma(1, x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2"
-)
+gammaln = _special("gammaln", (lambda y, x: digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.1, 5.2.2")
+digamma = _special("digamma", (lambda y, x: polygamma(1, x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2")
 
 
 def _polygamma(n: Any, x: Any) -> Any:
@@ -130,10 +158,7 @@ polygamma = elementwise(
     domains=((0.0, 0.0), POSITIVE),
     dtype=lambda dtypes: _real_dtype(dtypes[1:]),
     source="DLMF 5.15.1; the order n is an integer and has no derivative",
-    sample=lambda rng, shape, dtype: (
-        (rng.integers(0, 4, shape), rng.uniform(*POSITIVE, shape).astype(dtype)),
-        {},
-    ),
+    sample=lambda rng, shape, dtype: ((rng.integers(0, 4, shape), rng.uniform(*POSITIVE, shape).astype(dtype)), {}),
 )
 
 # -- x log y, with 0 log 0 = 0 ---------------------------------------------------------------------
@@ -146,8 +171,18 @@ xlogy = _special(
     domains=(ANY, POSITIVE),
     kinks=(Kink("x = y = 0", "-inf for x, 0 for y", "the limit for x; constant in y"),),
 )
-xlog1py = _special("xlog1py", (lambda z, x, y: np.log1p(y), lambda z, x, y: strong_divide(x, 1 + y)), flops=20,
-                   domains=(ANY, (-0.7, 3.0)),
-                   kinks=(Kink("x = 0, y = -1", "-inf for x, 0 for y", "the limit for x; constant in y"),))
-entr = _special("entr", (lambda y, x: -np.log(x) - 1,), flops=20, domains=(POSITIVE,), source="-x log x",
-                kinks=(Kink("x = 0", "inf", "the one-sided limit"),))
+xlog1py = _special(
+    "xlog1py",
+    (lambda z, x, y: np.log1p(y), lambda z, x, y: strong_divide(x, 1 + y)),
+    flops=20,
+    domains=(ANY, (-0.7, 3.0)),
+    kinks=(Kink("x = 0, y = -1", "-inf for x, 0 for y", "the limit for x; constant in y"),),
+)
+entr = _special(
+    "entr",
+    (lambda y, x: -np.log(x) - 1,),
+    flops=20,
+    domains=(POSITIVE,),
+    source="-x log x",
+    kinks=(Kink("x = 0", "inf", "the one-sided limit"),),
+)

@@ -57,6 +57,7 @@ _GLOROT = glorot_normal()
 
 # Layers without parameters
 
+
 def _identity(x: Any) -> Any:
     return x
 
@@ -120,18 +121,12 @@ def FanOut(copies: int) -> Layer:
     ((-1, 3), (-1, 3))
     """
     copies = count("FanOut: copies", copies)
-    return Layer(
-        "FanOut",
-        lambda params, state, x, key, train: ((x,) * copies, state),
-        shape_fn=lambda shape: (shape,) * copies,
-    )
+    return Layer("FanOut", lambda params, state, x, key, train: ((x,) * copies, state), shape_fn=lambda shape: (shape,) * copies)
 
 
 def _one_shape(shapes: Shape) -> Shape:
     if len(set(several(shapes))) != 1:
-        raise ShapeError(
-            "expected inputs of one shape", got=shapes, fix="end every branch in the same number of units"
-        )
+        raise ShapeError("expected inputs of one shape", got=shapes, fix="end every branch in the same number of units")
     return shapes[0]
 
 
@@ -329,9 +324,7 @@ def ConvTranspose(
     return Layer("ConvTranspose", apply, init, out_shape)
 
 
-def _pool(
-    name: str, pool: Callable, window: Sequence[int], strides: int | Sequence[int] | None, padding: Padding
-) -> Layer:
+def _pool(name: str, pool: Callable, window: Sequence[int], strides: int | Sequence[int] | None, padding: Padding) -> Layer:
     window = _window(name, window)
     rank = len(window)
     steps = window if strides is None else windows.per_axis(f"{name}: strides", strides, rank)
@@ -350,9 +343,7 @@ def _pool(
 
 
 @constructor
-def MaxPool(
-    window: Sequence[int] = (2, 2), strides: int | Sequence[int] | None = None, padding: Padding = "VALID"
-) -> Layer:
+def MaxPool(window: Sequence[int] = (2, 2), strides: int | Sequence[int] | None = None, padding: Padding = "VALID") -> Layer:
     """The largest element of each window; strides default to the window, so that windows tile the input.
 
     >>> MaxPool().apply({}, {}, np.arange(4.0).reshape(1, 2, 2, 1))[0]
@@ -362,9 +353,7 @@ def MaxPool(
 
 
 @constructor
-def AvgPool(
-    window: Sequence[int] = (2, 2), strides: int | Sequence[int] | None = None, padding: Padding = "VALID"
-) -> Layer:
+def AvgPool(window: Sequence[int] = (2, 2), strides: int | Sequence[int] | None = None, padding: Padding = "VALID") -> Layer:
     """The mean of each window; strides default to the window, so that windows tile the input.
 
     >>> AvgPool().apply({}, {}, np.arange(4.0).reshape(1, 2, 2, 1))[0]
@@ -503,9 +492,7 @@ def _check_rank(shape: Shape, rank: int) -> None:
     if len(single(shape)) != rank + 2:
         axes = ", ".join(("N", *("depth", "height", "width")[-rank:], "C"))
         raise ShapeError(
-            f"expected input ({axes}) for a window of {rank} dimensions",
-            got=shape,
-            fix="x[..., None] adds a channel axis",
+            f"expected input ({axes}) for a window of {rank} dimensions", got=shape, fix="x[..., None] adds a channel axis"
         )
 
 
@@ -534,7 +521,5 @@ def _param(params: Params, name: str) -> Any:
     except (KeyError, TypeError):
         keys = list(params) if isinstance(params, dict) else type(params).__name__
         raise TreeError(
-            f"no {name!r} in its params or state",
-            got=keys or "nothing",
-            fix="pass what this net's init returned",
+            f"no {name!r} in its params or state", got=keys or "nothing", fix="pass what this net's init returned"
         ) from None

@@ -77,9 +77,7 @@ class Layer(Made):
         with _located(self.name):
             return self.shape_fn(_checked_shape(shape))
 
-    def apply(
-        self, params: Params, state: State, x: Any, *, key: Any = None, train: bool = False
-    ) -> tuple[Any, State]:
+    def apply(self, params: Params, state: State, x: Any, *, key: Any = None, train: bool = False) -> tuple[Any, State]:
         """(output, new state) for a batch x. Pure: params, state and x are not modified.
 
         x is an array, a list of numbers, or a tuple of arrays for layers that take several.
@@ -287,9 +285,7 @@ def _named(combinator: str, layers: Sequence) -> list[Layer]:
         children.append(replace(layer, name=name or f"{i}_{layer.name}"))
     names = [child.name for child in children]
     if len(set(names)) < len(names):
-        raise TreeError(
-            f"{combinator}: two layers have one name", got=names, fix="give each layer its own name"
-        )
+        raise TreeError(f"{combinator}: two layers have one name", got=names, fix="give each layer its own name")
     return children
 
 
@@ -305,9 +301,7 @@ def _layer(value: Any, what: str) -> Layer:
     raise DtypeError(f"{what} is not a layer", got=repr(value), rule="arguments are layers or pairs (name, layer)", fix=fix)
 
 
-def _apply_child(
-    child: Layer, params: Params, state: State, x: Any, key: Any, train: bool
-) -> tuple[Any, State]:
+def _apply_child(child: Layer, params: Params, state: State, x: Any, key: Any, train: bool) -> tuple[Any, State]:
     for name, own in (("params", params), ("state", state)):
         if not isinstance(own, dict):
             raise TreeError(f"{name} of a combination of layers are a dict", got=type(own).__name__,
@@ -360,12 +354,8 @@ def _checked_shape(shape: Any) -> Shape:
         shape = tuple(operator.index(n) for n in shape)
     except TypeError:
         raise ShapeError(
-            "a shape is a tuple of integers that begins with the batch axis",
-            got=repr(shape),
-            fix="(-1, 28, 28, 1)",
+            "a shape is a tuple of integers that begins with the batch axis", got=repr(shape), fix="(-1, 28, 28, 1)"
         ) from None
     if any(n < 0 for n in shape[1:]):
-        raise ShapeError(
-            "only the batch axis may have an unknown length", got=shape, fix="give every other length"
-        )
+        raise ShapeError("only the batch axis may have an unknown length", got=shape, fix="give every other length")
     return shape

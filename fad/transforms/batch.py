@@ -25,8 +25,7 @@ def batched(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> 
 
     What does not depend on the batch is computed once and broadcast at the end.
     """
-    return [y if mapped else np.broadcast_to(y, (size, *shape_of(y)))
-            for y, mapped in _swept(trace, outputs, columns, size)]
+    return [y if mapped else np.broadcast_to(y, (size, *shape_of(y))) for y, mapped in _swept(trace, outputs, columns, size)]
 
 
 def _swept(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> list[tuple]:
@@ -42,8 +41,10 @@ def _swept(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> l
                 env[node.id] = node.op.batch(size, args, flags, **node.params)
             elif node.value is not None and all(a.id in settled for a in node.args if isinstance(a, Expr)):
                 settled[node.id] = node.value  # it depends on no enclosing trace
-    return [(env[y.id], True) if isinstance(y, Expr) and y.id in env
-            else (settled.get(y.id, y) if isinstance(y, Expr) else y, False) for y in outputs]
+    return [
+        (env[y.id], True) if isinstance(y, Expr) and y.id in env else (settled.get(y.id, y) if isinstance(y, Expr) else y, False)
+        for y in outputs
+    ]
 
 
 def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
@@ -100,8 +101,12 @@ def _array(y: Any, f: Callable) -> Any:
         return y
     array = np.array(y)
     if array.dtype.kind not in "fiubc":
-        raise DtypeError(f"vmap({name_of(f)}): a result is no array of numbers", got=short(y),
-                         rule="results are stacked along the batch", fix="return arrays and numbers only")
+        raise DtypeError(
+            f"vmap({name_of(f)}): a result is no array of numbers",
+            got=short(y),
+            rule="results are stacked along the batch",
+            fix="return arrays and numbers only",
+        )
     return array
 
 
@@ -109,14 +114,22 @@ def _placed(y: Any, mapped: bool, axis: int | None, size: int) -> Any:
     """A result with its batch axis where ``out_axes`` wants it."""
     if axis is None:
         if mapped:
-            raise ShapeError("vmap: out_axes is None for a result that depends on the batch", got=short(y),
-                             rule="only what is the same for the whole batch is given once", fix="give its axis, e.g. out_axes=0")
+            raise ShapeError(
+                "vmap: out_axes is None for a result that depends on the batch",
+                got=short(y),
+                rule="only what is the same for the whole batch is given once",
+                fix="give its axis, e.g. out_axes=0",
+            )
         return y
     if not mapped:
         y = np.broadcast_to(y, (size, *y.shape))
     if not -len(y.shape) <= axis < len(y.shape):
-        raise ShapeError("vmap: no such axis", got=f"out_axes {axis} for a result {short(y)} with the batch axis in front",
-                         rule=f"it has {len(y.shape)} axes with that of the batch", fix="change out_axes")
+        raise ShapeError(
+            "vmap: no such axis",
+            got=f"out_axes {axis} for a result {short(y)} with the batch axis in front",
+            rule=f"it has {len(y.shape)} axes with that of the batch",
+            fix="change out_axes",
+        )
     return y if axis == 0 else np.moveaxis(y, 0, axis)
 
 
@@ -130,12 +143,16 @@ def _spread(axes: Any, trees: Any, what: str) -> list:
         data = optree.tree_leaves(trees, none_is_leaf=True, namespace="fad")
         return [_axis(axis) for axis, x in zip(spread, data, strict=True) if x is not None]
     except ValueError:
-        raise ShapeError(f"vmap: {what} does not fit", got=f"{axes!r} for {tree.structure(trees)}",
-                         rule="it is an axis, or a tree that the other begins with", fix="give an int, or one entry for each "
-                         + ("argument" if what == "in_axes" else "result")) from None
+        raise ShapeError(
+            f"vmap: {what} does not fit",
+            got=f"{axes!r} for {tree.structure(trees)}",
+            rule="it is an axis, or a tree that the other begins with",
+            fix="give an int, or one entry for each " + ("argument" if what == "in_axes" else "result"),
+        ) from None
     except TypeError:
-        raise DtypeError(f"vmap: {what} is no axis", got=repr(axes), rule="an axis is an int, or None for what is not batched",
-                         fix=f"{what}=0") from None
+        raise DtypeError(
+            f"vmap: {what} is no axis", got=repr(axes), rule="an axis is an int, or None for what is not batched", fix=f"{what}=0"
+        ) from None
 
 
 def _axis(axis: Any) -> int | None:
@@ -151,13 +168,20 @@ def _batch_size(leaves: list, axes: list, by_position: int) -> int:
             continue
         shape = np.shape(x)
         if not -len(shape) <= axis < len(shape):
-            raise ShapeError("vmap: no such axis", got=f"{short(x)} with axis {axis}",
-                             rule=f"an array with {len(shape)} axes has none numbered {axis}",
-                             fix="change in_axes" if k < by_position else "keyword arguments are mapped over axis 0: pass "
-                                 "what is not batched by position, or close over it")
+            raise ShapeError(
+                "vmap: no such axis",
+                got=f"{short(x)} with axis {axis}",
+                rule=f"an array with {len(shape)} axes has none numbered {axis}",
+                fix="change in_axes"
+                if k < by_position
+                else "keyword arguments are mapped over axis 0: pass what is not batched by position, or close over it",
+            )
         sizes.setdefault(shape[axis], x)
     if len(sizes) != 1:
-        raise ShapeError("vmap: batch sizes differ" if sizes else "vmap: nothing to map over",
-                         got=", ".join(short(x) for x in sizes.values()) or "no batched argument",
-                         rule="all mapped axes must have one length", fix="set in_axes to None for what is not batched")
+        raise ShapeError(
+            "vmap: batch sizes differ" if sizes else "vmap: nothing to map over",
+            got=", ".join(short(x) for x in sizes.values()) or "no batched argument",
+            rule="all mapped axes must have one length",
+            fix="set in_axes to None for what is not batched",
+        )
     return next(iter(sizes))

@@ -70,16 +70,23 @@ def costs(graph: Graph, inputs: list, outputs: list) -> tuple[Cost, Cost]:
     dots = tangents_of(graph, inputs, [pushed.symbol(x.shape, x.dtype, "t") for x in inputs], outputs)
     pulled = Trace("reverse")
     bars = cotangents_of(graph.copy(), inputs, list(outputs), [pulled.symbol(y.shape, y.dtype, "ct") for y in outputs])
-    return (_weigh(pushed, dots, n_in, len(graph.nodes), _peak_live(graph.nodes, outputs)),
-            _weigh(pulled, bars, n_out, len(graph.nodes), sum(n.nbytes for n in graph.nodes)))
+    return (
+        _weigh(pushed, dots, n_in, len(graph.nodes), _peak_live(graph.nodes, outputs)),
+        _weigh(pulled, bars, n_out, len(graph.nodes), sum(n.nbytes for n in graph.nodes)),
+    )
 
 
 def _weigh(swept: Trace, results: list, passes: int, primal_nodes: int, residuals: int) -> Cost:
     """Cost of a linear tree beside that of its function."""
     found = reachable([y for y in results if is_node(y)], swept.start)[0] if swept.start is not None else []
     nodes = [n for n in found if n.op is not None]
-    return Cost(passes, primal_nodes + len(nodes), sum(n.op.flops(n, *n.args, **n.params) for n in nodes),
-                sum(n.nbytes for n in nodes), residuals)
+    return Cost(
+        passes,
+        primal_nodes + len(nodes),
+        sum(n.op.flops(n, *n.args, **n.params) for n in nodes),
+        sum(n.nbytes for n in nodes),
+        residuals,
+    )
 
 
 def _peak_live(nodes: list[Expr], outputs: list) -> int:

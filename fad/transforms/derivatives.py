@@ -36,8 +36,7 @@ def var(name: str, shape: tuple = (), dtype: Any = np.float64) -> Var:
     np.float64(0.0)
     """
     if not isinstance(name, str):
-        raise DtypeError("var: the name comes first", got=short(name), rule="var(name, shape, dtype)",
-                         fix='fad.var("x", (3,))')
+        raise DtypeError("var: the name comes first", got=short(name), rule="var(name, shape, dtype)", fix='fad.var("x", (3,))')
     return Var(name, (shape,) if isinstance(shape, int) else tuple(shape), np.dtype(dtype))
 
 
@@ -74,8 +73,12 @@ def positions_in(argnums: Any, what: str) -> tuple:
     except TypeError:
         positions = None
     if positions is None or isinstance(argnums, bool):
-        raise DtypeError(f"{what}: argnums is no position", got=short(argnums), rule="an int, or a tuple of ints",
-                         fix="argnums=0 is the first argument")
+        raise DtypeError(
+            f"{what}: argnums is no position",
+            got=short(argnums),
+            rule="an int, or a tuple of ints",
+            fix="argnums=0 is the first argument",
+        )
     return positions
 
 
@@ -84,10 +87,12 @@ def open_arguments(opened: Trace, args: tuple, positions: Any) -> tuple[list, Ca
     inner, closers, n = list(args), [], len(args)
     for k, p in enumerate(positions):
         if not -n <= p < n or (k and p % n in [q % n for q in positions[:k]]):
-            raise ShapeError(f"{opened.kind}: an argument twice" if -n <= p < n else f"{opened.kind}: no such argument",
-                             got=f"argnums {p} with {n} positional arguments",
-                             rule="argnums counts positional arguments from 0, each once",
-                             fix="pass it by position, or change argnums")
+            raise ShapeError(
+                f"{opened.kind}: an argument twice" if -n <= p < n else f"{opened.kind}: no such argument",
+                got=f"argnums {p} with {n} positional arguments",
+                rule="argnums counts positional arguments from 0, each once",
+                fix="pass it by position, or change argnums",
+            )
         before = len(opened.inputs)
         inner[p], close = _open(opened, args[p])
         closers.append((close, before, len(opened.inputs)))
@@ -137,8 +142,7 @@ def split_aux(result: Any, has_aux: bool) -> tuple:
     if not has_aux:
         return result, None
     if not isinstance(result, tuple) or len(result) != 2:
-        raise TreeError("has_aux=True: the function must return (y, aux)", got=short(result), rule="a pair",
-                        fix="return y, aux")
+        raise TreeError("has_aux=True: the function must return (y, aux)", got=short(result), rule="a pair", fix="return y, aux")
     return result
 
 
@@ -203,13 +207,21 @@ def _tangents(opened: Trace, primals: tuple, tangents: tuple) -> list:
     a, a_def = optree.tree_flatten(moved, none_is_leaf=True, namespace="fad")
     b, b_def = optree.tree_flatten(tangents, none_is_leaf=True, namespace="fad")
     if a_def != b_def:
-        raise TreeError("jvp: primals and tangents differ in structure", got=f"{a_def} and {b_def}",
-                        rule="each primal needs a tangent", fix="build the tangents with fad.tree.map over the primals")
+        raise TreeError(
+            "jvp: primals and tangents differ in structure",
+            got=f"{a_def} and {b_def}",
+            rule="each primal needs a tangent",
+            fix="build the tangents with fad.tree.map over the primals",
+        )
     pairs = [(x, t) for x, t in zip(a, b, strict=True) if x is not None]
     for x, t in pairs:
         if passive(x) and t is not None and (isinstance(t, Expr) or np.any(np.not_equal(t, 0))):
-            raise DtypeError("jvp: a tangent of integers", got=f"{short(t)} for {short(x)}",
-                             rule="integers do not move: their tangent is None or 0", fix="pass the primal as floats, or None")
+            raise DtypeError(
+                "jvp: a tangent of integers",
+                got=f"{short(t)} for {short(x)}",
+                rule="integers do not move: their tangent is None or 0",
+                fix="pass the primal as floats, or None",
+            )
     given = [t for x, t in pairs if not passive(x)]
     return [None if t is None else _matching(t, x, "jvp: a tangent", "primal") for x, t in zip(opened.inputs, given, strict=True)]
 
@@ -222,12 +234,19 @@ def _matching(t: Any, like: Any, what: str, other: str) -> Any:
         t = np.empty(0, object)
     shape, dtype = shape_of(like), np.dtype(getattr(like, "dtype", type(like)))
     if t.dtype.kind not in "fiubc" or (t.dtype.kind == "c" and dtype.kind == "f"):
-        raise DtypeError(f"{what} of another kind than its {other}", got=f"{short(t)} for {short(like)}",
-                         rule=f"it is a number, and real where the {other} is",
-                         fix=f"pass its real part, or make the {other} complex")
+        raise DtypeError(
+            f"{what} of another kind than its {other}",
+            got=f"{short(t)} for {short(like)}",
+            rule=f"it is a number, and real where the {other} is",
+            fix=f"pass its real part, or make the {other} complex",
+        )
     if t.shape != shape:
-        raise ShapeError(f"{what} has another shape than its {other}", got=f"{short(t)} for {short(like)}",
-                         rule=f"it has the shape of the {other}", fix="np.broadcast_to(v, x.shape)")
+        raise ShapeError(
+            f"{what} has another shape than its {other}",
+            got=f"{short(t)} for {short(like)}",
+            rule=f"it has the shape of the {other}",
+            fix="np.broadcast_to(v, x.shape)",
+        )
     return t.astype(dtype) if dtype.kind in "fc" and t.dtype != dtype else t
 
 
@@ -266,8 +285,12 @@ def vjp(f: Callable, *primals: Any, has_aux: bool = False, **kwargs: Any) -> tup
 def _cotangents(ct: Any, outputs: list, out_tree: Any) -> list:
     cts, ct_tree = tree.flatten(ct)
     if ct_tree != out_tree:
-        raise TreeError("pullback: the cotangent has another structure than the result", got=ct_tree,
-                        rule=f"the result is {out_tree}", fix="pass one cotangent for each result")
+        raise TreeError(
+            "pullback: the cotangent has another structure than the result",
+            got=ct_tree,
+            rule=f"the result is {out_tree}",
+            fix="pass one cotangent for each result",
+        )
     return [_matching(t, y, "pullback: a cotangent", "result") for t, y in zip(cts, outputs, strict=True)]
 
 
@@ -304,8 +327,12 @@ def _linear_function(f: Callable, tangents: list, dots: list, in_tree: Any, out_
     def apply(*args: Any) -> Any:  # the partials are nodes of an enclosing trace: sweep the tree in place
         leaves, tree_def = tree.flatten(args)
         if tree_def != in_tree:
-            raise TreeError(f"{name}: tangents of another structure", got=tree_def, rule=f"it takes {in_tree}",
-                            fix="pass tangents built like the primals")
+            raise TreeError(
+                f"{name}: tangents of another structure",
+                got=tree_def,
+                rule=f"it takes {in_tree}",
+                fix="pass tangents built like the primals",
+            )
         return tree.unflatten(out_tree, _substitute(dots, {t.id: x for t, x in zip(tangents, leaves, strict=True)}))
 
     return apply
@@ -386,13 +413,24 @@ def _check_scalar(y: Any, f: Callable) -> None:
         return
     what = f"grad({name_of(f)})"
     if isinstance(y, bool) or not isinstance(y, Expr | np.ndarray | np.generic | float | int | complex):
-        raise ShapeError(f"{what}: the result is not a scalar", got=short(y), rule="grad needs one real number",
-                         fix="return np.sum(...), use has_aux=True for further results, or fad.jacobian")
+        raise ShapeError(
+            f"{what}: the result is not a scalar",
+            got=short(y),
+            rule="grad needs one real number",
+            fix="return np.sum(...), use has_aux=True for further results, or fad.jacobian",
+        )
     kind = "c" if isinstance(y, complex) else getattr(getattr(y, "dtype", None), "kind", "f")
     if shape_of(y) != () or kind != "f":
-        raise ShapeError(f"{what}: the result is not a real scalar", got=short(y), rule="grad needs one real number",
-                         fix="take its real part or absolute value, or fad.jacobian for the complex derivative" if kind == "c"
-                         else "np.sum(...) of it, or fad.jacobian for all derivatives" if shape_of(y) else "return a float")
+        raise ShapeError(
+            f"{what}: the result is not a real scalar",
+            got=short(y),
+            rule="grad needs one real number",
+            fix="take its real part or absolute value, or fad.jacobian for the complex derivative"
+            if kind == "c"
+            else "np.sum(...) of it, or fad.jacobian for all derivatives"
+            if shape_of(y)
+            else "return a float",
+        )
 
 
 # -- second order, and none ------------------------------------------------------------------------------------------

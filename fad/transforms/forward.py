@@ -73,8 +73,11 @@ def push(op: Primitive, tangents: dict, active: list, guarded: bool, out: Any, a
         factors = partials(fact, tangents, active, out, args)
         terms = [scale(t, p, guarded) for t, p in zip(tangents.values(), factors, strict=True) if p is not None]
     elif isinstance(fact, Linear):
-        terms = [fact.push[i](t, *args, **params) if fact.push else op(*args[:i], t, *args[i + 1 :], **params)
-                 for i, t in tangents.items() if i < len(fact.transpose) and fact.transpose[i]]
+        terms = [
+            fact.push[i](t, *args, **params) if fact.push else op(*args[:i], t, *args[i + 1 :], **params)
+            for i, t in tangents.items()
+            if i < len(fact.transpose) and fact.transpose[i]
+        ]
     else:
         weight = fact.weight(expand(out, args[0], params["axes"]), args[0], params["axes"])
         terms = [np.sum(scale(tangents[0], weight, guarded), axis=params["axes"], keepdims=params["keepdims"])]

@@ -72,8 +72,7 @@ def jacobian(f: Callable, argnums: int | tuple = 0, mode: str = "auto", has_aux:
     """
     blocks = _MODES.get(mode) if isinstance(mode, str) else None
     if blocks is None:
-        raise DtypeError("jacobian: no such mode", got=repr(mode), rule="modes are auto, forward and reverse",
-                         fix='mode="auto"')
+        raise DtypeError("jacobian: no such mode", got=repr(mode), rule="modes are auto, forward and reverse", fix='mode="auto"')
     return _jacobian(f, argnums, has_aux, blocks)
 
 
@@ -101,8 +100,12 @@ def _jacobian(f: Callable, argnums: int | tuple, has_aux: bool, blocks: Callable
         outputs = [y if isinstance(y, Expr) else Const(y) for y in outputs]
         for y in outputs:
             if not is_float(y):
-                raise DtypeError("jacobian: a result has no derivative", got=short(y), rule="results must be floats",
-                                 fix="x.astype(float), or leave it out of the result")
+                raise DtypeError(
+                    "jacobian: a result has no derivative",
+                    got=short(y),
+                    rule="results must be floats",
+                    fix="x.astype(float), or leave it out of the result",
+                )
         graph = opened.graph(outputs)
         rows = blocks(graph, opened.inputs, outputs)
         aux = release(opened, aux, graph.plain) if has_aux else None
@@ -190,8 +193,10 @@ def _check_holomorphic(t: Expr, result: Any, x: Any, y: Any) -> None:
         if any(isinstance(a, Expr) and a.id in depends for a in node.args):
             depends.add(node.id)
             if not _is_complex(node) or node.op.name == "conjugate":
-                raise DtypeError("jacobian: a complex function of a complex argument that takes it apart",
-                                 got=f"{short(y)} by {short(x)} through {node.op.name}",
-                                 rule="only a holomorphic function has one complex derivative; conj, real, imag and abs are not",
-                                 fix="return (np.real(y), np.imag(y)), whose Jacobians are d/dx - i d/dy, "
-                                     "or take real and imaginary part as two arguments")
+                raise DtypeError(
+                    "jacobian: a complex function of a complex argument that takes it apart",
+                    got=f"{short(y)} by {short(x)} through {node.op.name}",
+                    rule="only a holomorphic function has one complex derivative; conj, real, imag and abs are not",
+                    fix="return (np.real(y), np.imag(y)), whose Jacobians are d/dx - i d/dy, "
+                    "or take real and imaginary part as two arguments",
+                )

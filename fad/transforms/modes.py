@@ -21,6 +21,7 @@ from fad.transforms.transformed import name_of
 
 __all__ = ["compare_modes", "ModeReport"]
 
+
 @dataclass(frozen=True)
 class ModeReport:
     """Forward and reverse mode of one function at one point; prints as a table, `plot` draws the model."""
@@ -72,13 +73,16 @@ class ModeReport:
         """The table: what, forward, reverse."""
         f, r = self.forward, self.reverse
         predicted = self.predicted_seconds("forward"), self.predicted_seconds("reverse")
-        return [("passes", f"{f.passes:,}", f"{r.passes:,}"), ("operations", f"{f.nodes:,}", f"{r.nodes:,}"),
-                ("flop per pass", f"{f.flops:,}", f"{r.flops:,}"),
-                ("flop in all", f"{f.passes * f.flops:,}", f"{r.passes * r.flops:,}"),
-                ("bytes in all", f"{f.passes * f.traffic:,}", f"{r.passes * r.traffic:,}"),
-                ("peak residuals (bytes)", f"{f.residuals:,}", f"{r.residuals:,}"),
-                ("predicted (ms)", f"{predicted[0] * 1e3:.3g}", f"{predicted[1] * 1e3:.3g}"),
-                ("measured (ms)", f"{self.forward_seconds * 1e3:.3g}", f"{self.reverse_seconds * 1e3:.3g}")]
+        return [
+            ("passes", f"{f.passes:,}", f"{r.passes:,}"),
+            ("operations", f"{f.nodes:,}", f"{r.nodes:,}"),
+            ("flop per pass", f"{f.flops:,}", f"{r.flops:,}"),
+            ("flop in all", f"{f.passes * f.flops:,}", f"{r.passes * r.flops:,}"),
+            ("bytes in all", f"{f.passes * f.traffic:,}", f"{r.passes * r.traffic:,}"),
+            ("peak residuals (bytes)", f"{f.residuals:,}", f"{r.residuals:,}"),
+            ("predicted (ms)", f"{predicted[0] * 1e3:.3g}", f"{predicted[1] * 1e3:.3g}"),
+            ("measured (ms)", f"{self.forward_seconds * 1e3:.3g}", f"{self.reverse_seconds * 1e3:.3g}"),
+        ]
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.inputs} inputs, {self.outputs} outputs", f"{'':24}{'forward':>14}{'reverse':>14}"]
@@ -90,9 +94,11 @@ class ModeReport:
 
     def _repr_html_(self) -> str:
         cells = "".join(f"<tr><th>{what}</th><td>{a}</td><td>{b}</td></tr>" for what, a, b in self.rows())
-        return (f"<table><caption>{html.escape(self.name)}: {self.inputs} inputs, {self.outputs} outputs</caption>"
-                f"<tr><th></th><th>forward</th><th>reverse</th></tr>{cells}</table>"
-                f"<p>Largest difference {self.difference:.2g} ({self.ulp:.2g} ulp). {html.escape(self.why)}.</p>")
+        return (
+            f"<table><caption>{html.escape(self.name)}: {self.inputs} inputs, {self.outputs} outputs</caption>"
+            f"<tr><th></th><th>forward</th><th>reverse</th></tr>{cells}</table>"
+            f"<p>Largest difference {self.difference:.2g} ({self.ulp:.2g} ulp). {html.escape(self.why)}.</p>"
+        )
 
     def plot(self, axes: Any = None) -> Any:
         """Draw predicted time of both modes over the number of inputs and outputs, with this function marked.
@@ -124,11 +130,21 @@ class ModeReport:
 
 def _reason(cheap: Cost, dear: Cost) -> str:
     """The row of the table that saves the cheaper mode most."""
-    rows = [(dear.dispatch - cheap.dispatch, "operations", cheap.nodes, dear.nodes),
-            (dear.passes * dear.arithmetic - cheap.passes * cheap.arithmetic, "flop in all",
-             cheap.passes * cheap.flops, dear.passes * dear.flops),
-            (dear.passes * dear.movement - cheap.passes * cheap.movement, "bytes in all",
-             cheap.passes * cheap.traffic, dear.passes * dear.traffic)]
+    rows = [
+        (dear.dispatch - cheap.dispatch, "operations", cheap.nodes, dear.nodes),
+        (
+            dear.passes * dear.arithmetic - cheap.passes * cheap.arithmetic,
+            "flop in all",
+            cheap.passes * cheap.flops,
+            dear.passes * dear.flops,
+        ),
+        (
+            dear.passes * dear.movement - cheap.passes * cheap.movement,
+            "bytes in all",
+            cheap.passes * cheap.traffic,
+            dear.passes * dear.traffic,
+        ),
+    ]
     _, what, few, many = max(rows)
     return f"{few:,} {what} against {many:,}"
 
@@ -181,8 +197,20 @@ def compare_modes(f: Callable, *args: Any, repeats: int = 5, has_aux: bool = Fal
             difference = float(np.fmax(difference, gap.max())) if not np.isnan(gap).any() else float("nan")
             relative = max(relative, float(np.max(gap / np.where(size == 0, 1, size))))
             ulp = max(ulp, float(np.max(gap / np.spacing(np.where(size == 0, 1, size)))))
-    return ModeReport(name_of(f), n_in, n_out, forward, reverse, float(np.median(forward_times)),
-                      float(np.median(reverse_times)), pace(), difference, relative, ulp, tolerance)
+    return ModeReport(
+        name_of(f),
+        n_in,
+        n_out,
+        forward,
+        reverse,
+        float(np.median(forward_times)),
+        float(np.median(reverse_times)),
+        pace(),
+        difference,
+        relative,
+        ulp,
+        tolerance,
+    )
 
 
 def _times(f: Callable, args: tuple, kwargs: dict, repeats: int) -> tuple[Any, list[float]]:

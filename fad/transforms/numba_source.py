@@ -71,9 +71,12 @@ def _meet_numba() -> None:
         if not _holds_node(args):
             explain(self, *args, **kwargs)
         name = self.__name__
-        raise TraceError(f"{name}, compiled by numba for fixed signatures, was called with a node",
-                         got=", ".join(map(short, args)), rule="with signatures given, numba runs nothing else",
-                         fix=f"leave out the signatures of @njit, or call fad.jit({name})")
+        raise TraceError(
+            f"{name}, compiled by numba for fixed signatures, was called with a node",
+            got=", ".join(map(short, args)),
+            rule="with signatures given, numba runs nothing else",
+            fix=f"leave out the signatures of @njit, or call fad.jit({name})",
+        )
 
     def _get_function_type(self: Any, *args: Any) -> Any:
         return self.ufunc(*args) if _holds_node(args) else function_type(self, *args)  # raises: no rule
@@ -121,9 +124,12 @@ def _source(f: Any, source: Callable) -> Callable:
         try:
             return run(*args, **kwargs)
         except (NotImplementedError, ctypes.ArgumentError) as error:
-            raise TraceError(f"{f.__name__}: this numba function cannot be traced", got=str(error),
-                             rule="derivatives come from its Python source, and a part of it is machine code alone",
-                             fix="write that part in Python or NumPy") from None
+            raise TraceError(
+                f"{f.__name__}: this numba function cannot be traced",
+                got=str(error),
+                rule="derivatives come from its Python source, and a part of it is machine code alone",
+                fix="write that part in Python or NumPy",
+            ) from None
 
     return call
 
@@ -176,10 +182,43 @@ def _either(rule: Callable, scalar: Callable) -> Callable:
     return functools.wraps(scalar)(lambda *args, **kwargs: (rule if _holds_node(args) else scalar)(*args, **kwargs))
 
 
-_RENAMED = {"acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",
-            "atan2": "arctan2", "atanh": "arctanh", "pow": "power"}
-_SAME = ("cbrt", "copysign", "cos", "cosh", "degrees", "exp", "exp2", "expm1", "fabs", "fmod", "hypot", "isclose", "isfinite",
-         "isinf", "isnan", "log10", "log1p", "log2", "nextafter", "radians", "sin", "sinh", "sqrt", "tan", "tanh")
+_RENAMED = {
+    "acos": "arccos",
+    "acosh": "arccosh",
+    "asin": "arcsin",
+    "asinh": "arcsinh",
+    "atan": "arctan",
+    "atan2": "arctan2",
+    "atanh": "arctanh",
+    "pow": "power",
+}
+_SAME = (
+    "cbrt",
+    "copysign",
+    "cos",
+    "cosh",
+    "degrees",
+    "exp",
+    "exp2",
+    "expm1",
+    "fabs",
+    "fmod",
+    "hypot",
+    "isclose",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "log10",
+    "log1p",
+    "log2",
+    "nextafter",
+    "radians",
+    "sin",
+    "sinh",
+    "sqrt",
+    "tan",
+    "tanh",
+)
 
 
 @functools.cache
@@ -216,8 +255,12 @@ def _cmath() -> SimpleNamespace:
 @functools.cache
 def _functions() -> dict[Any, Callable]:
     """Functions of `math` and `cmath` that a module imported by name."""
-    return {f: getattr(space(), name) for module, space in ((math, _math), (cmath, _cmath)) for name, f in vars(module).items()
-            if type(f) is BuiltinFunctionType}
+    return {
+        f: getattr(space(), name)
+        for module, space in ((math, _math), (cmath, _cmath))
+        for name, f in vars(module).items()
+        if type(f) is BuiltinFunctionType
+    }
 
 
 @functools.cache

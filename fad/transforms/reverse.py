@@ -105,8 +105,10 @@ def pull(op: Primitive, ct: Any, active: list, guarded: bool, out: Any, args: tu
     if isinstance(fact, Partials):
         return [None if p is None else scale(ct, p, guarded) for p in partials(fact, active, active, out, args)]
     if isinstance(fact, Linear):
-        return [rule(ct, *args, **params) if rule else None
-                for rule in (fact.transpose[i] if i < len(fact.transpose) else None for i in active)]
+        return [
+            rule(ct, *args, **params) if rule else None
+            for rule in (fact.transpose[i] if i < len(fact.transpose) else None for i in active)
+        ]
     if isinstance(fact, Joint):
         return fact.pull(ct, active, *args, **params)
     if isinstance(fact, LinearIn):
@@ -117,8 +119,13 @@ def pull(op: Primitive, ct: Any, active: list, guarded: bool, out: Any, args: tu
     if isinstance(fact, Jvp):
         return _transposed(fact.rule, ct, active, guarded, out, args, params)
     axes = params["axes"]
-    return [scale(np.broadcast_to(expand(ct, args[0], axes), args[0].shape),
-                  fact.weight(expand(out, args[0], axes), args[0], axes), guarded)]
+    return [
+        scale(
+            np.broadcast_to(expand(ct, args[0], axes), args[0].shape),
+            fact.weight(expand(out, args[0], axes), args[0], axes),
+            guarded,
+        )
+    ]
 
 
 def _transposed(rule: Callable, ct: Any, active: list, guarded: bool, out: Any, args: tuple, params: dict) -> list:

@@ -26,9 +26,14 @@ from fad.transforms.numba_source import traceable
 __all__ = ["Trace", "value", "is_float"]
 
 alias = Primitive(
-    "alias", lambda x: x, lambda x: (x.shape, x.dtype), Linear((lambda ct, x: ct,), push=(lambda t, x: t,)),
-    batch=lambda size, args, batched: args[0], flops=lambda out, x: 0,
-    source="the argument of a transformation: a name for it that is new")
+    "alias",
+    lambda x: x,
+    lambda x: (x.shape, x.dtype),
+    Linear((lambda ct, x: ct,), push=(lambda t, x: t,)),
+    batch=lambda size, args, batched: args[0],
+    flops=lambda out, x: 0,
+    source="the argument of a transformation: a name for it that is new",
+)
 
 
 _met_scipy = False  # whether SciPy's functions in Python know nodes
@@ -162,17 +167,29 @@ def _told(error: Exception) -> FadError | None:
     """The error of NumPy that hides what became of a node, in full."""
     where = user_line(error.__traceback__)
     if isinstance(error, ValueError) and isinstance(error.__cause__, TraceError):
-        return AssignmentError("a node was assigned into an ndarray", got="array[i] = node", rule="that would cut its derivative",
-                               where=where, fix="array = fad.at(array)[i].set(node) (also .add, .multiply, .min, .max), or "
-                               "np.stack([...]) of the parts")
+        return AssignmentError(
+            "a node was assigned into an ndarray",
+            got="array[i] = node",
+            rule="that would cut its derivative",
+            where=where,
+            fix="array = fad.at(array)[i].set(node) (also .add, .multiply, .min, .max), or np.stack([...]) of the parts",
+        )
     if isinstance(error, TypeError) and not isinstance(error, FadError) and _OF_OBJECTS.search(str(error)):
-        return TraceError("np.array([x, y]) of nodes has no such function", got=str(error), where=where, rule="NumPy makes an "
-                          "array of objects of them, for which it has few functions",
-                          fix="from fad import numpy as np, whose np.array makes a node of nodes; or np.stack([x, y])")
+        return TraceError(
+            "np.array([x, y]) of nodes has no such function",
+            got=str(error),
+            where=where,
+            rule="NumPy makes an array of objects of them, for which it has few functions",
+            fix="from fad import numpy as np, whose np.array makes a node of nodes; or np.stack([x, y])",
+        )
     if isinstance(error, IndexError) and not isinstance(error, FadError) and "valid indices" in str(error):
-        return TraceError("an ndarray indexed by what is no integer", got=_nodes_in(error.__traceback__) or error, where=where,
-                          rule="indices are integers, slices, masks, None or '...'",
-                          fix="i.astype(int), or fad.value(i) to read a number on purpose")
+        return TraceError(
+            "an ndarray indexed by what is no integer",
+            got=_nodes_in(error.__traceback__) or error,
+            where=where,
+            rule="indices are integers, slices, masks, None or '...'",
+            fix="i.astype(int), or fad.value(i) to read a number on purpose",
+        )
     return None
 
 
@@ -244,9 +261,12 @@ def check_alive(outer: list[Expr], trace: Trace) -> None:
     """Raise where a node comes from a trace that has ended."""
     for node in reachable(outer)[0]:
         if isinstance(node, Var) and not node.args and node.origin is not None and not node.origin.live:
-            raise TraceError(f"{trace!r} met a node from another trace", got=short(node),
-                             rule=f"{node.origin!r}, which made it, has ended, so its derivative is gone",
-                             fix="return the value from the function instead of storing it, or keep fad.value(x)")
+            raise TraceError(
+                f"{trace!r} met a node from another trace",
+                got=short(node),
+                rule=f"{node.origin!r}, which made it, has ended, so its derivative is gone",
+                fix="return the value from the function instead of storing it, or keep fad.value(x)",
+            )
 
 
 def differentiable(leaf: Any, what: str, path: str = "") -> Any:
@@ -260,10 +280,16 @@ def differentiable(leaf: Any, what: str, path: str = "") -> Any:
         return registry["astype"](leaf, dtype=np.dtype(complex if leaf.weak is complex else float))
     if is_float(leaf) and isinstance(leaf, Expr | np.ndarray | np.generic):
         return leaf if kind is np.ndarray else refuse_foreign(leaf)
-    raise DtypeError(f"{what}: the argument{path} cannot be differentiated", got=short(leaf),
-                     rule="derivatives are taken by floats, complex numbers and arrays of them",
-                     fix="pass x.astype(float), or do not differentiate by it" if _dtype_kind(leaf) in ("i", "u", "b")
-                     else "pass 1.0 or 0.0" if kind is bool else "pass an array of floats, e.g. np.asarray(x, float)")
+    raise DtypeError(
+        f"{what}: the argument{path} cannot be differentiated",
+        got=short(leaf),
+        rule="derivatives are taken by floats, complex numbers and arrays of them",
+        fix="pass x.astype(float), or do not differentiate by it"
+        if _dtype_kind(leaf) in ("i", "u", "b")
+        else "pass 1.0 or 0.0"
+        if kind is bool
+        else "pass an array of floats, e.g. np.asarray(x, float)",
+    )
 
 
 def passive(leaf: Any) -> bool:

@@ -15,8 +15,7 @@ from fad.core.function import Function
 from fad.errors import DtypeError
 from fad.transforms.trace import Trace
 
-__all__ = ["Transformed", "transformation", "recorded", "argument_names", "name_of", "by_name",
-           "parameters"]
+__all__ = ["Transformed", "transformation", "recorded", "argument_names", "name_of", "by_name", "parameters"]
 
 
 class Transformed:
@@ -34,8 +33,12 @@ class Transformed:
 
     def __init__(self, run: Callable, transform: Callable, f: Callable, *args: Any, **kwargs: Any):
         if not callable(f):
-            raise DtypeError(f"{transform.__name__}: not a function", got=short(f), rule="the first argument is the function",
-                             fix=f"fad.{transform.__name__}(f)(x)")
+            raise DtypeError(
+                f"{transform.__name__}: not a function",
+                got=short(f),
+                rule="the first argument is the function",
+                fix=f"fad.{transform.__name__}(f)(x)",
+            )
         self.run, self.again = run, functools.partial(transform, f, *args, **kwargs)
         functools.update_wrapper(self, f, updated=())
         self.__name__ = f"{transform.__name__}({name_of(f)})"

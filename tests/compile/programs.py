@@ -20,8 +20,28 @@ import fad
 from fad.errors import FadError
 
 LARGEST, ELEMENTS, AXES = 50.0, 400, 5  # of the values in a program; ELEMENTS unless an argument is larger
-SMALL = [(3,), (), (2, 3), (4, 17), (8,), (1, 5), (7, 1), (16, 16), (3, 4, 5), (33,), (1,), (2, 1, 9), (100,), (17, 3), (5, 0),
-         (0,), (9, 8), (2, 3, 4, 5), (3, 3), (20, 20)]
+SMALL = [
+    (3,),
+    (),
+    (2, 3),
+    (4, 17),
+    (8,),
+    (1, 5),
+    (7, 1),
+    (16, 16),
+    (3, 4, 5),
+    (33,),
+    (1,),
+    (2, 1, 9),
+    (100,),
+    (17, 3),
+    (5, 0),
+    (0,),
+    (9, 8),
+    (2, 3, 4, 5),
+    (3, 3),
+    (20, 20),
+]
 BIG = [(20_011,), (3, 7_001), (150, 140), (40, 33, 17), (25_000, 1), (2, 10_000)]  # threads share these
 DTYPES = ["float64", "float32"] * 4 + ["bool", "int64", "int32", "float", "int", "complex128", "uint8"]
 
@@ -57,6 +77,7 @@ class Operation:
 
 def each(*texts: str, **fields) -> list[Operation]:
     """Operations that always have the same source."""
+
     def operation(text: str) -> Operation:
         arity = max([k + 1 for k, name in enumerate("abc") if f"{{{name}}}" in text])
 
@@ -81,8 +102,18 @@ def write_index(pick, x):
         hi = lo + pick(n - lo) + (n > 0 and pick(9) != 8)
         step, behind = 1 + pick(3), lo - 1 if lo else None
         backwards = f"{hi - 1}:{behind}:-{step}" if hi > lo else f"{lo}:{hi}"
-        parts.append(["::-1", f"{lo}:", f"{lo}:{hi}:{step}", backwards, f":{hi - n or None}", str(lo - n if pick(2) else lo),
-                      f"::{step}", ":"][pick(8)])
+        parts.append(
+            [
+                "::-1",
+                f"{lo}:",
+                f"{lo}:{hi}:{step}",
+                backwards,
+                f":{hi - n or None}",
+                str(lo - n if pick(2) else lo),
+                f"::{step}",
+                ":",
+            ][pick(8)]
+        )
     if pick(4) == 1:
         parts.insert(pick(len(parts) + 1), "None")
     if pick(6) == 1:
@@ -143,6 +174,7 @@ def axes(pick, x, several: bool = True) -> str:
 
 def reducing(*names: str, several: bool = True, then: str = "", **fields) -> list[Operation]:
     """Reductions over any axes."""
+
     def operation(name: str) -> Operation:
         def write(pick, x):
             return f"{name}({{a}}, {axes(pick, x, several)}){then}" if (x.size and x.ndim) or name == "np.sum" else None
@@ -154,6 +186,7 @@ def reducing(*names: str, several: bool = True, then: str = "", **fields) -> lis
 
 def along(*names: str, **fields) -> list[Operation]:
     """Functions along one axis."""
+
     def operation(name: str) -> Operation:
         def write(pick, x):
             return f"{name}({{a}}, axis={pick(x.ndim) - pick(2) * x.ndim})" if x.ndim else None
@@ -164,8 +197,12 @@ def along(*names: str, **fields) -> list[Operation]:
 
 
 PATTERNS = {  # of einsum, by the ranks of the operands
-    (1, 1): ["i,i->", "i,j->ij", "i,i->i"], (2, 1): ["ij,j->i", "ij,i->ij"],
-    (2, 2): ["ij,jk->ik", "ij,ij->i", "ij,kj->ik", "ij,ij->"], (3, 2): ["bij,jk->bik"], (3, 3): ["bij,bjk->bik", "bij,bij->j"]}
+    (1, 1): ["i,i->", "i,j->ij", "i,i->i"],
+    (2, 1): ["ij,j->i", "ij,i->ij"],
+    (2, 2): ["ij,jk->ik", "ij,ij->i", "ij,kj->ik", "ij,ij->"],
+    (3, 2): ["bij,jk->bik"],
+    (3, 3): ["bij,bjk->bik", "bij,bij->j"],
+}
 
 
 def write_product(pick, a, b):
@@ -225,11 +262,17 @@ def write_slices_product(pick, x, y):
 
 def write_derivative(pick, x, y):
     """A gradient inside the program, of first or second order."""
-    inner = ["np.sum({b} * np.sin(t))", "np.sum(t * t * t) * np.sum({b})", "np.sum(np.tanh(t * {b}))", "np.sum(t[..., :1] * t)"][pick(4)]
+    inner = ["np.sum({b} * np.sin(t))", "np.sum(t * t * t) * np.sum({b})", "np.sum(np.tanh(t * {b}))", "np.sum(t[..., :1] * t)"][
+        pick(4)
+    ]
     if not (x.dtype.kind == y.dtype.kind == "f" and x.ndim and np.broadcast_shapes(x.shape, y.shape) == x.shape):
         return None
     first = f"fad.grad(lambda t: {inner})"
-    return [first + "({a})", f"fad.grad(lambda s: np.sum(np.sin({first}(s))))({{a}})", f"fad.jvp(lambda t: {inner}, ({{a}},), ({{a}},))[1]"][pick(3)]
+    return [
+        first + "({a})",
+        f"fad.grad(lambda s: np.sum(np.sin({first}(s))))({{a}})",
+        f"fad.jvp(lambda t: {inner}, ({{a}},), ({{a}},))[1]",
+    ][pick(3)]
 
 
 def write_conv(pick, x):
@@ -245,9 +288,15 @@ def write_single(pick, x):
     if x.dtype.kind not in "fc" or not x.ndim or not x.size:
         return None
     one = ["np.full((1,), 1.5)", "np.full((1, 1), 0.5)", "np.ones(1)"][pick(3)]
-    return [f"{{a}} * {one}", f"np.concatenate([np.ravel({{a}}), {one.replace('(1, 1)', '(1,)')}])", f"np.outer({{a}}, {one})",
-            "np.reshape({a}, (-1, 1)) @ np.full((1, 1), 2.0)", "np.full((1, 1), 2.0) @ np.reshape({a}, (1, -1))",
-            "np.ravel({a})[:1] @ np.full((1,), 3.0)", "np.full((1, 4), 0.5) @ np.full((4, 1), 0.5) + {a}"][pick(7)]
+    return [
+        f"{{a}} * {one}",
+        f"np.concatenate([np.ravel({{a}}), {one.replace('(1, 1)', '(1,)')}])",
+        f"np.outer({{a}}, {one})",
+        "np.reshape({a}, (-1, 1)) @ np.full((1, 1), 2.0)",
+        "np.full((1, 1), 2.0) @ np.reshape({a}, (1, -1))",
+        "np.ravel({a})[:1] @ np.full((1,), 3.0)",
+        "np.full((1, 4), 0.5) @ np.full((4, 1), 0.5) + {a}",
+    ][pick(7)]
 
 
 def write_repeat(pick, x):
@@ -256,46 +305,153 @@ def write_repeat(pick, x):
 
 # After extrema stands + 0, because NumPy does not say which of two zeros of different signs is the larger one.
 ARITHMETIC = each(
-    "-{a}", "{a} * 2.5", "{a} + 1", "1.5 - {a}", "np.square({a})", "np.conj({a})", "{a} / 3", "{a} + {b}", "{a} - {b}",
-    "{a} * {b}", "{a} / ({b} * {b} + 1)", "1 / ({a} * {a} + 1)", "np.sqrt({a} * {a} + {b} * {b})", "{a} * {b} + {c}",
-    "{a} * {b} - {a} * {c}", "np.isfinite({a})", "np.isnan({a})", "np.where(np.isfinite({a}), {a}, 0.5)",
-    "np.where(np.isnan({a}), {b}, {a})")
+    "-{a}",
+    "{a} * 2.5",
+    "{a} + 1",
+    "1.5 - {a}",
+    "np.square({a})",
+    "np.conj({a})",
+    "{a} / 3",
+    "{a} + {b}",
+    "{a} - {b}",
+    "{a} * {b}",
+    "{a} / ({b} * {b} + 1)",
+    "1 / ({a} * {a} + 1)",
+    "np.sqrt({a} * {a} + {b} * {b})",
+    "{a} * {b} + {c}",
+    "{a} * {b} - {a} * {c}",
+    "np.isfinite({a})",
+    "np.isnan({a})",
+    "np.where(np.isfinite({a}), {a}, 0.5)",
+    "np.where(np.isnan({a}), {b}, {a})",
+)
 FUNCTIONS = each(
-    "np.sin({a})", "np.exp({a})", "np.tanh({a})", "np.cos({a})", "np.log({a} * {a} + 1)", "np.arctan({a})", "np.expm1({a})",
-    "np.log1p(np.square({a}))", "np.exp2({a})", "np.sinh({a})", "np.arcsinh({a})", "np.cbrt({a} * {a} + 1)", "np.sinc({a})",
-    "np.nan_to_num({a})", "{a} ** 2", "{a} ** 3", "(np.square({a}) + 0.5) ** {b}", "np.logaddexp({a}, {b})",
-    "np.arctan2({a}, {b} * {b} + 1)", "np.hypot({a}, {b} * {b} + 1)", "special.expit({a})", "special.erf({a})",
-    "np.real(np.exp(1j * {a}))", "np.imag({a} * (0.5 - 0.2j))", "np.real(np.conj(1j * {a} + {b}) * ({a} - 0.5j))",
-    "{a} * (0.3 + 0.4j)", "np.exp(0.5j * {a})", "np.abs({a} + 2.5j)", "np.ravel({a}) @ np.ravel({a})", "np.vdot({a}, np.sin({a}))",
-    "special.log_expit({a})", "special.gammaln(np.square({a}) + 0.5)", "special.xlogy({a}, {b} * {b} + 1)", exact=False)
+    "np.sin({a})",
+    "np.exp({a})",
+    "np.tanh({a})",
+    "np.cos({a})",
+    "np.log({a} * {a} + 1)",
+    "np.arctan({a})",
+    "np.expm1({a})",
+    "np.log1p(np.square({a}))",
+    "np.exp2({a})",
+    "np.sinh({a})",
+    "np.arcsinh({a})",
+    "np.cbrt({a} * {a} + 1)",
+    "np.sinc({a})",
+    "np.nan_to_num({a})",
+    "{a} ** 2",
+    "{a} ** 3",
+    "(np.square({a}) + 0.5) ** {b}",
+    "np.logaddexp({a}, {b})",
+    "np.arctan2({a}, {b} * {b} + 1)",
+    "np.hypot({a}, {b} * {b} + 1)",
+    "special.expit({a})",
+    "special.erf({a})",
+    "np.real(np.exp(1j * {a}))",
+    "np.imag({a} * (0.5 - 0.2j))",
+    "np.real(np.conj(1j * {a} + {b}) * ({a} - 0.5j))",
+    "{a} * (0.3 + 0.4j)",
+    "np.exp(0.5j * {a})",
+    "np.abs({a} + 2.5j)",
+    "np.ravel({a}) @ np.ravel({a})",
+    "np.vdot({a}, np.sin({a}))",
+    "special.log_expit({a})",
+    "special.gammaln(np.square({a}) + 0.5)",
+    "special.xlogy({a}, {b} * {b} + 1)",
+    exact=False,
+)
 VIEWS = [
-    *[Operation(write_index)] * 12, *[Operation(write_join, 3)] * 8, *[Operation(w) for w in (write_transpose, write_pad)] * 6,
-    *[Operation(w) for w in (write_reshape, write_broadcast, write_roll)] * 4, Operation(write_repeat),
-    *along("np.flip", "np.expand_dims"), *each("np.moveaxis({a}, 0, -1)", "np.ravel({a})", "np.squeeze({a})", "np.tril({a})"),
-    *each("np.tile({a}, 2)", "np.diagonal({a})", "np.diag({a})", "np.diff({a})")]
+    *[Operation(write_index)] * 12,
+    *[Operation(write_join, 3)] * 8,
+    *[Operation(w) for w in (write_transpose, write_pad)] * 6,
+    *[Operation(w) for w in (write_reshape, write_broadcast, write_roll)] * 4,
+    Operation(write_repeat),
+    *along("np.flip", "np.expand_dims"),
+    *each("np.moveaxis({a}, 0, -1)", "np.ravel({a})", "np.squeeze({a})", "np.tril({a})"),
+    *each("np.tile({a}, 2)", "np.diagonal({a})", "np.diag({a})", "np.diff({a})"),
+]
 REDUCTIONS = [
     *reducing("np.sum", "np.sum", "np.mean", "np.mean", "np.prod", "fad.nn.logsumexp", "np.std", "np.var", exact=False),
-    *reducing("np.linalg.norm", several=False, exact=False), *reducing("np.any", "np.all", jumps=True),
-    *reducing("np.max", "np.min", then=" + 0", jumps=True)]
+    *reducing("np.linalg.norm", several=False, exact=False),
+    *reducing("np.any", "np.all", jumps=True),
+    *reducing("np.max", "np.min", then=" + 0", jumps=True),
+]
 JUMPS = each(
-    "np.abs({a})", "np.fabs({a})", "np.sign({a})", "np.signbit({a})", "np.floor({a})", "np.rint({a})", "np.trunc({a})",
-    "{a} // 0.3", "{a} % 0.7", "np.fmod({a}, {b} * {b} + 1)", "np.remainder({a}, {b} * {b} + 1)", "np.clip({a}, -0.5, 0.5)",
-    "np.sqrt(np.abs({a}))", "np.real({a})", "np.imag({a})", "{a} >= 0.5", "np.where({a}, {b}, {c})",
-    "np.where({a} < {b}, {c}, 0)", "np.copysign({a}, {b})", "np.heaviside({a}, 0.5)", "{a} & {b}", "{a} | {b}", "{a} ^ {b}",
-    "~{a}", "np.logical_and({a}, {b})", "np.logical_not({a})", "np.logical_xor({a}, {b})", jumps=True)
-ROUNDED_JUMPS = each("np.arctan2({a}, {b})", "np.log(np.abs({a}))", "np.hypot({a}, {b})", "np.where({a} > 0.3, np.log({a}), {a})",
-                     exact=False, jumps=True)
+    "np.abs({a})",
+    "np.fabs({a})",
+    "np.sign({a})",
+    "np.signbit({a})",
+    "np.floor({a})",
+    "np.rint({a})",
+    "np.trunc({a})",
+    "{a} // 0.3",
+    "{a} % 0.7",
+    "np.fmod({a}, {b} * {b} + 1)",
+    "np.remainder({a}, {b} * {b} + 1)",
+    "np.clip({a}, -0.5, 0.5)",
+    "np.sqrt(np.abs({a}))",
+    "np.real({a})",
+    "np.imag({a})",
+    "{a} >= 0.5",
+    "np.where({a}, {b}, {c})",
+    "np.where({a} < {b}, {c}, 0)",
+    "np.copysign({a}, {b})",
+    "np.heaviside({a}, 0.5)",
+    "{a} & {b}",
+    "{a} | {b}",
+    "{a} ^ {b}",
+    "~{a}",
+    "np.logical_and({a}, {b})",
+    "np.logical_not({a})",
+    "np.logical_xor({a}, {b})",
+    jumps=True,
+)
+ROUNDED_JUMPS = each(
+    "np.arctan2({a}, {b})",
+    "np.log(np.abs({a}))",
+    "np.hypot({a}, {b})",
+    "np.where({a} > 0.3, np.log({a}), {a})",
+    exact=False,
+    jumps=True,
+)
 COMPARISONS = each(
-    "np.maximum({a}, {b}) + 0", "np.minimum({a}, {b}) + 0", "np.fmax({a}, {b}) + 0", "{a} > {b}", "{a} <= {b}", "{a} == {b}",
-    "{a} != {b}", "np.where({a} > {b}, {a}, {b} * 0.5)", jumps=True, compares=True)
+    "np.maximum({a}, {b}) + 0",
+    "np.minimum({a}, {b}) + 0",
+    "np.fmax({a}, {b}) + 0",
+    "{a} > {b}",
+    "{a} <= {b}",
+    "{a} == {b}",
+    "{a} != {b}",
+    "np.where({a} > {b}, {a}, {b} * 0.5)",
+    jumps=True,
+    compares=True,
+)
 OTHERS = [
-    Operation(write_cast, jumps=True), Operation(write_product, 2, exact=False), Operation(write_gather),
-    Operation(write_gather_at, 2, jumps=True), Operation(write_scatter), Operation(write_scatter_of, 2),
-    Operation(write_gradient), Operation(write_slices_product, 2, exact=False),
-    Operation(write_derivative, 2, exact=False), Operation(write_conv, exact=False), Operation(write_single, exact=False),
-    *along("np.cumsum", "np.cumprod", exact=False), *along("np.sort", "np.argsort", "np.argmax", jumps=True)]
+    Operation(write_cast, jumps=True),
+    Operation(write_product, 2, exact=False),
+    Operation(write_gather),
+    Operation(write_gather_at, 2, jumps=True),
+    Operation(write_scatter),
+    Operation(write_scatter_of, 2),
+    Operation(write_gradient),
+    Operation(write_slices_product, 2, exact=False),
+    Operation(write_derivative, 2, exact=False),
+    Operation(write_conv, exact=False),
+    Operation(write_single, exact=False),
+    *along("np.cumsum", "np.cumprod", exact=False),
+    *along("np.sort", "np.argsort", "np.argmax", jumps=True),
+]
 OPERATIONS: list[Operation] = [
-    *ARITHMETIC * 2, *VIEWS * 2, *REDUCTIONS * 2, *FUNCTIONS, *JUMPS, *ROUNDED_JUMPS, *COMPARISONS, *OTHERS * 2]
+    *ARITHMETIC * 2,
+    *VIEWS * 2,
+    *REDUCTIONS * 2,
+    *FUNCTIONS,
+    *JUMPS,
+    *ROUNDED_JUMPS,
+    *COMPARISONS,
+    *OTHERS * 2,
+]
 
 
 # -- programs ----------------------------------------------------------------------------------------------------------
@@ -370,13 +526,72 @@ class Program:
 
 # Primitives whose results are the same to the last bit however they are computed.
 SETTLED = {
-    "absolute", "add", "all", "any", "argmax", "argmin", "argsort", "astype", "bitwise_and", "bitwise_or", "bitwise_xor",
-    "broadcast_to", "ceil", "concatenate", "conjugate", "copysign", "divide", "embed", "equal", "fabs", "floor",
-    "floor_divide", "fmax", "fmin", "fmod", "gather", "getitem", "greater", "greater_equal", "heaviside", "imag", "invert",
-    "isfinite", "isinf", "isnan", "less", "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "max",
-    "maximum", "min", "minimum", "multiply", "negative", "not_equal", "positive", "real", "reciprocal", "remainder",
-    "reshape", "rint", "scatter_set", "sign", "signbit", "sqrt", "square", "stop_gradient", "strong_multiply", "subtract",
-    "transpose", "trunc", "where"}
+    "absolute",
+    "add",
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "argsort",
+    "astype",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "broadcast_to",
+    "ceil",
+    "concatenate",
+    "conjugate",
+    "copysign",
+    "divide",
+    "embed",
+    "equal",
+    "fabs",
+    "floor",
+    "floor_divide",
+    "fmax",
+    "fmin",
+    "fmod",
+    "gather",
+    "getitem",
+    "greater",
+    "greater_equal",
+    "heaviside",
+    "imag",
+    "invert",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "less",
+    "less_equal",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "max",
+    "maximum",
+    "min",
+    "minimum",
+    "multiply",
+    "negative",
+    "not_equal",
+    "positive",
+    "real",
+    "reciprocal",
+    "remainder",
+    "reshape",
+    "rint",
+    "scatter_set",
+    "sign",
+    "signbit",
+    "sqrt",
+    "square",
+    "stop_gradient",
+    "strong_multiply",
+    "subtract",
+    "transpose",
+    "trunc",
+    "where",
+}
 
 
 def noisy(function: fad.Function, args: tuple, seed: int) -> list:

@@ -55,7 +55,11 @@ def test_a_program_goes_with_its_function(nothing_kept, name):
         for _ in range(2):
             jitted(*args)
         jitted.lower(*args).tree  # noqa: B018
-        found = [weakref.ref(thing) for c in jitted.compiled.values() for thing in (c.program, c.program.loaded, c.program.loaded.library)]
+        found = [
+            weakref.ref(thing)
+            for c in jitted.compiled.values()
+            for thing in (c.program, c.program.loaded, c.program.loaded.library)
+        ]
         del jitted
         assert [ref() for ref in found] == [None] * 3
     finally:
@@ -123,6 +127,7 @@ def test_captured_data_is_freed_with_the_function():  # jax#2072, jax#5531, jax#
 @on_linux
 def test_machine_code_is_freed(nothing_kept):
     """Memory and mappings stay as they are, though each of the functions is compiled."""
+
     def turn(start):
         for k in range(start, start + 150):
             fad.jit(lambda x, k=k: np.sin(x) * k + 0.625)(x)
@@ -229,6 +234,10 @@ def test_first_programs_of_several_threads():
         for t in threads: t.join()
     """
     for _ in range(3):
-        done = subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)], capture_output=True, text=True,
-                              env={**os.environ, "FAD_CACHE_DIR": ""})
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "FAD_CACHE_DIR": ""},
+        )
         assert done.returncode == 0, done.stderr

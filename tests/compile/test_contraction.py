@@ -35,16 +35,19 @@ def test_products_and_convolutions_of_floats_are_kernels(dtype):
         assert is_kernel(node_of(gradient, images, k, name=name))
 
 
-@pytest.mark.parametrize("f, args", [
-    (np.matmul, (np.ones((4, 5), int), np.ones((5, 6), int))),
-    (np.matmul, (np.ones((4, 5), complex), np.ones((5, 6), complex))),
-    (np.matmul, (np.ones((4, 5), np.float32), np.ones((5, 6)))),  # of two dtypes
-    (np.matmul, (np.ones((0, 5)), np.ones((5, 6)))),
-    (np.matmul, (np.ones((4, 0)), np.ones((0, 6)))),
-    (np.matmul, (np.ones((2, 1, 4, 5)), np.ones((2, 3, 5, 6)))),  # broadcast over the second axis of the stack
-    (np.add, (np.ones(5), np.ones(5))),
-    (nn.conv, (np.ones((0, 6, 6, 3)), np.ones((3, 3, 3, 4)))),
-])
+@pytest.mark.parametrize(
+    "f, args",
+    [
+        (np.matmul, (np.ones((4, 5), int), np.ones((5, 6), int))),
+        (np.matmul, (np.ones((4, 5), complex), np.ones((5, 6), complex))),
+        (np.matmul, (np.ones((4, 5), np.float32), np.ones((5, 6)))),  # of two dtypes
+        (np.matmul, (np.ones((0, 5)), np.ones((5, 6)))),
+        (np.matmul, (np.ones((4, 0)), np.ones((0, 6)))),
+        (np.matmul, (np.ones((2, 1, 4, 5)), np.ones((2, 3, 5, 6)))),  # broadcast over the second axis of the stack
+        (np.add, (np.ones(5), np.ones(5))),
+        (nn.conv, (np.ones((0, 6, 6, 3)), np.ones((3, 3, 3, 4)))),
+    ],
+)
 def test_other_nodes_are_not(f, args):
     assert not is_kernel(node_of(f, *args, name={np.matmul: "matmul", np.add: "add"}.get(f, "conv")))
 
@@ -59,11 +62,30 @@ def test_spread_is_how_numpy_broadcasts(shape, data):
     assert all(f == e or n == 1 for f, e, n in zip(found, expected, target, strict=True))
 
 
-STACKS = [((), ()), ((3,), ()), ((), (3,)), ((3,), (3,)), ((1,), (3,)), ((2, 3), (2, 3)), ((2, 3), ()), ((2, 3), (3,)), ((2, 1), (2, 3)), ((1, 1), (1,))]
+STACKS = [
+    ((), ()),
+    ((3,), ()),
+    ((), (3,)),
+    ((3,), (3,)),
+    ((1,), (3,)),
+    ((2, 3), (2, 3)),
+    ((2, 3), ()),
+    ((2, 3), (3,)),
+    ((2, 1), (2, 3)),
+    ((1, 1), (1,)),
+]
 
 
 @examples(40)
-@given(st.sampled_from(STACKS), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.booleans(), st.booleans(), st.integers(0, 2**32))
+@given(
+    st.sampled_from(STACKS),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 2**32),
+)
 def test_a_recipe_reads_operands_where_they_lie(stacks, m, k, n, a_turned, b_turned, seed):
     rng = np.random.default_rng(seed)
 
@@ -87,7 +109,9 @@ def test_recipes_of_convolutions():
     node = node_of(f, x, k, name="conv")
     turned = np.ascontiguousarray(np.transpose(x, (0, 3, 1, 2))).transpose(0, 2, 3, 1)
     for view in (x, turned, np.repeat(x, 2, 2)[:, :, ::2]):
-        np.testing.assert_array_equal(recipe.run(recipe_of(node, [strides(view), strides_of(k.shape)]), [view, k], x.dtype), f(x, k))
+        np.testing.assert_array_equal(
+            recipe.run(recipe_of(node, [strides(view), strides_of(k.shape)]), [view, k], x.dtype), f(x, k)
+        )
     gradient = lambda x, k: fad.grad(lambda a: np.sum(f(*a)))((x, k))
     x_bar, k_bar = gradient(x, k)
     ones = np.ones(f(x, k).shape)

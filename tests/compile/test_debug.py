@@ -16,8 +16,15 @@ def fresh():
     return lambda x: np.sum(np.cos(x) * c)
 
 
-@pytest.mark.parametrize("level, shown, hidden", [("1", "compiled in", "loops ["), ("2", "loops [", "multiply a"),
-                                                  ("3", "multiply a", "define void"), ("4", "define void", "nothing else")])
+@pytest.mark.parametrize(
+    "level, shown, hidden",
+    [
+        ("1", "compiled in", "loops ["),
+        ("2", "loops [", "multiply a"),
+        ("3", "multiply a", "define void"),
+        ("4", "define void", "nothing else"),
+    ],
+)
 def test_levels(monkeypatch, capfd, level, shown, hidden):
     monkeypatch.setenv("FAD_DEBUG", level)
     fad.jit(fresh())(np.ones(3))

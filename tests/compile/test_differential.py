@@ -94,6 +94,7 @@ def gradient(program):
 
 def gradient_of_gradient(program):
     """The gradient of a smooth function of the gradient."""
+
     def twice(loss):
         inner = lambda *xs: sum(np.sum(np.sin(g)) for g in fad.grad(loss, program.floats)(*xs))
         return lambda *xs: list(fad.grad(inner, program.floats)(*xs))
@@ -103,6 +104,7 @@ def gradient_of_gradient(program):
 
 def directional(program):
     """Value and slope along ones."""
+
     def along(loss):
         def run(*xs):
             def inner(*moving):
@@ -178,8 +180,10 @@ def test_every_operation_fits_some_arrays():
     rng = np.random.default_rng(0)
     values = [data(k, shape, dtype) for k, (shape, dtype) in enumerate(product(SMALL[:8], ["float64", "int64", "bool"]))]
     for op in dict.fromkeys(OPERATIONS):
-        tried = (step_of(op, Choices(int(n)), [values[k] for k in rng.permutation(len(values))], [True] * len(values))
-                 for n in rng.integers(0, 2**48, 500))
+        tried = (
+            step_of(op, Choices(int(n)), [values[k] for k in rng.permutation(len(values))], [True] * len(values))
+            for n in rng.integers(0, 2**48, 500)
+        )
         assert any(step is not None for step, _ in tried), op
 
 

@@ -67,8 +67,10 @@ def test_without_jit_numbers_are_drawn_at_every_call():
 
 @pytest.mark.parametrize("draw, told", [("np.random.random()", 1), ("0 * np.random.RandomState(0).random()", 0)])
 def test_where_numpys_random_numbers_were_not_loaded_before(draw, told):
-    code = ("import sys, warnings, numpy as np, fad; assert 'numpy.random' not in sys.modules\n"
-            "with warnings.catch_warnings(record=True) as found:\n"
-            f"    fad.jit(lambda x: x + {draw})(1.0)\n"
-            f"assert len(found) == {told}, found\n")
+    code = (
+        "import sys, warnings, numpy as np, fad; assert 'numpy.random' not in sys.modules\n"
+        "with warnings.catch_warnings(record=True) as found:\n"
+        f"    fad.jit(lambda x: x + {draw})(1.0)\n"
+        f"assert len(found) == {told}, found\n"
+    )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

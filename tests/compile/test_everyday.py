@@ -52,7 +52,9 @@ def test_reductions_of_a_column_and_of_the_whole():
     same(f, np.linspace(0, 1, 4))
 
 
-@pytest.mark.parametrize("how", [np.roll, lambda x, k, axis: np.concatenate([x[k:], x[:k]], axis), lambda x, k, axis: np.pad(x, 1)[1:-1, 1:-1]])
+@pytest.mark.parametrize(
+    "how", [np.roll, lambda x, k, axis: np.concatenate([x[k:], x[:k]], axis), lambda x, k, axis: np.pad(x, 1)[1:-1, 1:-1]]
+)
 @pytest.mark.parametrize("reduce", [np.sum, np.mean, np.max, np.prod, nn.logsumexp])
 @pytest.mark.parametrize("axis", [None, 0, 1])
 def test_reductions_beside_what_is_cut_into_boxes(how, reduce, axis):
@@ -86,7 +88,9 @@ def test_mixture_of_gaussians():
         weights, means, scales = flat[:k], flat[k : k + k * d].reshape(k, d), flat[k + k * d :].reshape(k, d, d)
         scales = scales @ np.swapaxes(scales, 1, 2) + np.eye(d)
         gaps = data[:, None] - means
-        logp = -0.5 * np.einsum("nki,kij,nkj->nk", gaps, scales, gaps) + 0.5 * np.log(scales[:, 0, 0] * scales[:, 1, 1] - scales[:, 0, 1] ** 2)
+        logp = -0.5 * np.einsum("nki,kij,nkj->nk", gaps, scales, gaps) + 0.5 * np.log(
+            scales[:, 0, 0] * scales[:, 1, 1] - scales[:, 0, 1] ** 2
+        )
         return -np.sum(nn.logsumexp(logp + weights - nn.logsumexp(weights), axis=1))
 
     same(loss, draw(k + k * d + k * d * d))
@@ -125,7 +129,10 @@ def test_fluid_simulation(n):
         lx, ly = np.floor(x).astype(int), np.floor(y).astype(int)
         rx, ry = x - lx, y - ly
         at = lambda i, j: f[i % n, j % n]
-        return np.reshape((1 - rx) * ((1 - ry) * at(lx, ly) + ry * at(lx, ly + 1)) + rx * ((1 - ry) * at(lx + 1, ly) + ry * at(lx + 1, ly + 1)), (n, n))
+        return np.reshape(
+            (1 - rx) * ((1 - ry) * at(lx, ly) + ry * at(lx, ly + 1)) + rx * ((1 - ry) * at(lx + 1, ly) + ry * at(lx + 1, ly + 1)),
+            (n, n),
+        )
 
     def loss(v):
         vx, vy = np.reshape(v, (2, n, n))
@@ -151,9 +158,14 @@ def test_recurrent_nets():
             h = out * np.tanh(c)
             outs.append(h @ p["readout"])
         y = np.stack(outs)
-        return -np.mean((y - nn.logsumexp(y, axis=2, keepdims=True))[:, :, 0]) + 1e-3 * sum(np.vdot(w, w) for w in fad.tree.leaves(p))
+        return -np.mean((y - nn.logsumexp(y, axis=2, keepdims=True))[:, :, 0]) + 1e-3 * sum(
+            np.vdot(w, w) for w in fad.tree.leaves(p)
+        )
 
-    same(loss, {"h": draw(1, 6), "gates": [draw(11, 6, seed=k) for k in range(3)], "change": draw(11, 6, seed=4), "readout": draw(6, 4)})
+    same(
+        loss,
+        {"h": draw(1, 6), "gates": [draw(11, 6, seed=k) for k in range(3)], "change": draw(11, 6, seed=4), "readout": draw(6, 4)},
+    )
 
 
 def test_neural_ode():

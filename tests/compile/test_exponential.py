@@ -34,7 +34,9 @@ def compiled(name, dtype, lanes=0, has_fma=None):
 
 def points(name, dtype, n=20_000):
     rng = np.random.default_rng(7)
-    x = np.concatenate([rng.uniform(*UNARY[name][dtype], n), rng.uniform(-1, 1, n), log_spaced(rng, dtype, n), 1 + log_spaced(rng, dtype, n)])
+    x = np.concatenate(
+        [rng.uniform(*UNARY[name][dtype], n), rng.uniform(-1, 1, n), log_spaced(rng, dtype, n), 1 + log_spaced(rng, dtype, n)]
+    )
     return np.concatenate([x.astype(dtype), patterns(rng, dtype, n), EDGES[dtype]])
 
 
@@ -59,8 +61,11 @@ def test_two_ulp_against_mpmath(name):
     x = points(name, "f8", 100)
     got = compiled(name, "f8")(x)
     keep = np.isfinite(got) & (np.abs(got) > 1e-300) & np.isfinite(x)
-    f = {"log2": lambda v: mpmath.log(v, 2), "exp2": lambda v: mpmath.mpf(2) ** v,
-         "cbrt": lambda v: mpmath.sign(v) * mpmath.cbrt(abs(v))}.get(name) or getattr(mpmath, name)
+    f = {
+        "log2": lambda v: mpmath.log(v, 2),
+        "exp2": lambda v: mpmath.mpf(2) ** v,
+        "cbrt": lambda v: mpmath.sign(v) * mpmath.cbrt(abs(v)),
+    }.get(name) or getattr(mpmath, name)
     with mpmath.workdps(40):
         for u, v in zip(x[keep], got[keep]):
             assert abs(f(mpmath.mpf(float(u))) - mpmath.mpf(float(v))) <= 2 * np.spacing(abs(v)), (u, v)
@@ -115,7 +120,9 @@ def test_exp_underflows_gradually(dtype):
 def power_points(dtype, n=40_000):
     """Pairs whose power covers all magnitudes of the format, for bases near 1 and far from it."""
     rng = np.random.default_rng(3)
-    x = np.concatenate([np.abs(log_spaced(rng, dtype, n)), 1 + 0.1 * log_spaced(rng, dtype, n, top=0), rng.uniform(0.1, 3, n)]).astype(dtype)
+    x = np.concatenate(
+        [np.abs(log_spaced(rng, dtype, n)), 1 + 0.1 * log_spaced(rng, dtype, n, top=0), rng.uniform(0.1, 3, n)]
+    ).astype(dtype)
     log_x = np.log(x.astype("f8"))
     x, log_x = x[log_x != 0], log_x[log_x != 0]
     return x, (rng.uniform(-1.06, 1.03, x.size) * (709 if dtype == "f8" else 88) / log_x).astype(dtype)

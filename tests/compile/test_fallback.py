@@ -27,7 +27,8 @@ def sines(monkeypatch):
 FAILURES = {
     "a rule of simplify": lambda m: m.setitem(simplify.RULES, "multiply", refuse),
     "an instruction of a body": lambda m: m.setattr(
-        body._Puller, "make", when(lambda self, node, *_: node.op is not None and node.op.name == "cos", body._Puller.make)),
+        body._Puller, "make", when(lambda self, node, *_: node.op is not None and node.op.name == "cos", body._Puller.make)
+    ),
     "every nest": lambda m: m.setattr(plan, "arrange", refuse),
     "the IR of one operation": sines,
     "the IR of everything": lambda m: m.setattr(emit._Writer, "write", refuse),
@@ -40,8 +41,14 @@ FAILURES = {
 def example(c):
     def f(x, n):
         rolled = np.roll(x, 1) * np.cos(x * c)
-        return {"a": np.sum(rolled * rolled, axis=0), "b": (x @ x.T)[::2], "c": np.sin(x[:, :3]).T, "n": n + 1, "x": x.reshape(-1),
-                "d": np.sum(np.sin(x * c)) * n}
+        return {
+            "a": np.sum(rolled * rolled, axis=0),
+            "b": (x @ x.T)[::2],
+            "c": np.sin(x[:, :3]).T,
+            "n": n + 1,
+            "x": x.reshape(-1),
+            "d": np.sum(np.sin(x * c)) * n,
+        }
 
     return f
 

@@ -96,6 +96,7 @@ def test_what_is_cheap_is_computed_again_and_what_is_dear_is_kept():
 
 def test_memory_is_used_again():
     """Of a chain of stored arrays, two live at a time."""
+
     def f(x):
         for _ in range(6):
             x = np.exp(np.sin(np.exp(x - np.sum(np.exp(x), axis=0)))) + x[::-1]
@@ -104,9 +105,15 @@ def test_memory_is_used_again():
     assert Listing(f, X).arena < 4.5 * ARRAY
 
 
-@pytest.mark.parametrize("f, boxes", [(lambda v: np.roll(v, 1) - v, 2), (lambda v: np.pad(v[1:-1] * 2.0, 1), 3),
-                                      (lambda v: np.concatenate([np.sin(v), np.cos(v)]), 2),
-                                      (fad.grad(lambda v: np.sum((v[1:] - v[:-1] ** 2) ** 2)), 3)])
+@pytest.mark.parametrize(
+    "f, boxes",
+    [
+        (lambda v: np.roll(v, 1) - v, 2),
+        (lambda v: np.pad(v[1:-1] * 2.0, 1), 3),
+        (lambda v: np.concatenate([np.sin(v), np.cos(v)]), 2),
+        (fad.grad(lambda v: np.sum((v[1:] - v[:-1] ** 2) ** 2)), 3),
+    ],
+)
 def test_joins_and_pads_cut_a_nest_and_store_nothing_between(f, boxes):
     found = Listing(f, V)
     assert (len(found.nests), found.stores, found.arena) == (boxes, boxes, 0), found

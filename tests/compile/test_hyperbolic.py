@@ -32,8 +32,14 @@ def compiled(name, dtype, lanes=0, has_fma=None):
 def points(name, dtype, n=20_000):
     rng = np.random.default_rng(11)
     low, high = CASES[name][1][dtype]
-    x = [rng.uniform(low, high, n), rng.uniform(-3, 3, n), log_spaced(rng, dtype, n), 1 + np.abs(log_spaced(rng, dtype, n, 0)),
-         1 - np.abs(log_spaced(rng, dtype, n, 0)), EDGES[dtype]]
+    x = [
+        rng.uniform(low, high, n),
+        rng.uniform(-3, 3, n),
+        log_spaced(rng, dtype, n),
+        1 + np.abs(log_spaced(rng, dtype, n, 0)),
+        1 - np.abs(log_spaced(rng, dtype, n, 0)),
+        EDGES[dtype],
+    ]
     return np.concatenate([np.concatenate(x).astype(dtype), patterns(rng, dtype, n)])
 
 

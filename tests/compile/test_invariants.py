@@ -36,10 +36,14 @@ def test_what_holds_is_passed():
     check_plan(planned())
 
 
-@pytest.mark.parametrize("change, what", [
-    (lambda steps: steps[::-1], "before it is made"),
-    (lambda steps: [*steps, steps[-1]], "made twice"),
-    (lambda steps: steps[:-1], "is not made")])
+@pytest.mark.parametrize(
+    "change, what",
+    [
+        (lambda steps: steps[::-1], "before it is made"),
+        (lambda steps: [*steps, steps[-1]], "made twice"),
+        (lambda steps: steps[:-1], "is not made"),
+    ],
+)
 def test_steps_of_a_partition(change, what):
     parts = parts_of()
     parts.steps = change(parts.steps)
@@ -59,17 +63,25 @@ def moved(by):
     return lambda n: replace(n, body=mapped(n.body, lambda a: a._replace(offset=a.offset + by)))
 
 
-@pytest.mark.parametrize("change, what", [
-    (lambda p: changed(p, moved(1)), "touches"), (lambda p: changed(p, moved(-1)), "touches"),
-    (lambda p: changed(p, lambda n: replace(n, extents=[e - 1 for e in n.extents])), "is not written"),
-    (lambda p: replace(p, steps=p.steps[::-1]), "not written"),
-    (lambda p: replace(p, steps=p.steps[1:]), "not written"),
-    (lambda p: replace(p, offsets={}), "no place"),
-    (lambda p: replace(p, objects={}), "no place|is not written"),
-    (lambda p: replace(p, offsets=dict.fromkeys(p.offsets, 0)), "still needed"),
-    (lambda p: replace(p, arena=p.arena - 1), "still needed")])
+@pytest.mark.parametrize(
+    "change, what",
+    [
+        (lambda p: changed(p, moved(1)), "touches"),
+        (lambda p: changed(p, moved(-1)), "touches"),
+        (lambda p: changed(p, lambda n: replace(n, extents=[e - 1 for e in n.extents])), "is not written"),
+        (lambda p: replace(p, steps=p.steps[::-1]), "not written"),
+        (lambda p: replace(p, steps=p.steps[1:]), "not written"),
+        (lambda p: replace(p, offsets={}), "no place"),
+        (lambda p: replace(p, objects={}), "no place|is not written"),
+        (lambda p: replace(p, offsets=dict.fromkeys(p.offsets, 0)), "still needed"),
+        (lambda p: replace(p, arena=p.arena - 1), "still needed"),
+    ],
+)
 def test_accesses_places_and_layout_of_a_plan(change, what):
-    f = lambda x: (np.sum(np.cos(np.sum(np.sin(x), axis=1)[:, None] * np.sum(np.exp(x), axis=0)), axis=0) @ np.sort(x, axis=0), x.T + 1.0)
+    f = lambda x: (
+        np.sum(np.cos(np.sum(np.sin(x), axis=1)[:, None] * np.sum(np.exp(x), axis=0)), axis=0) @ np.sort(x, axis=0),
+        x.T + 1.0,
+    )
     p = plan(partition(simplify(fad.trace(f)(np.linspace(0, 1, 40_000).reshape(200, 200)))), 32)
     check_plan(p)
     with pytest.raises(CompilerError, match=what):
@@ -81,8 +93,10 @@ def test_nests_that_share_a_function():
     check_code([*units, *units], lambda u: repr(u.key))
     texts = iter("ab")
     with pytest.raises(CompilerError, match="differ"):
-        check_code([units[0], Program(fad.trace(lambda x: (np.cumsum(np.sin(x)), x @ x))(np.ones((40, 40)))).functions["nest0"]],
-                   lambda u: next(texts))
+        check_code(
+            [units[0], Program(fad.trace(lambda x: (np.cumsum(np.sin(x)), x @ x))(np.ones((40, 40)))).functions["nest0"]],
+            lambda u: next(texts),
+        )
 
 
 def test_the_loops_of_a_fold_are_one_box():

@@ -26,8 +26,16 @@ def compiled(name, dtype, lanes=0, has_fma=None):
 def points(dtype, n=20_000, seed=12):
     rng = np.random.default_rng(seed)
     small = np.abs(log_spaced(rng, dtype, n, 0))
-    x = [rng.uniform(-1, 1, n), rng.uniform(-5, 5, n), log_spaced(rng, dtype, n), log_spaced(rng, dtype, n, 1), 1 - small, small - 1,
-         EDGES[dtype], [0.5, -0.5, 2, -2]]
+    x = [
+        rng.uniform(-1, 1, n),
+        rng.uniform(-5, 5, n),
+        log_spaced(rng, dtype, n),
+        log_spaced(rng, dtype, n, 1),
+        1 - small,
+        small - 1,
+        EDGES[dtype],
+        [0.5, -0.5, 2, -2],
+    ]
     return np.concatenate([np.concatenate(x).astype(dtype), patterns(rng, dtype, n)])
 
 

@@ -62,11 +62,22 @@ def test_another_structure_is_another_signature():
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("f", [
-    lambda x: (x, x), lambda x: x, lambda x: [np.sin(x)] * 3, lambda x: (x.reshape(-1), x), lambda x: (x.T, x[::2], x),
-    lambda x: (lambda y: (y.reshape(-1), y, y.T, y[1:]))(np.sin(x)), lambda x: (lambda y: (y[1:], y, y))(np.cumprod(x)),
-    lambda x: (CONSTANT, CONSTANT, x * 0.0 + CONSTANT[0]), lambda x: (np.zeros((3, 4)), np.zeros((3, 4))),
-    lambda x: np.broadcast_to(x[0, 0], (3, 4)), lambda x: (fad.stop_gradient(x), +x, x * 1.0)])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: (x, x),
+        lambda x: x,
+        lambda x: [np.sin(x)] * 3,
+        lambda x: (x.reshape(-1), x),
+        lambda x: (x.T, x[::2], x),
+        lambda x: (lambda y: (y.reshape(-1), y, y.T, y[1:]))(np.sin(x)),
+        lambda x: (lambda y: (y[1:], y, y))(np.cumprod(x)),
+        lambda x: (CONSTANT, CONSTANT, x * 0.0 + CONSTANT[0]),
+        lambda x: (np.zeros((3, 4)), np.zeros((3, 4))),
+        lambda x: np.broadcast_to(x[0, 0], (3, 4)),
+        lambda x: (fad.stop_gradient(x), +x, x * 1.0),
+    ],
+)
 def test_results_are_the_callers_own(f):
     """No result shares memory with an argument, a constant, another result, or what the next call gives."""
     g, x = fad.jit(f), X.copy()
@@ -104,9 +115,15 @@ def power(x, n, *, flag=False):
     return -y if flag else y
 
 
-@pytest.mark.parametrize("options", [
-    {"static_argnums": 1, "static_argnames": "flag"}, {"static_argnums": (1,), "static_argnames": ("flag",)},
-    {"static_argnames": ("n", "flag")}, {"static_argnums": (-1,), "static_argnames": ["flag"]}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"static_argnums": 1, "static_argnames": "flag"},
+        {"static_argnums": (1,), "static_argnames": ("flag",)},
+        {"static_argnames": ("n", "flag")},
+        {"static_argnums": (-1,), "static_argnames": ["flag"]},
+    ],
+)
 def test_static_arguments(options):
     f = fad.jit(power, **options)
     for n in (1, 2, 3, 2):
@@ -243,8 +260,17 @@ def test_memmap(tmp_path):
 
 def test_shapes_and_dtypes_that_alternate():
     f = fad.jit(lambda x, y: x * y + 1.0)
-    arguments = [(V, 2.0), (V.astype(np.float32), 2.0), (V[:3], 2.0), (V, V), (V[:, None], V), (np.float32(2.0), 2.0), (3, 2.0),
-                 (V[::2], 2.0), (V[:0], 2.0)]
+    arguments = [
+        (V, 2.0),
+        (V.astype(np.float32), 2.0),
+        (V[:3], 2.0),
+        (V, V),
+        (V[:, None], V),
+        (np.float32(2.0), 2.0),
+        (3, 2.0),
+        (V[::2], 2.0),
+        (V[:0], 2.0),
+    ]
     for _ in range(3):
         for args in [*arguments, *arguments[::-1]]:
             got = f(*args)
@@ -259,9 +285,14 @@ def loss(x):
 
 
 TRANSFORMATIONS = {
-    "grad": lambda f: fad.grad(f), "value_and_grad": lambda f: fad.value_and_grad(f), "hessian": lambda f: fad.hessian(f),
-    "jacfwd": lambda f: fad.jacfwd(f), "jacrev": lambda f: fad.jacrev(f), "jacobian": lambda f: fad.jacobian(f),
-    "jvp": lambda f: lambda x: fad.jvp(f, (x,), (np.cos(x),)), "vjp": lambda f: lambda x: fad.vjp(f, x)[1](2.0),
+    "grad": lambda f: fad.grad(f),
+    "value_and_grad": lambda f: fad.value_and_grad(f),
+    "hessian": lambda f: fad.hessian(f),
+    "jacfwd": lambda f: fad.jacfwd(f),
+    "jacrev": lambda f: fad.jacrev(f),
+    "jacobian": lambda f: fad.jacobian(f),
+    "jvp": lambda f: lambda x: fad.jvp(f, (x,), (np.cos(x),)),
+    "vjp": lambda f: lambda x: fad.vjp(f, x)[1](2.0),
     "linearize": lambda f: lambda x: fad.linearize(f, x)[1](np.cos(x)),
     "Hessian times vector": lambda f: lambda x: fad.jvp(fad.grad(f), (x,), (np.cos(x),))[1],
     "vmap": lambda f: lambda x: fad.vmap(f)(np.stack([x, x + 1.0])),
@@ -297,9 +328,16 @@ def test_jit_of_jit_is_jit():
     assert "jit" in repr(f) and "loss" in repr(f)
 
 
-@pytest.mark.parametrize("outer", [
-    fad.grad, lambda f: lambda x: fad.jvp(f, (x,), (1.0,))[1], lambda f: fad.jit(fad.grad(f)),
-    lambda f: lambda x: fad.vmap(fad.grad(f))(np.stack([x]))[0], lambda f: lambda x: fad.trace(fad.grad(f))(x)(x)])
+@pytest.mark.parametrize(
+    "outer",
+    [
+        fad.grad,
+        lambda f: lambda x: fad.jvp(f, (x,), (1.0,))[1],
+        lambda f: fad.jit(fad.grad(f)),
+        lambda f: lambda x: fad.vmap(fad.grad(f))(np.stack([x]))[0],
+        lambda f: lambda x: fad.trace(fad.grad(f))(x)(x),
+    ],
+)
 def test_a_jitted_function_may_close_over_what_is_traced_outside(outer):
     """d/dx of x y over y = 2, where the jitted function of y finds x around it."""
     assert_close(outer(lambda x: fad.jit(lambda y: x * y + np.sin(y))(2.0))(3.0), np.float64(2.0))
@@ -338,8 +376,11 @@ def test_explain_names_the_argument_that_caused_a_retrace():
     f(1.0, {"w": V}, n=2)
     assert "1 signature" in f.explain() and "retraced" not in f.explain()
     for args, n, why in (
-            ((1.0, {"w": V[:3]}), 2, ("w", "f64[3]", "f64[5]")), ((np.float32(1), {"w": V}), 2, ("x", "f32", "float")),
-            ((1.0, {"w": V}), 3, ("n", "3", "2")), ((1.0, {"w": V, "b": 1.0}), 2, ("structure",))):
+        ((1.0, {"w": V[:3]}), 2, ("w", "f64[3]", "f64[5]")),
+        ((np.float32(1), {"w": V}), 2, ("x", "f32", "float")),
+        ((1.0, {"w": V}), 3, ("n", "3", "2")),
+        ((1.0, {"w": V, "b": 1.0}), 2, ("structure",)),
+    ):
         f(*args, n=n)
         last = f.explain().splitlines()[-1]
         assert "retraced" in last and all(part in last for part in why), last
@@ -511,8 +552,12 @@ def test_many_threads_at_once():
     big = np.linspace(0.0, 1.0, 200_000)
     rows = np.linspace(0.0, 1.0, 60_000).reshape(300, 200)
     functions = [(fad.jit(lambda x, k=k: (np.sum(np.sin(x) * (k + 1.0)), np.exp(x[::-1]))), big) for k in range(3)]
-    functions += [(fad.jit(lambda x: fad.nn.softmax(x, axis=-1)), rows), (fad.jit(fad.grad(loss)), V), (fad.jit(np.sort), rows),
-                  (fad.jit(lambda x: x * 2.0), 1.5)]
+    functions += [
+        (fad.jit(lambda x: fad.nn.softmax(x, axis=-1)), rows),
+        (fad.jit(fad.grad(loss)), V),
+        (fad.jit(np.sort), rows),
+        (fad.jit(lambda x: x * 2.0), 1.5),
+    ]
     shared = fad.jit(lambda x: np.sum(x * x) + x)
     calls = [*functions, *[(shared, np.linspace(0.0, 1.0, n)) for n in (3, 3, 50_000, 50_001)]]
     barrier, failures = threading.Barrier(8), []
@@ -606,6 +651,7 @@ def test_an_interrupt_during_a_long_native_call():
 
 def test_trees_of_20_000_nodes():
     """Neither recursion nor quadratic time: a chain, and a sum of many terms."""
+
     def chain(x):
         y = x
         for k in range(10_000):

@@ -9,11 +9,17 @@ import fad
 from fad.errors import DtypeError, OutOfRangeError
 
 PROGRAMS = {
-    "both": lambda p, q: (0.9 * p + q, 0.99 * q + p * p), "backwards": lambda p, q: (p - 0.1 * q[::-1], q * 2),
-    "product": lambda p, q: (p + np.outer(q, q)[0] * p, p * q), "tree": lambda p, q: ({"a": p * 2, "b": q + 1}, np.sum(p * q)),
-    "swapped": lambda p, q: (q, p * 1.0), "one": lambda p, q: p - q[::-1], "itself too": lambda p, q: (p, p + 1.0, q),
-    "a view too": lambda p, q: (p.reshape(2, -1), p + 1.0, q[::-1]), "called back": lambda p, q: (p + 1.0, np.cumsum(q), p * q),
-    "transposed": lambda p, q: (p.T, q * p)}
+    "both": lambda p, q: (0.9 * p + q, 0.99 * q + p * p),
+    "backwards": lambda p, q: (p - 0.1 * q[::-1], q * 2),
+    "product": lambda p, q: (p + np.outer(q, q)[0] * p, p * q),
+    "tree": lambda p, q: ({"a": p * 2, "b": q + 1}, np.sum(p * q)),
+    "swapped": lambda p, q: (q, p * 1.0),
+    "one": lambda p, q: p - q[::-1],
+    "itself too": lambda p, q: (p, p + 1.0, q),
+    "a view too": lambda p, q: (p.reshape(2, -1), p + 1.0, q[::-1]),
+    "called back": lambda p, q: (p + 1.0, np.cumsum(q), p * q),
+    "transposed": lambda p, q: (p.T, q * p),
+}
 PARTS = [slice(0, 100), slice(0, 100), slice(50, 150), slice(100, 200), slice(99, 199)]  # of one array
 
 

@@ -44,14 +44,19 @@ def test_a_negative_label_in_a_later_batch_of_fit():  # pytorch#108345
     y = np.arange(200) % 3
     y[150:] = -1
     with pytest.raises(OutOfRangeError):
-        train.fit(stax.Dense(3), losses.cross_entropy, optim.adam(), (x, y), key=random.key(0), epochs=1, batch_size=32,
-                  progress=False)
+        train.fit(
+            stax.Dense(3), losses.cross_entropy, optim.adam(), (x, y), key=random.key(0), epochs=1, batch_size=32, progress=False
+        )
 
 
 TRANSFORMS = {
-    "grad": lambda f: fad.grad(f), "value_and_grad": lambda f: fad.value_and_grad(f), "jacobian": lambda f: fad.jacobian(f),
-    "hessian": lambda f: fad.hessian(f), "vjp": lambda f: lambda p: fad.vjp(f, p)[1](1.0),
-    "jvp": lambda f: lambda p: fad.jvp(f, (p,), ({"w": np.ones(2), "n": None},))}
+    "grad": lambda f: fad.grad(f),
+    "value_and_grad": lambda f: fad.value_and_grad(f),
+    "jacobian": lambda f: fad.jacobian(f),
+    "hessian": lambda f: fad.hessian(f),
+    "vjp": lambda f: lambda p: fad.vjp(f, p)[1](1.0),
+    "jvp": lambda f: lambda p: fad.jvp(f, (p,), ({"w": np.ones(2), "n": None},)),
+}
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
@@ -79,9 +84,18 @@ def fails():
     return kept[0]
 
 
-@pytest.mark.parametrize("made", [lambda: keep(fad.jit), lambda: keep(fad.jit) * 2, lambda: keep(fad.vmap), lambda: keep(fad.grad), fails])
-@pytest.mark.parametrize("use", [lambda y, kept: y + kept, lambda y, kept: kept, lambda y, kept: {"a": [y, kept]},
-                                 lambda y, kept: np.stack([y[0], np.sum(kept)])])
+@pytest.mark.parametrize(
+    "made", [lambda: keep(fad.jit), lambda: keep(fad.jit) * 2, lambda: keep(fad.vmap), lambda: keep(fad.grad), fails]
+)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda y, kept: y + kept,
+        lambda y, kept: kept,
+        lambda y, kept: {"a": [y, kept]},
+        lambda y, kept: np.stack([y[0], np.sum(kept)]),
+    ],
+)
 def test_a_symbol_that_was_kept(made, use):  # mlx#2900
     kept = made()
     for f in (lambda y: use(y, kept), lambda y: fad.jit(lambda z: use(z, kept))(y)):

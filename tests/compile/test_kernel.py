@@ -129,8 +129,15 @@ def pair(x, z, values, pick, param):
 def conv(x, z, values, pick, param):
     if x.ndim == 4:
         window = (1 + pick(3), 1 + pick(4) % 3)
-        return nn.conv(x, param(*window, x.shape[-1], SIDES[pick(11)]), strides=1 + pick(5) // 4, padding=["SAME", "VALID"][pick(7) == 0]
-                       if min(x.shape[1:3]) >= 3 else "SAME") / 4
+        return (
+            nn.conv(
+                x,
+                param(*window, x.shape[-1], SIDES[pick(11)]),
+                strides=1 + pick(5) // 4,
+                padding=["SAME", "VALID"][pick(7) == 0] if min(x.shape[1:3]) >= 3 else "SAME",
+            )
+            / 4
+        )
 
 
 def grouped(x, z, values, pick, param):
@@ -156,8 +163,16 @@ def stack(x, z, values, pick, param):
 
 
 STEPS = {
-    "dense": dense, "left": left, "turned": turned, "two": two, "pair": pair, "conv": conv, "grouped": grouped, "nhwc": nhwc,
-    "flat": flat, "stack": stack,
+    "dense": dense,
+    "left": left,
+    "turned": turned,
+    "two": two,
+    "pair": pair,
+    "conv": conv,
+    "grouped": grouped,
+    "nhwc": nhwc,
+    "flat": flat,
+    "stack": stack,
     "bias": lambda x, z, values, pick, param: x + param(x.shape[-1]),
     "rows": lambda x, z, values, pick, param: x * param(*x.shape[:-1], 1),
     "relu": lambda x, z, values, pick, param: nn.relu(x),
@@ -249,6 +264,7 @@ def test_bias_and_activation_are_part_of_the_kernel():
 
 def test_long_code_behind_a_kernel():
     """A normalisation, polynomials, a mask and a residual; several results of it."""
+
     def f(x, w, b, v):
         y = x @ w
         p, q = b, y / 16
@@ -278,75 +294,81 @@ def test_a_mask_serves_forward_and_backward():
     check_with_gradient(lambda x, k, c: nn.conv(nn.relu(nn.conv(x, k) + c), np.flip(np.swapaxes(k, 2, 3), 0)), IMAGES, K, C)
 
 
-@pytest.mark.parametrize("f", [
-    lambda x, w, b, v: (x @ w, nn.relu(x @ w + b)),  # itself an output, too
-    lambda x, w, b, v: (lambda y: (y @ v, np.tanh(y / 64), y))(x @ w + b),  # for an epilogue, a later kernel and the caller
-    lambda x, w, b, v: (lambda y: nn.relu(y) + (y @ v)[:, :17])(x @ w),
-    lambda x, w, b, v: x @ w + (x + 1) @ (w * 2) + b,  # two kernels, one sum
-    lambda x, w, b, v: (x @ w) * (x @ w + b),
-    lambda x, w, b, v: (x @ w) - np.sum(x @ w, axis=1, keepdims=True) / 8,  # a reduction of a kernel, and the kernel
-    lambda x, w, b, v: nn.softmax(x @ w / 16 + b),
-    lambda x, w, b, v: np.max(x @ w, axis=0) + b,
-    lambda x, w, b, v: np.sum(nn.relu(x @ w + b)),
-    lambda x, w, b, v: np.sum((x @ w)[:, :4], axis=1),
-    lambda x, w, b, v: (x @ w).T + b[:, None],
-    lambda x, w, b, v: nn.relu(x @ w)[::-1, ::2] + 1,
-    lambda x, w, b, v: np.reshape(x @ w, (17, 20)) @ np.reshape(x @ w, (20, 17)),
-    lambda x, w, b, v: np.reshape(nn.relu(x @ w + b), (-1,))[3:100],
-    lambda x, w, b, v: np.concatenate([x @ w, x @ w + b, x[:, :5]], axis=1) * 2,
-    lambda x, w, b, v: np.pad(x @ w + b, ((1, 2), (0, 3))) + 1,
-    lambda x, w, b, v: np.pad(x, ((1, 2), (0, 3))) @ np.pad(w, ((0, 3), (1, 1))) + 1,
-    lambda x, w, b, v: np.concatenate([x, x * 2], 0) @ (w - 1) + b,
-    lambda x, w, b, v: (x[1:, :17] @ w[:17]) + (x @ w)[:-1],
-    lambda x, w, b, v: ((x @ w) > 0) * 1.0 + b,
-    lambda x, w, b, v: (x @ w).astype(np.float32) + 1,
-    lambda x, w, b, v: np.cumsum(x @ w, axis=0) + x @ w,  # evaluated by NumPy in between
-    lambda x, w, b, v: np.sort(x @ w, axis=1) @ v,
-    lambda x, w, b, v: x[::-1, ::-1] @ w[::-1] + b,
-    lambda x, w, b, v: np.broadcast_to(x[0], (6, 33)) @ w + np.broadcast_to(b, (6, 17)),
-    lambda x, w, b, v: np.ones((4, 33)) @ w + b,
-    lambda x, w, b, v: x @ np.full((33, 3), 0.5),
-    lambda x, w, b, v: x @ w @ v @ np.ones((40, 2)),
-    lambda x, w, b, v: (x @ w) @ (x @ w).T + x @ x.T,
-    lambda x, w, b, v: w.T @ x.T + b[:, None],
-    lambda x, w, b, v: x[0] @ w + b,
-    lambda x, w, b, v: x @ w[:, 0],
-    lambda x, w, b, v: x[:1] @ w[:, :1] + 1,
-    lambda x, w, b, v: np.stack([x[:5], x[5:10]]) @ w + b,
-    lambda x, w, b, v: x[None] @ w[None] + b,
-    lambda x, w, b, v: np.stack([x, x + 1, x * 2])[::-1] @ np.stack([w, w, w - 1]),
-    lambda x, w, b, v: np.stack([w, w, w - 1])[::-1].swapaxes(1, 2) @ np.stack([x, x, x - 1])[::-1].swapaxes(1, 2),
-    lambda x, w, b, v: np.reshape(x[:, :32], (2, 10, 4, 8))[:, :3] @ np.reshape(w[:32, :16], (2, 1, 8, 32)),
-    lambda x, w, b, v: np.reshape(x[:, :32], (2, 10, 4, 8)).swapaxes(1, 2)[..., ::2] @ np.reshape(w[:4, :8], (4, 8)),
-    lambda x, w, b, v: np.reshape(x[:, :32], (4, 5, 4, 8))[::2, 1:] @ np.reshape(x[:8, :32], (2, 4, 8, 4)),
-])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x, w, b, v: (x @ w, nn.relu(x @ w + b)),  # itself an output, too
+        lambda x, w, b, v: (lambda y: (y @ v, np.tanh(y / 64), y))(x @ w + b),  # for an epilogue, a later kernel and the caller
+        lambda x, w, b, v: (lambda y: nn.relu(y) + (y @ v)[:, :17])(x @ w),
+        lambda x, w, b, v: x @ w + (x + 1) @ (w * 2) + b,  # two kernels, one sum
+        lambda x, w, b, v: (x @ w) * (x @ w + b),
+        lambda x, w, b, v: (x @ w) - np.sum(x @ w, axis=1, keepdims=True) / 8,  # a reduction of a kernel, and the kernel
+        lambda x, w, b, v: nn.softmax(x @ w / 16 + b),
+        lambda x, w, b, v: np.max(x @ w, axis=0) + b,
+        lambda x, w, b, v: np.sum(nn.relu(x @ w + b)),
+        lambda x, w, b, v: np.sum((x @ w)[:, :4], axis=1),
+        lambda x, w, b, v: (x @ w).T + b[:, None],
+        lambda x, w, b, v: nn.relu(x @ w)[::-1, ::2] + 1,
+        lambda x, w, b, v: np.reshape(x @ w, (17, 20)) @ np.reshape(x @ w, (20, 17)),
+        lambda x, w, b, v: np.reshape(nn.relu(x @ w + b), (-1,))[3:100],
+        lambda x, w, b, v: np.concatenate([x @ w, x @ w + b, x[:, :5]], axis=1) * 2,
+        lambda x, w, b, v: np.pad(x @ w + b, ((1, 2), (0, 3))) + 1,
+        lambda x, w, b, v: np.pad(x, ((1, 2), (0, 3))) @ np.pad(w, ((0, 3), (1, 1))) + 1,
+        lambda x, w, b, v: np.concatenate([x, x * 2], 0) @ (w - 1) + b,
+        lambda x, w, b, v: (x[1:, :17] @ w[:17]) + (x @ w)[:-1],
+        lambda x, w, b, v: ((x @ w) > 0) * 1.0 + b,
+        lambda x, w, b, v: (x @ w).astype(np.float32) + 1,
+        lambda x, w, b, v: np.cumsum(x @ w, axis=0) + x @ w,  # evaluated by NumPy in between
+        lambda x, w, b, v: np.sort(x @ w, axis=1) @ v,
+        lambda x, w, b, v: x[::-1, ::-1] @ w[::-1] + b,
+        lambda x, w, b, v: np.broadcast_to(x[0], (6, 33)) @ w + np.broadcast_to(b, (6, 17)),
+        lambda x, w, b, v: np.ones((4, 33)) @ w + b,
+        lambda x, w, b, v: x @ np.full((33, 3), 0.5),
+        lambda x, w, b, v: x @ w @ v @ np.ones((40, 2)),
+        lambda x, w, b, v: (x @ w) @ (x @ w).T + x @ x.T,
+        lambda x, w, b, v: w.T @ x.T + b[:, None],
+        lambda x, w, b, v: x[0] @ w + b,
+        lambda x, w, b, v: x @ w[:, 0],
+        lambda x, w, b, v: x[:1] @ w[:, :1] + 1,
+        lambda x, w, b, v: np.stack([x[:5], x[5:10]]) @ w + b,
+        lambda x, w, b, v: x[None] @ w[None] + b,
+        lambda x, w, b, v: np.stack([x, x + 1, x * 2])[::-1] @ np.stack([w, w, w - 1]),
+        lambda x, w, b, v: np.stack([w, w, w - 1])[::-1].swapaxes(1, 2) @ np.stack([x, x, x - 1])[::-1].swapaxes(1, 2),
+        lambda x, w, b, v: np.reshape(x[:, :32], (2, 10, 4, 8))[:, :3] @ np.reshape(w[:32, :16], (2, 1, 8, 32)),
+        lambda x, w, b, v: np.reshape(x[:, :32], (2, 10, 4, 8)).swapaxes(1, 2)[..., ::2] @ np.reshape(w[:4, :8], (4, 8)),
+        lambda x, w, b, v: np.reshape(x[:, :32], (4, 5, 4, 8))[::2, 1:] @ np.reshape(x[:8, :32], (2, 4, 8, 4)),
+    ],
+)
 def test_what_follows_and_comes_before(f):
     check_with_gradient(f, X, W, B, V)
 
 
-@pytest.mark.parametrize("f", [
-    lambda x, k, c: np.transpose(nn.conv(x, k) + c, (0, 3, 1, 2)),
-    lambda x, k, c: nn.conv(np.transpose(x, (0, 2, 1, 3)), k, strides=2) + c,
-    lambda x, k, c: nn.conv(x[:, ::2, ::-1], k) + c,
-    lambda x, k, c: nn.conv(x, np.transpose(k, (1, 0, 2, 3))) * c,
-    lambda x, k, c: nn.conv(x, k[:2, 1:]) + nn.conv(x, k[..., ::-1]),
-    lambda x, k, c: nn.conv(x, np.broadcast_to(k[1, 1], (3, 1, 5, 18)), padding="VALID"),
-    lambda x, k, c: np.sum(nn.relu(nn.conv(x, k) + c), axis=(1, 2)) @ k[0, 0].T,
-    lambda x, k, c: np.reshape(nn.relu(nn.conv(x, k, strides=2) + c), (3, -1)) @ np.ones((360, 3)),
-    lambda x, k, c: nn.conv(x, k) + nn.conv(x, k[1:2, 1:2]),  # a residual by a convolution of 1 x 1
-    lambda x, k, c: nn.relu(nn.conv(x, k[1:2, 1:2]) + c)[:, 1:],  # positions as one axis, and then not
-    lambda x, k, c: nn.conv(x, k[1:2, 1:2]) + np.arange(7.0)[:, None, None],
-    lambda x, k, c: nn.conv(x, k[1:2, 1:2]) * np.arange(3.0)[:, None, None, None] + np.arange(9.0)[:, None],
-    lambda x, k, c: np.pad(nn.conv(x, k), ((0, 0), (1, 1), (2, 0), (0, 0))) + c,
-    lambda x, k, c: np.concatenate([nn.conv(x, k), x, nn.conv(x, k) * 2], -1) + 1,
-    lambda x, k, c: nn.conv(nn.conv(x, k) - nn.conv(x, k).mean((0, 1, 2)), np.swapaxes(k, 2, 3)),
-    lambda x, k, c: nn.conv_transpose(x, np.swapaxes(k, 2, 3), strides=2) + c,
-    lambda x, k, c: nn.conv(x, k, strides=(3, 2), dilation=(1, 2), padding=((0, 3), (2, 1))) + c,
-    lambda x, k, c: nn.max_pool(nn.relu(nn.conv(x, k) + c)),
-    lambda x, k, c: nn.conv(x, k[:, :, :1, :15], groups=5) + c[:15],
-    lambda x, k, c: nn.conv(x[:, 0], k[0]) + c,
-    lambda x, k, c: nn.conv(np.stack([x, x], 1), k[:, :, None], padding="SAME") + c,
-])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x, k, c: np.transpose(nn.conv(x, k) + c, (0, 3, 1, 2)),
+        lambda x, k, c: nn.conv(np.transpose(x, (0, 2, 1, 3)), k, strides=2) + c,
+        lambda x, k, c: nn.conv(x[:, ::2, ::-1], k) + c,
+        lambda x, k, c: nn.conv(x, np.transpose(k, (1, 0, 2, 3))) * c,
+        lambda x, k, c: nn.conv(x, k[:2, 1:]) + nn.conv(x, k[..., ::-1]),
+        lambda x, k, c: nn.conv(x, np.broadcast_to(k[1, 1], (3, 1, 5, 18)), padding="VALID"),
+        lambda x, k, c: np.sum(nn.relu(nn.conv(x, k) + c), axis=(1, 2)) @ k[0, 0].T,
+        lambda x, k, c: np.reshape(nn.relu(nn.conv(x, k, strides=2) + c), (3, -1)) @ np.ones((360, 3)),
+        lambda x, k, c: nn.conv(x, k) + nn.conv(x, k[1:2, 1:2]),  # a residual by a convolution of 1 x 1
+        lambda x, k, c: nn.relu(nn.conv(x, k[1:2, 1:2]) + c)[:, 1:],  # positions as one axis, and then not
+        lambda x, k, c: nn.conv(x, k[1:2, 1:2]) + np.arange(7.0)[:, None, None],
+        lambda x, k, c: nn.conv(x, k[1:2, 1:2]) * np.arange(3.0)[:, None, None, None] + np.arange(9.0)[:, None],
+        lambda x, k, c: np.pad(nn.conv(x, k), ((0, 0), (1, 1), (2, 0), (0, 0))) + c,
+        lambda x, k, c: np.concatenate([nn.conv(x, k), x, nn.conv(x, k) * 2], -1) + 1,
+        lambda x, k, c: nn.conv(nn.conv(x, k) - nn.conv(x, k).mean((0, 1, 2)), np.swapaxes(k, 2, 3)),
+        lambda x, k, c: nn.conv_transpose(x, np.swapaxes(k, 2, 3), strides=2) + c,
+        lambda x, k, c: nn.conv(x, k, strides=(3, 2), dilation=(1, 2), padding=((0, 3), (2, 1))) + c,
+        lambda x, k, c: nn.max_pool(nn.relu(nn.conv(x, k) + c)),
+        lambda x, k, c: nn.conv(x, k[:, :, :1, :15], groups=5) + c[:15],
+        lambda x, k, c: nn.conv(x[:, 0], k[0]) + c,
+        lambda x, k, c: nn.conv(np.stack([x, x], 1), k[:, :, None], padding="SAME") + c,
+    ],
+)
 def test_what_follows_and_comes_before_a_convolution(f):
     check_with_gradient(f, IMAGES, K, C)
 
@@ -412,6 +434,7 @@ def test_training_in_place(name, dtype):
 
 def test_a_parameter_is_not_overwritten_while_it_is_read():
     """w is read by the product that follows its own update's gradient, by itself and through views."""
+
     def step(w, v, x):
         g = fad.grad(lambda w: np.sum((x @ w @ w.T) ** 2) / 64)(w)
         new = w - 0.125 * (v + g)
@@ -429,14 +452,21 @@ def test_an_update_of_the_operand_itself():
     for f in (lambda w, x: w - x @ w, lambda w, x: w - w @ x, lambda w, x: (w @ w, w + 1), lambda w, x: nn.relu(w.T @ x) + w):
         assert_close(fad.jit(f, donate=0)(square.copy(), X[:, :33].T @ X[:, :33]), f(square, X[:, :33].T @ X[:, :33]))
     square = numbers(RNG, (150, 150))
-    for f in (lambda w: w - w @ w, lambda w: nn.relu(w @ w.T) + w, lambda w: w.T @ w - w, lambda w: w + np.reshape(np.reshape(w, (300, 75)) @ w[:75], (2, 150, 150))[0]):
+    for f in (
+        lambda w: w - w @ w,
+        lambda w: nn.relu(w @ w.T) + w,
+        lambda w: w.T @ w - w,
+        lambda w: w + np.reshape(np.reshape(w, (300, 75)) @ w[:75], (2, 150, 150))[0],
+    ):
         assert_close(fad.jit(f, donate=0)(square.copy()), f(square))
     images = numbers(RNG, (2, 6, 6, 5))
     f = lambda x, k: x - nn.conv(x, k[..., :5])
     assert_close(fad.jit(f, donate=0)(images.copy(), K), f(images, K))
 
 
-@pytest.mark.parametrize("shapes", [((0, 33), (33, 17)), ((20, 0), (0, 17)), ((20, 33), (33, 0)), ((2, 0, 3), (2, 3, 4)), ((0, 2, 3), (3, 4))])
+@pytest.mark.parametrize(
+    "shapes", [((0, 33), (33, 17)), ((20, 0), (0, 17)), ((20, 33), (33, 0)), ((2, 0, 3), (2, 3, 4)), ((0, 2, 3), (3, 4))]
+)
 def test_empty_products(shapes):
     check_with_gradient(lambda a, b: a @ b + 1, *map(np.ones, shapes))
 

@@ -35,7 +35,8 @@ def cases(name):
 
 # Where the reference is not good to 4 ulp itself, near zeros of the function or in SciPy: units of the largest element.
 ROUGH = {"gammaln": 16, "digamma": 64} | dict.fromkeys(
-    ("ndtr", "logaddexp", "logaddexp2", "sinc", "erfinv", "polygamma", "xlog1py", "logit"), 4)
+    ("ndtr", "logaddexp", "logaddexp2", "sinc", "erfinv", "polygamma", "xlog1py", "logit"), 4
+)
 # These add in another order: units of the sum of what is added.
 ADDS = {"sum", "matmul", "einsum", "dense", "cumsum", "norm", "logsumexp", "scatter_add"}
 
@@ -116,13 +117,28 @@ def test_conversions_are_numpys():
             assert_close(fad.jit(lambda x, dtype: x.astype(dtype), static_argnums=1)(x, dtype), x.astype(dtype), ulp=0)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "complex64", "complex128", "longdouble", "uint8", "int8", "int16", "uint16",
-                                   "uint32", "uint64"])
+@pytest.mark.parametrize(
+    "dtype", ["float16", "complex64", "complex128", "longdouble", "uint8", "int8", "int16", "uint16", "uint32", "uint64"]
+)
 def test_dtypes_without_native_code_go_through(dtype):
     """Views, joins and pads, arithmetic, reductions over few and many elements, mixtures with floats."""
     x = (np.arange(60).reshape(5, 12) % 7).astype(dtype)
-    for f in (lambda x: x[1:, ::-2], lambda x: x.T, lambda x: np.reshape(x, (6, 10)), lambda x: np.pad(x, 1), lambda x: x + x,
-              lambda x: np.concatenate([x, x[:2]]), lambda x: np.sum(x, axis=0), lambda x: np.sum(x[:2], axis=0), np.max,
-              lambda x: x * np.float64(1.5), lambda x: np.broadcast_to(x[0], (3, 12)), lambda x: (x, x), lambda x: x > 2,
-              lambda x: x[0, 0], lambda x: np.where(x > 2, x, x[:, :1]), lambda x: np.stack([x, x * x])):
+    for f in (
+        lambda x: x[1:, ::-2],
+        lambda x: x.T,
+        lambda x: np.reshape(x, (6, 10)),
+        lambda x: np.pad(x, 1),
+        lambda x: x + x,
+        lambda x: np.concatenate([x, x[:2]]),
+        lambda x: np.sum(x, axis=0),
+        lambda x: np.sum(x[:2], axis=0),
+        np.max,
+        lambda x: x * np.float64(1.5),
+        lambda x: np.broadcast_to(x[0], (3, 12)),
+        lambda x: (x, x),
+        lambda x: x > 2,
+        lambda x: x[0, 0],
+        lambda x: np.where(x > 2, x, x[:, :1]),
+        lambda x: np.stack([x, x * x]),
+    ):
         assert_close(fad.jit(f)(x), f(x), ulp=1)

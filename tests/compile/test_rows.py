@@ -30,8 +30,17 @@ def layer_norm(x):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("f", [nn.softmax, nn.log_softmax, layer_norm, lambda x: np.cumsum(nn.softmax(x), -1),
-                               lambda x: nn.softmax(nn.softmax(x)), lambda x: x / np.sqrt(np.sum(x * x, -1, keepdims=True))])
+@pytest.mark.parametrize(
+    "f",
+    [
+        nn.softmax,
+        nn.log_softmax,
+        layer_norm,
+        lambda x: np.cumsum(nn.softmax(x), -1),
+        lambda x: nn.softmax(nn.softmax(x)),
+        lambda x: x / np.sqrt(np.sum(x * x, -1, keepdims=True)),
+    ],
+)
 def test_values_and_gradients(f, shape):
     x = RNG.normal(size=shape)
     close(f, x)
@@ -43,17 +52,20 @@ def test_a_softmax_reads_its_rows_once():
     assert close(nn.softmax, RNG.normal(size=(16, 100))).count("rows [16]") == 1
 
 
-@pytest.mark.parametrize("f", [
-    lambda x: (y := nn.softmax(x)) + y[::-1],  # another row
-    lambda x: (y := nn.softmax(x)) @ y.T,
-    lambda x: (y := nn.softmax(x)) - y.sum(0),  # all rows
-    lambda x: (y := nn.softmax(x)) * y.max(),
-    lambda x: np.concatenate([y := nn.softmax(x), y[:, ::-1]], 1),
-    lambda x: nn.softmax(x) + nn.softmax(x[::-1]),
-    lambda x: nn.softmax(x[:, :60]).sum() + nn.softmax(x[:, 20:]),
-    lambda x: nn.softmax(x) + nn.softmax(x.T).T,
-    lambda x: (np.pad(nn.softmax(x), ((1, 1), (0, 0))), layer_norm(x)),
-])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: (y := nn.softmax(x)) + y[::-1],  # another row
+        lambda x: (y := nn.softmax(x)) @ y.T,
+        lambda x: (y := nn.softmax(x)) - y.sum(0),  # all rows
+        lambda x: (y := nn.softmax(x)) * y.max(),
+        lambda x: np.concatenate([y := nn.softmax(x), y[:, ::-1]], 1),
+        lambda x: nn.softmax(x) + nn.softmax(x[::-1]),
+        lambda x: nn.softmax(x[:, :60]).sum() + nn.softmax(x[:, 20:]),
+        lambda x: nn.softmax(x) + nn.softmax(x.T).T,
+        lambda x: (np.pad(nn.softmax(x), ((1, 1), (0, 0))), layer_norm(x)),
+    ],
+)
 def test_what_rows_have_of_one_another(f):
     x = RNG.normal(size=(64, 80))
     close(f, x)
@@ -73,8 +85,12 @@ STEPS = {
 }
 
 
-@given(st.lists(st.sampled_from(sorted(STEPS)), min_size=2, max_size=6),
-       st.integers(8, 20) | st.sampled_from([64, 96, 128]), st.integers(48, 70), st.integers(0, 2**32))
+@given(
+    st.lists(st.sampled_from(sorted(STEPS)), min_size=2, max_size=6),
+    st.integers(8, 20) | st.sampled_from([64, 96, 128]),
+    st.integers(48, 70),
+    st.integers(0, 2**32),
+)
 def test_chains(steps, rows, columns, seed):
     x = np.random.default_rng(seed).normal(size=(rows, columns))
 
@@ -113,17 +129,20 @@ def test_reductions_of_rows_follow_behind_them(shape):
     assert ("in blocks of" in loops) == (shape in [(64, 48), (128, 100), (4, 16, 64)])
 
 
-@pytest.mark.parametrize("f", [
-    lambda x: ((y := nn.softmax(x)).sum(0), y),
-    lambda x: ((y := nn.softmax(x)).max(0), y.min(0), y),
-    lambda x: ((y := nn.softmax(x)) - (y * x).sum(0), y),  # read again by all rows
-    lambda x: (nn.softmax(x) * x[::-1]).sum(0),  # inputs may be read at other rows
-    lambda x: ((y := nn.softmax(x)) * y[::-1]).sum(0),  # what rows write may not
-    lambda x: (nn.softmax(x), np.sum(nn.softmax(x[:, ::-1]) * 2, 0)),
-    lambda x: ((y := nn.softmax(x)).sum(0)[::-1], np.cumsum(y.sum(0))),
-    lambda x: (nn.softmax(x) * x.sum(0)).sum(0),
-    lambda x: (y := layer_norm(x), y.mean(0), (y - y.mean(0)).std(0)),
-])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: ((y := nn.softmax(x)).sum(0), y),
+        lambda x: ((y := nn.softmax(x)).max(0), y.min(0), y),
+        lambda x: ((y := nn.softmax(x)) - (y * x).sum(0), y),  # read again by all rows
+        lambda x: (nn.softmax(x) * x[::-1]).sum(0),  # inputs may be read at other rows
+        lambda x: ((y := nn.softmax(x)) * y[::-1]).sum(0),  # what rows write may not
+        lambda x: (nn.softmax(x), np.sum(nn.softmax(x[:, ::-1]) * 2, 0)),
+        lambda x: ((y := nn.softmax(x)).sum(0)[::-1], np.cumsum(y.sum(0))),
+        lambda x: (nn.softmax(x) * x.sum(0)).sum(0),
+        lambda x: (y := layer_norm(x), y.mean(0), (y - y.mean(0)).std(0)),
+    ],
+)
 @pytest.mark.parametrize("shape", [(64, 50), (256, 130), (70, 60)])
 def test_what_reductions_read(f, shape):
     x = RNG.normal(size=shape)
@@ -144,9 +163,20 @@ def test_reductions_behind_rows_in_place():
 # -- what stays in its own row ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("offset, strides, rows, own", [
-    (0, (60, 1), 1, True), (60, (60, 1), 1, False), (1, (60, 1), 1, False), (-1, (60, 1), 1, False), (0, (60, 0), 1, True),
-    (0, (120, 1), 1, False), (0, (0, 1), 1, False), (0, (60, 2), 1, False), (0, (60, -1), 1, False)])
+@pytest.mark.parametrize(
+    "offset, strides, rows, own",
+    [
+        (0, (60, 1), 1, True),
+        (60, (60, 1), 1, False),
+        (1, (60, 1), 1, False),
+        (-1, (60, 1), 1, False),
+        (0, (60, 0), 1, True),
+        (0, (120, 1), 1, False),
+        (0, (0, 1), 1, False),
+        (0, (60, 2), 1, False),
+        (0, (60, -1), 1, False),
+    ],
+)
 def test_an_access_to_what_another_nest_writes(offset, strides, rows, own):
     where = lambda o, s: Access(7, o, s, np.dtype(float))
     body = Body(((0, 8), (0, 60)), ())
@@ -155,10 +185,19 @@ def test_an_access_to_what_another_nest_writes(offset, strides, rows, own):
     assert is_own(where(offset, strides), {}, body, rows)  # what nobody writes
 
 
-@pytest.mark.parametrize("f", [
-    lambda y: nn.softmax(y)[::-1] * y, lambda y: nn.softmax(y)[:, ::-1] * y, lambda y: np.roll(nn.softmax(y), 1, axis=0) * y,
-    lambda y: np.roll(nn.softmax(y), 1, axis=1) * y, lambda y: nn.softmax(nn.softmax(y)[1:]), lambda y: nn.softmax(nn.softmax(y)[:, 1:]),
-    lambda y: nn.softmax(y)[:-1] + nn.softmax(y)[1:], lambda y: np.sum(nn.softmax(y), axis=1)[::-1, None] * y])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda y: nn.softmax(y)[::-1] * y,
+        lambda y: nn.softmax(y)[:, ::-1] * y,
+        lambda y: np.roll(nn.softmax(y), 1, axis=0) * y,
+        lambda y: np.roll(nn.softmax(y), 1, axis=1) * y,
+        lambda y: nn.softmax(nn.softmax(y)[1:]),
+        lambda y: nn.softmax(nn.softmax(y)[:, 1:]),
+        lambda y: nn.softmax(y)[:-1] + nn.softmax(y)[1:],
+        lambda y: np.sum(nn.softmax(y), axis=1)[::-1, None] * y,
+    ],
+)
 @pytest.mark.parametrize("shape", [(8, 60), (64, 100)])
 def test_rows_that_read_others(f, shape):
     x = RNG.normal(size=shape)

@@ -19,8 +19,14 @@ has_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs 
 
 def python(source, **environment):
     """What a fresh process prints."""
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(source)], capture_output=True, text=True, timeout=300, cwd=ROOT,
-                          env={**os.environ, "OMP_NUM_THREADS": "2", **environment})
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "2", **environment},
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert "ignored" not in done.stderr  # as Python says of exceptions in destructors
     return done.stdout
@@ -107,7 +113,9 @@ LONG_PROGRAMS = """
 @has_timers
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_interrupt_takes_effect_and_the_next_call_is_right(threads):
-    python(LONG_PROGRAMS + f"""
+    python(
+        LONG_PROGRAMS
+        + f"""
     fad.set_num_threads({threads})
     signal.signal(signal.SIGALRM, signal.default_int_handler)
 
@@ -126,14 +134,17 @@ def test_an_interrupt_takes_effect_and_the_next_call_is_right(threads):
         spent = [interrupted(f, x, whole / 10) for _ in range(3)]
         assert min(spent) < 0.6 * whole, (name, spent, whole)  # the best of three, as the machine may be busy
         np.testing.assert_array_equal(f(x), want)
-    """)
+    """
+    )
 
 
 @has_timers
 @pytest.mark.parametrize("name", ["products", "reductions"])
 def test_a_handler_may_run_programs(name):
     """The one that it interrupts has its memory to itself."""
-    python(LONG_PROGRAMS + f"""
+    python(
+        LONG_PROGRAMS
+        + f"""
     f, x = PROGRAMS[{name!r}]
     other = fad.jit(lambda x: np.cumsum(np.sin(np.cumsum(x)))[::-1] * 3.0)
     y = np.linspace(0, 1, 3_000_000)
@@ -148,7 +159,8 @@ def test_a_handler_may_run_programs(name):
     signal.setitimer(signal.ITIMER_REAL, 0)
     np.testing.assert_array_equal(got, want)
     assert fine and all(fine), fine
-    """)
+    """
+    )
 
 
 def test_pauses_between_steps_that_run_alone():
@@ -173,7 +185,9 @@ def test_pauses_between_steps_that_run_alone():
 @has_timers
 def test_what_is_donated_is_written_whole():
     """An interrupted program that takes over memory is done with it first."""
-    python(LONG_PROGRAMS + """
+    python(
+        LONG_PROGRAMS
+        + """
     f = fad.jit(lambda w, x: w - x @ x, donate=0)
     x = np.full((1200, 1200), 1e-3)
     w = np.zeros_like(x)
@@ -190,7 +204,8 @@ def test_what_is_donated_is_written_whole():
         except KeyboardInterrupt:
             pass
         assert np.array_equal(w, after) or not w.any()
-    """)
+    """
+    )
 
 
 @has_timers
@@ -204,7 +219,8 @@ def test_a_program_with_callbacks_leaves_what_is_donated():
 
 @has_timers
 def test_an_interrupt_while_compiling_is_not_lost():
-    python("""
+    python(
+        """
         import random, signal, time
         import numpy as np, fad
 
@@ -231,4 +247,6 @@ def test_an_interrupt_while_compiling_is_not_lost():
                 continue
             raise AssertionError("lost")
         np.testing.assert_allclose(compiled(0.75), fad.grad(lambda x: f(x, 0.75))(np.ones(5)), rtol=1e-6, atol=1e-12)
-    """, FAD_CACHE_DIR="")
+    """,
+        FAD_CACHE_DIR="",
+    )

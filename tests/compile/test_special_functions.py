@@ -28,8 +28,11 @@ def from_start(f, derivative, start):
 def erfinv(x):
     if abs(x) < 0.5:
         return from_start(lambda v: mpmath.erf(v) - x, density, float(sc.erfinv(float(x)))) if x else x
-    root = from_start(lambda v: mpmath.log(mpmath.erfc(v) / (1 - abs(x))), lambda v: -density(v) / mpmath.erfc(v),
-                      float(sc.erfcinv(float(1 - abs(x)))))
+    root = from_start(
+        lambda v: mpmath.log(mpmath.erfc(v) / (1 - abs(x))),
+        lambda v: -density(v) / mpmath.erfc(v),
+        float(sc.erfcinv(float(1 - abs(x)))),
+    )
     return mpmath.sign(x) * root
 
 
@@ -41,7 +44,9 @@ def ndtri(p):
     low = min(p, 1 - p)
     if low == 0.5:
         return mpmath.mpf(0)
-    root = from_start(lambda v: mpmath.log(mpmath.ncdf(v) / low), lambda v: mpmath.npdf(v) / mpmath.ncdf(v), float(sc.ndtri(float(low))))
+    root = from_start(
+        lambda v: mpmath.log(mpmath.ncdf(v) / low), lambda v: mpmath.npdf(v) / mpmath.ncdf(v), float(sc.ndtri(float(low)))
+    )
     return root if p < 0.5 else -root
 
 
@@ -85,9 +90,17 @@ def table(name, dtype, n=60):
     low, high = wide if dtype == "f8" else narrow
     tiny = np.abs(log_spaced(rng, dtype, n, 0))
     joints = np.array([0.075, 0.25, 0.75, 0.85, 0.925, 1, 2, 2.5, 5, 7, 1 - 2.8e-11])[:, None]  # where formulas meet
-    x = np.concatenate([(joints * (1 + np.finfo(dtype).eps * np.arange(-2, 3))).ravel(),
-                        rng.uniform(low, high, 2 * n), rng.uniform(max(low, -2), min(high, 2), 2 * n), low + tiny, 0.5 + 0.4 * tiny,
-                        tiny, 1 - tiny]).astype(dtype)
+    x = np.concatenate(
+        [
+            (joints * (1 + np.finfo(dtype).eps * np.arange(-2, 3))).ravel(),
+            rng.uniform(low, high, 2 * n),
+            rng.uniform(max(low, -2), min(high, 2), 2 * n),
+            low + tiny,
+            0.5 + 0.4 * tiny,
+            tiny,
+            1 - tiny,
+        ]
+    ).astype(dtype)
     x = x[(x > low) & (x < high) & (x != 0)]
     with mpmath.workdps(60):
         exact = [value(mpmath.mpf(float(v))) for v in x]

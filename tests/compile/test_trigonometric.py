@@ -18,11 +18,42 @@ WAYS = pytest.mark.parametrize("lanes, has_fma", [(0, None), (4, None), (4, Fals
 
 # The floats below 10⁹ and 10⁵ that come closest to a multiple of π/2 (convergents of continued fractions)
 CLOSEST = {
-    "f8": [float.fromhex(x) for x in ("0x1.6c6cbc45dc8dep+5", "0x1.b951f1572eba5p+23", "0x1.39c6fd67805a7p+18", "0x1.9eb7148f354d6p+20",
-           "0x1.921fb54442d18p+0", "0x1.67e57cdd4dc54p+15", "0x1.e1dcc9111b506p+27", "0x1.635e3d74befcap+14", "0x1.4456bdcf64b08p+24",
-           "0x1.90c7199d42244p+27", "0x1.93c05c9ed3cbcp+18", "0x1.5a4fbea3a16b6p+13", "0x1.4832c1016648ep+12")],
-    "f4": [float.fromhex(x) for x in ("0x1.f9cbe2p+7", "0x1.2d97c8p+2", "0x1.9a48dep+15", "0x1.17cc5p+11", "0x1.921fb6p+0", "0x1.921fb4p+0",
-           "0x1.ae65fp+7", "0x1.c3ff24p+10", "0x1.5865a8p+10", "0x1.019c5p+6", "0x1.ab41bp+4", "0x1.5fdbcp+3", "0x1.5801p+8")],
+    "f8": [
+        float.fromhex(x)
+        for x in (
+            "0x1.6c6cbc45dc8dep+5",
+            "0x1.b951f1572eba5p+23",
+            "0x1.39c6fd67805a7p+18",
+            "0x1.9eb7148f354d6p+20",
+            "0x1.921fb54442d18p+0",
+            "0x1.67e57cdd4dc54p+15",
+            "0x1.e1dcc9111b506p+27",
+            "0x1.635e3d74befcap+14",
+            "0x1.4456bdcf64b08p+24",
+            "0x1.90c7199d42244p+27",
+            "0x1.93c05c9ed3cbcp+18",
+            "0x1.5a4fbea3a16b6p+13",
+            "0x1.4832c1016648ep+12",
+        )
+    ],
+    "f4": [
+        float.fromhex(x)
+        for x in (
+            "0x1.f9cbe2p+7",
+            "0x1.2d97c8p+2",
+            "0x1.9a48dep+15",
+            "0x1.17cc5p+11",
+            "0x1.921fb6p+0",
+            "0x1.921fb4p+0",
+            "0x1.ae65fp+7",
+            "0x1.c3ff24p+10",
+            "0x1.5865a8p+10",
+            "0x1.019c5p+6",
+            "0x1.ab41bp+4",
+            "0x1.5fdbcp+3",
+            "0x1.5801p+8",
+        )
+    ],
 }
 
 
@@ -42,7 +73,9 @@ def near_multiples(dtype):
 
 def points(dtype, n=30_000):
     rng = np.random.default_rng(5)
-    x = np.concatenate([rng.uniform(-10, 10, n), rng.uniform(-1e5, 1e5, n), log_spaced(rng, dtype, n), log_spaced(rng, dtype, n, top=9)])
+    x = np.concatenate(
+        [rng.uniform(-10, 10, n), rng.uniform(-1e5, 1e5, n), log_spaced(rng, dtype, n), log_spaced(rng, dtype, n, top=9)]
+    )
     return np.concatenate([x.astype(dtype), patterns(rng, dtype, 1000), near_multiples(dtype), EDGES[dtype]])
 
 
@@ -84,6 +117,7 @@ def test_any_float(name, dtype, data):
 @BOTH
 def test_sin_and_cos_share_their_work(dtype):
     """Both together cost a third more instructions than one."""
+
     def count(*functions):
         block = Block(Module())
         x = Value(block, "%x", {"f8": "double", "f4": "float"}[dtype], 8)

@@ -20,6 +20,7 @@ def elementwise(f: Callable[..., Value], dtype, lanes: int = 8, arity: int = 1, 
 
     def body(block: Block) -> None:
         with block.loop(0, Value(block, "%n", "i64", 1), lanes) as loop:
+
             def at(name: str) -> str:
                 return loop.write(f"getelementptr {kind}, ptr %{name}, i64 {loop.index.name}", "ptr", 1).name
 
@@ -77,8 +78,21 @@ def log_spaced(rng: np.random.Generator, dtype, n: int, top: float | None = None
 def edges(dtype) -> np.ndarray:
     """Zeros, ones, infinities, NaN, the ends of the normal and subnormal numbers, and the neighbours of one."""
     info, one = np.finfo(dtype), np.ones((), dtype)
-    x = np.array([0, 1, info.max, info.smallest_normal, info.smallest_subnormal, info.smallest_normal - info.smallest_subnormal,
-                  np.nextafter(one, 2 * one), np.nextafter(one, 0 * one), info.eps, np.inf], dtype)
+    x = np.array(
+        [
+            0,
+            1,
+            info.max,
+            info.smallest_normal,
+            info.smallest_subnormal,
+            info.smallest_normal - info.smallest_subnormal,
+            np.nextafter(one, 2 * one),
+            np.nextafter(one, 0 * one),
+            info.eps,
+            np.inf,
+        ],
+        dtype,
+    )
     return np.concatenate([x, -x, [np.nan]]).astype(dtype)
 
 

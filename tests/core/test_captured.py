@@ -19,10 +19,13 @@ def looked_up(i):
 
 
 PROGRAMS = {
-    "global": lambda x: np.sum(TABLE[places(x)] * x), "through a function": lambda x: np.sum(looked_up(places(x)) * x),
+    "global": lambda x: np.sum(TABLE[places(x)] * x),
+    "through a function": lambda x: np.sum(looked_up(places(x)) * x),
     "closure": (lambda table: lambda x: np.sum(table[places(x)] * x))(np.arange(4.0)),
-    "one place": lambda x: TABLE[places(x[0])] * x[1], "two axes": (lambda table: lambda x: np.sum(table[places(x), 1] * x))(np.eye(4)),
-    "np.take": lambda x: np.sum(np.take(TABLE, places(x)) * x), "by a node": lambda x: np.sum(fad.at(np.arange(4.0))[places(x)].get() * x),
+    "one place": lambda x: TABLE[places(x[0])] * x[1],
+    "two axes": (lambda table: lambda x: np.sum(table[places(x), 1] * x))(np.eye(4)),
+    "np.take": lambda x: np.sum(np.take(TABLE, places(x)) * x),
+    "by a node": lambda x: np.sum(fad.at(np.arange(4.0))[places(x)].get() * x),
 }
 
 
@@ -43,6 +46,7 @@ def test_tables_that_are_not_captured():
         return np.sum(table[places(x)])
 
     calls = []
+
     def ordinary(x):
         calls.append(1)
         return np.sum(x)

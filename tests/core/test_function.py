@@ -24,7 +24,9 @@ def shared(x, w):
 @pytest.mark.smoke
 def test_prints_as_let_equations():
     text = str(fad.trace(shared)(X, np.ones((3, 2), np.float32)))
-    assert text == """shared = lambda x:f64[3], w:f32[3,2]
+    assert (
+        text
+        == """shared = lambda x:f64[3], w:f32[3,2]
   a:f64[3] = sin x
   b:f64[1,3] = reshape a {shape=(1, 3)}
   c:f64[1,2] = matmul b w
@@ -32,6 +34,7 @@ def test_prints_as_let_equations():
   e:f64[] = getitem a {index=(0,)}
   f:f64[2] = add d e
   in f"""
+    )
 
 
 def test_structure_decides_equality():
@@ -112,16 +115,22 @@ class Weights:
 
 
 def test_a_pickled_function_loads_where_only_fad_is_imported(tmp_path):
-    functions = {"pools": fad.trace(fad.nn.max_pool)(np.zeros((1, 4, 4, 1))),
-                 "gradient of a pool": fad.grad(fad.trace(lambda x: np.sum(fad.nn.max_pool(x)))(np.zeros((1, 4, 4, 1)))),
-                 "convolution": fad.trace(fad.nn.conv)(np.zeros((1, 4, 4, 1)), np.zeros((2, 2, 1, 3))),
-                 "random": fad.trace(lambda key: fad.random.normal(key, (3,)))(fad.random.key(0)),
-                 "softplus": fad.trace(fad.nn.softplus)(X), "stop": fad.trace(fad.stop_gradient)(X)}
+    functions = {
+        "pools": fad.trace(fad.nn.max_pool)(np.zeros((1, 4, 4, 1))),
+        "gradient of a pool": fad.grad(fad.trace(lambda x: np.sum(fad.nn.max_pool(x)))(np.zeros((1, 4, 4, 1)))),
+        "convolution": fad.trace(fad.nn.conv)(np.zeros((1, 4, 4, 1)), np.zeros((2, 2, 1, 3))),
+        "random": fad.trace(lambda key: fad.random.normal(key, (3,)))(fad.random.key(0)),
+        "softplus": fad.trace(fad.nn.softplus)(X),
+        "stop": fad.trace(fad.stop_gradient)(X),
+    }
     for name, function in functions.items():
         path = tmp_path / "f.pkl"
         path.write_bytes(pickle.dumps(function))
-        done = subprocess.run([sys.executable, "-c", f"import fad, pickle; print(pickle.load(open({str(path)!r}, 'rb')))"],
-                              capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", f"import fad, pickle; print(pickle.load(open({str(path)!r}, 'rb')))"],
+            capture_output=True,
+            text=True,
+        )
         assert done.stdout.strip() == str(function), (name, done.stderr)
 
 

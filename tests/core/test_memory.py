@@ -65,11 +65,13 @@ def total(x):
 def in_a_gradient(x):
     """A gradient inside a function whose nodes are overwritten after it was taken, and inside itself."""
     y = x * 1
+
     def inner(t):
         t = t * y
         t *= t
         t += np.cos(t) * t
         return np.sum(t)
+
     slope = fad.grad(inner)(x) if isinstance(x, Expr) else fad.grad(inner)(np.asarray(x))
     y += slope
     return np.sum(y * slope)
@@ -84,28 +86,46 @@ def saved_by_a_pullback(x):
 
 # One name for each array: NumPy's number, in every mode.
 ALONE = {
-    "local": lambda x: np.sum(in_place(x * 1)), "of the argument": lambda x: np.sum(in_place(x) ** 2), "attribute": of_attribute,
-    "entries of a list": of_entries, "descent": descent, "a running total": total, "by itself": lambda x: np.sum(in_place(x * 1, x)),
-    "copy": lambda x: np.sum(x * in_place(x.copy())), "np.copy": lambda x: np.sum(x * in_place(np.copy(x))),
-    "copy.copy": lambda x: np.sum(x * in_place(copy.copy(x))), "copy.deepcopy": lambda x: np.sum(x * in_place(copy.deepcopy(x))),
-    "astype": lambda x: np.sum(x * in_place(x.astype(float))), "flatten": lambda x: np.sum(x * in_place(x.flatten())),
-    "repeat": lambda x: np.sum(x) + np.sum(in_place(np.repeat(x, 2))), "tile": lambda x: np.sum(x * in_place(np.tile(x, 1))),
-    "concatenate": lambda x: np.sum(x * in_place(np.concatenate([x]))), "roll": lambda x: np.sum(x * in_place(np.roll(x, 0, 0))),
-    "pad": lambda x: np.sum(x * in_place(np.pad(x, 0))), "sum of no axes": lambda x: np.sum(x * in_place(np.sum(x, axis=()))),
-    "meshgrid": lambda x: np.sum(x * in_place(np.meshgrid(x)[0])), "clip": lambda x: np.sum(x * in_place(np.clip(x, None, 9.0))),
-    "take": lambda x: np.sum(x) * np.sum(in_place(np.take(x, [0, 1]))), "index array": lambda x: np.sum(x) + np.sum(in_place(x[[0, 1]])),
-    "mask": lambda x: np.sum(x) + np.sum(in_place(x[x > 1.5])), "+x": lambda x: np.sum(x * in_place(+x)),
-    "a view alone": lambda x: np.sum(in_place((x * 1)[1:3])), "a reshaped product": lambda x: np.sum(in_place((x * x).reshape(2, 2))),
+    "local": lambda x: np.sum(in_place(x * 1)),
+    "of the argument": lambda x: np.sum(in_place(x) ** 2),
+    "attribute": of_attribute,
+    "entries of a list": of_entries,
+    "descent": descent,
+    "a running total": total,
+    "by itself": lambda x: np.sum(in_place(x * 1, x)),
+    "copy": lambda x: np.sum(x * in_place(x.copy())),
+    "np.copy": lambda x: np.sum(x * in_place(np.copy(x))),
+    "copy.copy": lambda x: np.sum(x * in_place(copy.copy(x))),
+    "copy.deepcopy": lambda x: np.sum(x * in_place(copy.deepcopy(x))),
+    "astype": lambda x: np.sum(x * in_place(x.astype(float))),
+    "flatten": lambda x: np.sum(x * in_place(x.flatten())),
+    "repeat": lambda x: np.sum(x) + np.sum(in_place(np.repeat(x, 2))),
+    "tile": lambda x: np.sum(x * in_place(np.tile(x, 1))),
+    "concatenate": lambda x: np.sum(x * in_place(np.concatenate([x]))),
+    "roll": lambda x: np.sum(x * in_place(np.roll(x, 0, 0))),
+    "pad": lambda x: np.sum(x * in_place(np.pad(x, 0))),
+    "sum of no axes": lambda x: np.sum(x * in_place(np.sum(x, axis=()))),
+    "meshgrid": lambda x: np.sum(x * in_place(np.meshgrid(x)[0])),
+    "clip": lambda x: np.sum(x * in_place(np.clip(x, None, 9.0))),
+    "take": lambda x: np.sum(x) * np.sum(in_place(np.take(x, [0, 1]))),
+    "index array": lambda x: np.sum(x) + np.sum(in_place(x[[0, 1]])),
+    "mask": lambda x: np.sum(x) + np.sum(in_place(x[x > 1.5])),
+    "+x": lambda x: np.sum(x * in_place(+x)),
+    "a view alone": lambda x: np.sum(in_place((x * 1)[1:3])),
+    "a reshaped product": lambda x: np.sum(in_place((x * x).reshape(2, 2))),
     "out= taken": lambda x: np.sum(np.exp(in_place(x * 1), out=x * 1)),
     "out= and where=": lambda x: np.sum(np.multiply(x, 3, where=x > 2.5, out=x * 1)),
-    "gradient inside": in_a_gradient, "kept for the derivative": saved_by_a_pullback,
+    "gradient inside": in_a_gradient,
+    "kept for the derivative": saved_by_a_pullback,
     "numbers are immutable": lambda x: (lambda s: in_place(s) + s)(np.sum(x)),
-    "elements are numbers": lambda x: (lambda s: in_place(s) + s)(x[1]), "products are numbers": lambda x: (lambda s: in_place(s) + s)(x @ x),
+    "elements are numbers": lambda x: (lambda s: in_place(s) + s)(x[1]),
+    "products are numbers": lambda x: (lambda s: in_place(s) + s)(x @ x),
 }
 
 
 def seen(view, change=changed):
     """The array is changed, and then read through the view, and the other way round."""
+
     def first(x):
         y = x.reshape(2, 2) * 1
         part = view(y)
@@ -126,19 +146,45 @@ def seen(view, change=changed):
     return first, second, sibling
 
 
-VIEWS = {"alias": lambda y: y, "slice": lambda y: y[0:1], "row": lambda y: y[1], "column": lambda y: y[:, 0], "reversed": lambda y: y[::-1],
-         "new axis": lambda y: y[None], "reshape": lambda y: y.reshape(-1), "np.reshape": lambda y: np.reshape(y, (4, 1)), "ravel": np.ravel,
-         "T": lambda y: y.T, "mT": lambda y: y.mT, "transpose": lambda y: y.transpose(1, 0), "swapaxes": lambda y: y.swapaxes(0, 1),
-         "moveaxis": lambda y: np.moveaxis(y, 0, 1), "squeeze": lambda y: np.squeeze(y[0:1]), "expand_dims": lambda y: np.expand_dims(y, 0),
-         "flip": np.flip, "fliplr": np.fliplr, "rot90": np.rot90, "split": lambda y: np.split(y, 2)[0], "hsplit": lambda y: np.hsplit(y, 2)[1],
-         "atleast_3d": np.atleast_3d, "real": np.real, ".real": lambda y: y.real, "view of a view": lambda y: y[0][1:],
-         "rows": lambda y: list(y)[1], "an element as an array": lambda y: y[0, 1, ...], "unpacked": lambda y: next(iter(y)),
-         "array_split": lambda y: np.array_split(y, 2)[0]}
+VIEWS = {
+    "alias": lambda y: y,
+    "slice": lambda y: y[0:1],
+    "row": lambda y: y[1],
+    "column": lambda y: y[:, 0],
+    "reversed": lambda y: y[::-1],
+    "new axis": lambda y: y[None],
+    "reshape": lambda y: y.reshape(-1),
+    "np.reshape": lambda y: np.reshape(y, (4, 1)),
+    "ravel": np.ravel,
+    "T": lambda y: y.T,
+    "mT": lambda y: y.mT,
+    "transpose": lambda y: y.transpose(1, 0),
+    "swapaxes": lambda y: y.swapaxes(0, 1),
+    "moveaxis": lambda y: np.moveaxis(y, 0, 1),
+    "squeeze": lambda y: np.squeeze(y[0:1]),
+    "expand_dims": lambda y: np.expand_dims(y, 0),
+    "flip": np.flip,
+    "fliplr": np.fliplr,
+    "rot90": np.rot90,
+    "split": lambda y: np.split(y, 2)[0],
+    "hsplit": lambda y: np.hsplit(y, 2)[1],
+    "atleast_3d": np.atleast_3d,
+    "real": np.real,
+    ".real": lambda y: y.real,
+    "view of a view": lambda y: y[0][1:],
+    "rows": lambda y: list(y)[1],
+    "an element as an array": lambda y: y[0, 1, ...],
+    "unpacked": lambda y: next(iter(y)),
+    "array_split": lambda y: np.array_split(y, 2)[0],
+}
 ELSEWHERE = {f"{name} {k}": program for name, view in VIEWS.items() for k, program in enumerate(seen(view))}
 ELSEWHERE |= {
-    "alias": lambda x: (lambda y: (changed(y), np.sum(y))[1])(x * 1), "in a dict": lambda x: (lambda p: (changed(p["y"]), np.sum(p["y"]))[1])({"y": x * 1}),
-    "doubled": lambda x: (lambda y: (changed(y, "+"), np.sum(y))[1])(x.copy()), "the argument": lambda x: (changed(x), np.sum(x))[1],
-    "out=": lambda x: (lambda y: (np.exp(y, out=y), np.sum(y))[1])(x * 1), "out= of two": lambda x: (lambda y: (np.add(x, x, out=y), np.sum(y))[1])(x * 1),
+    "alias": lambda x: (lambda y: (changed(y), np.sum(y))[1])(x * 1),
+    "in a dict": lambda x: (lambda p: (changed(p["y"]), np.sum(p["y"]))[1])({"y": x * 1}),
+    "doubled": lambda x: (lambda y: (changed(y, "+"), np.sum(y))[1])(x.copy()),
+    "the argument": lambda x: (changed(x), np.sum(x))[1],
+    "out=": lambda x: (lambda y: (np.exp(y, out=y), np.sum(y))[1])(x * 1),
+    "out= of two": lambda x: (lambda y: (np.add(x, x, out=y), np.sum(y))[1])(x * 1),
     "out= of a view": lambda x: (lambda y: (np.exp(y[1:], out=y[1:]), np.sum(y))[1])(x * 1),
     "out= of add.reduce": lambda x: (lambda y: (np.add.reduce(x.reshape(2, 2), out=y), np.sum(y))[1])(x[:2] * 1),
     "out= of accumulate": lambda x: (lambda y: (np.add.accumulate(x, out=y), np.sum(y))[1])(x * 1),
@@ -153,7 +199,10 @@ ELSEWHERE |= {
     "a closure of one": lambda x: (lambda y: (changed(y), np.sum(fad.grad(lambda t: np.sum(t * y))(x * 1)))[1])(x * 1),
     "states kept": lambda x: (lambda y, kept: ([(kept.append(y), changed(y)) for _ in range(2)], np.sum(kept[0]))[1])(x * 1, []),
 }
-WITHOUT_A_READER = {"returned": lambda x: (lambda y: (changed(y), y)[1])(x * 1), "returned view": lambda x: (lambda y: (changed(y[1:]), y)[1])(x * 1)}
+WITHOUT_A_READER = {
+    "returned": lambda x: (lambda y: (changed(y), y)[1])(x * 1),
+    "returned view": lambda x: (lambda y: (changed(y[1:]), y)[1])(x * 1),
+}
 
 
 def modes(f):
@@ -211,8 +260,19 @@ OPERATORS = ("+=", "-=", "*=", "/=", "//=", "%=", "**=", "@=", "&=", "|=", "^=",
 def test_dtype_and_shape_are_kept(operator, y, make):
     """NumPy's dtype, or its refusal, for every operator."""
     run = _runner(operator)
-    for other in (1, 1.5, 2j, True, np.float32(1.5), np.float64(1.5), np.ones((2, 2)), np.ones((2, 2), np.int32), np.ones((3, 2, 2)),
-                  np.ones(2, np.float32), np.ones((2, 2), complex)):
+    for other in (
+        1,
+        1.5,
+        2j,
+        True,
+        np.float32(1.5),
+        np.float64(1.5),
+        np.ones((2, 2)),
+        np.ones((2, 2), np.int32),
+        np.ones((3, 2, 2)),
+        np.ones(2, np.float32),
+        np.ones((2, 2), complex),
+    ):
         array = np.ones((2, 2), y)
         node = make(array.copy())
         try:
@@ -247,16 +307,30 @@ def test_refusals_say_why():
     with pytest.raises(AssignmentError, match=r"f64\[3\](.|\n)*test_memory.py(.|\n)*y\.copy\(\)"):
         y + 1
     assert "f64[3]" in repr(y)
-    for read in (lambda: fad.value(y), lambda: str(y), lambda: y.sum(), lambda: y[0], lambda: bool(y.any()), lambda: fad.at(y)[0].set(1.0),
-                 lambda: fad.numpy.sum(y), lambda: list(y), lambda: f"{y}", lambda: np.add(1, y), lambda: np.array_equal(y, y),
-                 lambda: fad.trace(np.sin)(X[:3])(y), lambda: fad.jit(np.sin)(y), lambda: fad.grad(np.sum)(y),
-                 lambda: fad.vmap(np.sin)(y)):
+    for read in (
+        lambda: fad.value(y),
+        lambda: str(y),
+        lambda: y.sum(),
+        lambda: y[0],
+        lambda: bool(y.any()),
+        lambda: fad.at(y)[0].set(1.0),
+        lambda: fad.numpy.sum(y),
+        lambda: list(y),
+        lambda: f"{y}",
+        lambda: np.add(1, y),
+        lambda: np.array_equal(y, y),
+        lambda: fad.trace(np.sin)(X[:3])(y),
+        lambda: fad.jit(np.sin)(y),
+        lambda: fad.grad(np.sum)(y),
+        lambda: fad.vmap(np.sin)(y),
+    ):
         with pytest.raises(AssignmentError):
             read()
 
 
 def test_zero_axes():
     """NumPy's numbers are immutable, its arrays without axes are not."""
+
     def f(x):
         y = x.copy()
         z = y

@@ -174,10 +174,17 @@ def linked(path):
 
 
 INTRUDERS = {
-    "pipe": pipe, "socket": socket, "directory": lambda p: p.mkdir(), "link": linked,
-    "link to itself": lambda p: p.symlink_to(p), "link to nowhere": lambda p: p.symlink_to("nowhere"),
-    "device": lambda p: p.symlink_to("/dev/zero"), "text": lambda p: p.write_text("garbage"), "nothing": lambda p: p.touch(),
-    "endless": lambda p: p.touch() or os.truncate(p, 1 << 40), "object": lambda p: p.write_bytes(b"\x7fELF" + bytes(1000)),
+    "pipe": pipe,
+    "socket": socket,
+    "directory": lambda p: p.mkdir(),
+    "link": linked,
+    "link to itself": lambda p: p.symlink_to(p),
+    "link to nowhere": lambda p: p.symlink_to("nowhere"),
+    "device": lambda p: p.symlink_to("/dev/zero"),
+    "text": lambda p: p.write_text("garbage"),
+    "nothing": lambda p: p.touch(),
+    "endless": lambda p: p.touch() or os.truncate(p, 1 << 40),
+    "object": lambda p: p.write_bytes(b"\x7fELF" + bytes(1000)),
 }
 
 
@@ -298,8 +305,12 @@ def test_a_second_process_does_not_compile(own_directory):
 
 def test_a_cached_file_under_another_key_is_not_run(own_directory):  # found by hostile input
     def run(body):
-        return subprocess.run([sys.executable, "-c", f"import numpy as np, fad; print(fad.jit(lambda x: {body})(np.array([1.0, 2.0])))"],
-                              capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            [sys.executable, "-c", f"import numpy as np, fad; print(fad.jit(lambda x: {body})(np.array([1.0, 2.0])))"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
 
     run("x * 3.0 + 0.125")
     first = {p: p.read_bytes() for p in own_directory.rglob("*.o")}

@@ -11,8 +11,10 @@ import pytest
 
 from fad.native import fork
 
-pytestmark = [pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork"),
-              pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork"),
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
+]
 
 FORKS = textwrap.dedent("""
     import os, signal, sys, threading, time
@@ -37,8 +39,13 @@ FORKS = textwrap.dedent("""
 
 
 def python(source, **environment):
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS + textwrap.dedent(source)], capture_output=True, text=True,
-                          timeout=200, env={**os.environ, "FAD_CACHE_DIR": "", **environment})
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKS + textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env={**os.environ, "FAD_CACHE_DIR": "", **environment},
+    )
     assert done.returncode == 0, (done.returncode, done.stderr)
 
 

@@ -51,6 +51,7 @@ def take(block, p, kind=I):
 
 def summing(empty, step=1):
     """100 + 3 times the sum of the indices from a to b."""
+
     def body(block, out, a, b):
         with block.loop(a, b, step, empty=empty) as loop:
             total = loop.carried(constant(100, a))
@@ -79,6 +80,7 @@ def test_a_loop_that_runs_at_least_once(a, n):
 
 def test_several_carried_values_change_at_once():
     """Fibonacci numbers: each update uses the values from before the turn."""
+
     def body(block, out, n):
         with block.loop(0, n, empty=True) as loop:
             a, b = loop.carried(constant(0, n)), loop.carried(constant(1, n))
@@ -114,6 +116,7 @@ nested = compiled(nest, I, I, I)
 
 def test_a_value_behind_an_empty_loop_in_a_loop_that_is_not():
     """The value of the outer loop where the inner one has no turns, between loops of both kinds."""
+
     def body(block, out, n):
         with block.loop(0, 4) as i:
             a = i.carried(constant(1, n))
@@ -175,6 +178,7 @@ def test_when(a, b):
 
 def test_when_inside_and_around_loops():
     """A loop behind a condition in a loop: the label each ends in is where the next begins."""
+
     def body(block, out, n, k):
         with block.loop(0, n, empty=True) as i:
             total = i.carried(constant(0, n))
@@ -199,6 +203,7 @@ def test_when_inside_and_around_loops():
 
 def test_values_of_a_condition_stay_inside():
     """What was written behind a condition is written again outside of it, not taken from there."""
+
     def body(block, out, a, b):
         with block.when(a > 0) as inside:
             x = inside.write(f"mul i64 {a.name}, {b.name}", I, 1)
@@ -241,6 +246,7 @@ def test_lines_of_the_outer_block_go_before_an_open_loop_in_order():
 
 def test_a_section_does_not_share_with_what_follows():
     """Memory may have changed: what a section loaded is loaded again behind it."""
+
     def body(block, out, p):
         for _ in range(2):
             with block.section() as inside:

@@ -207,8 +207,10 @@ def test_a_hammer_of_launches(threads):
 def test_launches_from_many_python_threads(threads):
     launch.set_num_threads(threads)
     results = {}
+
     def work(k):
         results[k] = counted(500 + k, 7, times=500)[0]
+
     callers = [threading.Thread(target=work, args=(k,)) for k in range(8)]
     for t in callers:
         t.start()
@@ -249,19 +251,35 @@ def python(source, **environment):
     """A fresh process with the test's helpers at hand."""
     clean = {k: v for k, v in os.environ.items() if k not in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")}
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    done = subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {root!r})\n{source}"], capture_output=True, text=True,
-                          timeout=60, env={**clean, **environment})
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {root!r})\n{source}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**clean, **environment},
+    )
     assert done.returncode == 0, (done.returncode, done.stderr)
     assert done.stderr == ""
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("environment, expected", [
-    ({}, "min(c, c)"), ({"OMP_NUM_THREADS": "1"}, "1"), ({"OMP_NUM_THREADS": "1,4"}, "1"), ({"NUMBA_NUM_THREADS": "1"}, "1"),
-    ({"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "64"}, "1"), ({"OMP_NUM_THREADS": "64"}, "min(c, 64)"), ({"OMP_NUM_THREADS": "all"}, "c"),
-])
+@pytest.mark.parametrize(
+    "environment, expected",
+    [
+        ({}, "min(c, c)"),
+        ({"OMP_NUM_THREADS": "1"}, "1"),
+        ({"OMP_NUM_THREADS": "1,4"}, "1"),
+        ({"NUMBA_NUM_THREADS": "1"}, "1"),
+        ({"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "64"}, "1"),
+        ({"OMP_NUM_THREADS": "64"}, "min(c, 64)"),
+        ({"OMP_NUM_THREADS": "all"}, "c"),
+    ],
+)
 def test_default(environment, expected):
-    assert python(f"from fad.native import launch as l; c = l._cores(); print(l.get_num_threads() == {expected})", **environment) == "True"
+    assert (
+        python(f"from fad.native import launch as l; c = l._cores(); print(l.get_num_threads() == {expected})", **environment)
+        == "True"
+    )
 
 
 # -- processes --------------------------------------------------------------------------------------------------------
@@ -270,8 +288,16 @@ HELPERS = "from tests.native.test_launch import *; from tests.native.test_launch
 
 
 @posix
-@pytest.mark.parametrize("end", ["", "os._exit(0)", "sys.exit(0)", "threading.Thread(target=all_is_well).start()",
-                                 "threading.Thread(target=counted, args=(64, 1, None, 10**9), daemon=True).start()"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        "",
+        "os._exit(0)",
+        "sys.exit(0)",
+        "threading.Thread(target=all_is_well).start()",
+        "threading.Thread(target=counted, args=(64, 1, None, 10**9), daemon=True).start()",
+    ],
+)
 def test_a_process_ends_straight_after_a_launch(end):
     python(HELPERS + f"launch.set_num_threads(2); assert all_is_well()\n{end}", OMP_NUM_THREADS="2")
 
@@ -279,32 +305,43 @@ def test_a_process_ends_straight_after_a_launch(end):
 @posix
 def test_signals_stay_with_python():
     """A signal that Python's threads have blocked waits for them; a worker that took it would end the process."""
-    python(HELPERS + """launch.set_num_threads(2)
+    python(
+        HELPERS
+        + """launch.set_num_threads(2)
 come = np.zeros(1, np.int64)
 run("meet", come, 2, 1)
 assert come[0] == 2
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 os.kill(os.getpid(), signal.SIGUSR1)
-assert signal.sigwait({signal.SIGUSR1}) == signal.SIGUSR1""", OMP_NUM_THREADS="2", OPENBLAS_NUM_THREADS="1")
+assert signal.sigwait({signal.SIGUSR1}) == signal.SIGUSR1""",
+        OMP_NUM_THREADS="2",
+        OPENBLAS_NUM_THREADS="1",
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on memory")
 def test_a_system_that_refuses_threads():
-    python(HELPERS + """import resource
+    python(
+        HELPERS
+        + """import resource
 launch.set_num_threads(6); launch.launcher()
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**21, -1))  # a thread's stack is larger
 assert all_is_well()
 who = np.zeros(64, np.int64)
 run("who", who, 64, 1)
-assert len(set(who)) == 1""", OMP_NUM_THREADS="6")
+assert len(set(who)) == 1""",
+        OMP_NUM_THREADS="6",
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="cores are chosen on Linux")
 @pytest.mark.parametrize("cores", ["{min(mine)}", "mine"])
 def test_workers_may_run_where_the_process_may(cores):
     """They leave the caller's core for a moment, if there is another one, and may come back."""
-    python(HELPERS + f"""import time
+    python(
+        HELPERS
+        + f"""import time
 mine = os.sched_getaffinity(0); mine = {cores}
 os.sched_setaffinity(0, mine)
 launch.set_num_threads(4)
@@ -315,7 +352,9 @@ for _ in range(300):
 workers = set(os.listdir("/proc/self/task")) - before
 assert len(workers) == 3
 time.sleep(0.1)
-assert all(os.sched_getaffinity(int(task)) == mine for task in workers)""", OMP_NUM_THREADS="4")
+assert all(os.sched_getaffinity(int(task)) == mine for task in workers)""",
+        OMP_NUM_THREADS="4",
+    )
 
 
 def child(threads, queue):
@@ -348,9 +387,11 @@ def test_children_forked_in_the_middle_of_launches():
     """The pool is taken, its workers awake, perhaps its mutex held: none of that is so in the child."""
     launch.set_num_threads(2)
     stop = threading.Event()
+
     def work():
         while not stop.is_set():
             counted(1000, 10, times=10)
+
     caller = threading.Thread(target=work)
     caller.start()
     try:

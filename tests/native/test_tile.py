@@ -21,6 +21,7 @@ class CPU:
 
 def run(write, kind, *arrays):
     """Call code that ``write(block, *pointers)`` writes, on arrays."""
+
     def body(block):
         write(block, *(Value(block, f"%p{k}", kind, 1) for k in range(len(arrays))))
 
@@ -56,8 +57,14 @@ def test_panels_hold_every_column_once(width, vectors, lanes):
     assert columns == list(range(width))
 
 
-@given(st.integers(1, 200), st.integers(1, 300), st.sampled_from([16, 32, 64]), st.sampled_from([16, 32]), st.sampled_from([4, 8]),
-       st.sampled_from([0, 64, 4096, 5000]))
+@given(
+    st.integers(1, 200),
+    st.integers(1, 300),
+    st.sampled_from([16, 32, 64]),
+    st.sampled_from([16, 32]),
+    st.sampled_from([4, 8]),
+    st.sampled_from([0, 64, 4096, 5000]),
+)
 def test_tiles_fit_the_registers(rows, width, vector_bytes, registers, itemsize, row_bytes):
     found = ranked_tiles(CPU(vector_bytes, registers), itemsize, rows, width, row_bytes)
     assert found and len(set(found)) == len(found)
@@ -139,16 +146,30 @@ def test_accumulate(depth, rows, vectors):
 
 
 @pytest.mark.parametrize("length", [0, 1000])  # written for every vector, or once
-@pytest.mark.parametrize("rows, widths, packed", [(3, [4, 4, 4], True), (3, [4, 4, 1], True), (4, [4, 4, 3], False), (5, [3], False), (5, [3], True),
-                                                  (6, [4], True), (1, [4, 4, 4, 4], False), (2, [4, 2], False)])
+@pytest.mark.parametrize(
+    "rows, widths, packed",
+    [
+        (3, [4, 4, 4], True),
+        (3, [4, 4, 1], True),
+        (4, [4, 4, 3], False),
+        (5, [3], False),
+        (5, [3], True),
+        (6, [4], True),
+        (1, [4, 4, 4, 4], False),
+        (2, [4, 2], False),
+    ],
+)
 def test_deliver(rows, widths, packed, length):
     """Every vector comes once, at its row and column, with its lanes; ``packed``: with lanes behind those that count."""
     lanes, width = 4, sum(widths)
     x, y = np.arange(rows * 4.0 * len(widths)), np.full((rows, width), np.nan)
 
     def write(block, p, q):
-        values = [load(block, at(p, (r * len(widths) + v) * lanes), lanes if packed else widths[v], 8)
-                  for r in range(rows) for v in range(len(widths))]
+        values = [
+            load(block, at(p, (r * len(widths) + v) * lanes), lanes if packed else widths[v], 8)
+            for r in range(rows)
+            for v in range(len(widths))
+        ]
 
         def take(inside, index, value):
             row, column = index

@@ -43,8 +43,15 @@ def test_of_one_array(program):
     check_derivatives(program, A)
 
 
-@pytest.mark.parametrize(("sa", "sb", "f"), [pytest.param(sa, sb, f, id=f"{name}-{i}") for name, (sa, sb, fs) in TWO.items()
-                                             for i, f in enumerate(fs) if f is not np.allclose])
+@pytest.mark.parametrize(
+    ("sa", "sb", "f"),
+    [
+        pytest.param(sa, sb, f, id=f"{name}-{i}")
+        for name, (sa, sb, fs) in TWO.items()
+        for i, f in enumerate(fs)
+        if f is not np.allclose
+    ],
+)
 def test_of_two_arrays(sa, sb, f):
     rng = np.random.default_rng(1)
     check_derivatives(f, np.asarray(rng.normal(size=sa)), np.asarray(rng.normal(size=sb)))
@@ -57,12 +64,25 @@ def test_of_reductions(name, axis):
     check_derivatives(lambda x: getattr(np, name)(x, axis=axis), A)
 
 
-@pytest.mark.parametrize("program", [
-    lambda x: np.sum(x, axis=1, where=M), lambda x: np.mean(x, where=M), lambda x: np.std(x, where=M), lambda x: np.var(x, ddof=1),
-    lambda x: np.linalg.norm(x), lambda x: np.linalg.norm(x, 3, axis=1), lambda x: np.linalg.norm(x, 1), lambda x: np.linalg.norm(
-        x, np.inf), lambda x: np.linalg.matrix_power(x @ B.T, 3), lambda x: fad.numpy.logsumexp(x, axis=1),
-    lambda x: fad.numpy.logsumexp(x, b=B), lambda x: fad.numpy.logsumexp(B, b=x * x, axis=0, keepdims=True),
-    lambda x: np.interp(x, np.array([-2.0, 0.1, 1.0]), x[0, :3]), lambda x: np.average(x, weights=x * x)])
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda x: np.sum(x, axis=1, where=M),
+        lambda x: np.mean(x, where=M),
+        lambda x: np.std(x, where=M),
+        lambda x: np.var(x, ddof=1),
+        lambda x: np.linalg.norm(x),
+        lambda x: np.linalg.norm(x, 3, axis=1),
+        lambda x: np.linalg.norm(x, 1),
+        lambda x: np.linalg.norm(x, np.inf),
+        lambda x: np.linalg.matrix_power(x @ B.T, 3),
+        lambda x: fad.numpy.logsumexp(x, axis=1),
+        lambda x: fad.numpy.logsumexp(x, b=B),
+        lambda x: fad.numpy.logsumexp(B, b=x * x, axis=0, keepdims=True),
+        lambda x: np.interp(x, np.array([-2.0, 0.1, 1.0]), x[0, :3]),
+        lambda x: np.average(x, weights=x * x),
+    ],
+)
 def test_of_options(program):
     check_derivatives(program, A)
 

@@ -51,15 +51,25 @@ def test_both_modes_agree(program):
     _, pull = fad.vjp(f, *arrays)
     cotangents = pull(w)
     cotangents = cotangents if isinstance(cotangents, tuple) else (cotangents,)
-    np.testing.assert_allclose(np.vdot(w, t_out), sum(np.vdot(c, t) for c, t in zip(cotangents, tangents, strict=True)),
-                               rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        np.vdot(w, t_out), sum(np.vdot(c, t) for c, t in zip(cotangents, tangents, strict=True)), rtol=1e-9, atol=1e-9
+    )
 
 
-@pytest.mark.parametrize("call", [
-    lambda a, b: np.einsum(a, [0, 1], b, [1, 2], [0, 2]), lambda a, b: np.einsum(a, [0, 1], b, [1, 2]),
-    lambda a, b: np.einsum(a, [Ellipsis, 1], b, [1, 2], [Ellipsis, 2]), lambda a, b: np.einsum(a, [30, 2], b, [2, 5]),
-    lambda a, b: np.einsum("i j, jk -> ik", a, b, optimize=True), lambda a, b: np.einsum("ij,jk", a, b, dtype=np.complex128),
-    lambda a, b: np.einsum("ij->", a), lambda a, b: np.einsum("ij->ji", a), lambda a, b: np.einsum("zb,bA", a, b)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda a, b: np.einsum(a, [0, 1], b, [1, 2], [0, 2]),
+        lambda a, b: np.einsum(a, [0, 1], b, [1, 2]),
+        lambda a, b: np.einsum(a, [Ellipsis, 1], b, [1, 2], [Ellipsis, 2]),
+        lambda a, b: np.einsum(a, [30, 2], b, [2, 5]),
+        lambda a, b: np.einsum("i j, jk -> ik", a, b, optimize=True),
+        lambda a, b: np.einsum("ij,jk", a, b, dtype=np.complex128),
+        lambda a, b: np.einsum("ij->", a),
+        lambda a, b: np.einsum("ij->ji", a),
+        lambda a, b: np.einsum("zb,bA", a, b),
+    ],
+)
 def test_forms_of_the_call(call):
     rng = np.random.default_rng(0)
     check(call, rng.normal(size=(2, 3)), rng.normal(size=(3, 4)))
@@ -70,7 +80,9 @@ def test_letters_of_length_one_broadcast():
     check(lambda a, b: np.einsum("ij,jk->ik", a, b), np.ones((2, 0)), np.ones((0, 4)))
 
 
-@pytest.mark.parametrize("subscripts", ["ij,jk->ii", "ij,jk->il", "ij", "ij,jk,kl", "ijk,jk", "ij,ik->jk", "i1,jk", "...j,jk->k", "ij,jk->i->k"])
+@pytest.mark.parametrize(
+    "subscripts", ["ij,jk->ii", "ij,jk->il", "ij", "ij,jk,kl", "ijk,jk", "ij,ik->jk", "i1,jk", "...j,jk->k", "ij,jk->i->k"]
+)
 def test_misuse(subscripts):
     a, b = np.ones((2, 3)), np.ones((3, 4))
     with pytest.raises(ValueError):

@@ -31,8 +31,13 @@ def programs(name):
     yield lambda x: f(x, s=(4, 3), axes=(-1, 0))
 
 
-CASES = [pytest.param(f, x, id=f"{name}-{i}") for names, xs in ((OF_COMPLEX, (Z, X)), (OF_REAL, (X,))) for name in names
-         for i, f in enumerate(programs(name)) for x in xs]
+CASES = [
+    pytest.param(f, x, id=f"{name}-{i}")
+    for names, xs in ((OF_COMPLEX, (Z, X)), (OF_REAL, (X,)))
+    for name in names
+    for i, f in enumerate(programs(name))
+    for x in xs
+]
 
 
 @pytest.mark.smoke

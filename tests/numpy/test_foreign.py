@@ -54,11 +54,13 @@ def test_scipys_own_ufuncs_are_found_by_identity():
 
 
 def test_scipy_is_imported_by_nobody_but_the_user():
-    code = ("import sys, numpy as np, fad\n"
-            "try: fad.grad(lambda x: np.frexp(x)[0])(1.0)\n"
-            "except fad.errors.TraceError: assert 'scipy.special' not in sys.modules and 'numba' not in sys.modules\n"
-            "else: raise AssertionError\n"
-            "import scipy.special as sc; assert fad.grad(sc.erfc)(0.0) < -1\n")
+    code = (
+        "import sys, numpy as np, fad\n"
+        "try: fad.grad(lambda x: np.frexp(x)[0])(1.0)\n"
+        "except fad.errors.TraceError: assert 'scipy.special' not in sys.modules and 'numba' not in sys.modules\n"
+        "else: raise AssertionError\n"
+        "import scipy.special as sc; assert fad.grad(sc.erfc)(0.0) < -1\n"
+    )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 

@@ -157,13 +157,23 @@ def test_dtypes_of_at():
     assert fad.at(np.zeros(3, int))[0].set(1.5).dtype == np.float64
 
 
-@pytest.mark.parametrize(("index", "error", "words"), [
-    (3, OutOfRangeError, "axis 0 has size 3"), ((0, -5), OutOfRangeError, "axis 1 has size 4"), ((0, 0, 0), OutOfRangeError, "2 axes"),
-    ([0, 7], OutOfRangeError, "axis 0"), ((slice(None), [0, 4]), OutOfRangeError, "axis 1 has size 4"),
-    (1.0, DtypeError, "astype"), (np.array([0.5]), DtypeError, "integers"), ("a", DtypeError, "integer"),
-    (np.ones(2, bool), OutOfRangeError, "mask"), (np.ones((3, 3), bool), OutOfRangeError, "mask"),
-    (([0, 1], [0, 1, 2]), ShapeError, "broadcast"), ((Ellipsis, Ellipsis), OutOfRangeError, "one at most"),
-])
+@pytest.mark.parametrize(
+    ("index", "error", "words"),
+    [
+        (3, OutOfRangeError, "axis 0 has size 3"),
+        ((0, -5), OutOfRangeError, "axis 1 has size 4"),
+        ((0, 0, 0), OutOfRangeError, "2 axes"),
+        ([0, 7], OutOfRangeError, "axis 0"),
+        ((slice(None), [0, 4]), OutOfRangeError, "axis 1 has size 4"),
+        (1.0, DtypeError, "astype"),
+        (np.array([0.5]), DtypeError, "integers"),
+        ("a", DtypeError, "integer"),
+        (np.ones(2, bool), OutOfRangeError, "mask"),
+        (np.ones((3, 3), bool), OutOfRangeError, "mask"),
+        (([0, 1], [0, 1, 2]), ShapeError, "broadcast"),
+        ((Ellipsis, Ellipsis), OutOfRangeError, "one at most"),
+    ],
+)
 def test_bad_indices(index, error, words):
     for make in (concrete, symbolic):
         with pytest.raises(error, match=words):
@@ -172,8 +182,14 @@ def test_bad_indices(index, error, words):
 
 def test_assignment_names_the_fix():
     x = concrete(np.zeros(3))
-    for bad in (lambda: np.add.at(x, 0, 1.0), lambda: np.put_along_axis(x, np.array([0]), 1.0, 0), lambda: np.put(x, 0, 1),
-                lambda: np.fill_diagonal(x, 0), lambda: np.copyto(x, 1.0), lambda: np.putmask(x, x > 0, 1)):
+    for bad in (
+        lambda: np.add.at(x, 0, 1.0),
+        lambda: np.put_along_axis(x, np.array([0]), 1.0, 0),
+        lambda: np.put(x, 0, 1),
+        lambda: np.fill_diagonal(x, 0),
+        lambda: np.copyto(x, 1.0),
+        lambda: np.putmask(x, x > 0, 1),
+    ):
         with pytest.raises(AssignmentError, match="fix: y = "):
             bad()
     with pytest.raises(AssignmentError, match="fad.at"):

@@ -26,12 +26,30 @@ def draw(dtype, *shape):
     return x > 10 if dtype == "bool" else x.astype(dtype)
 
 
-@pytest.mark.parametrize("f", [np.sum, np.prod, np.cumsum, np.cumprod, np.mean, np.add.reduce, np.multiply.reduce,
-                               np.add.accumulate, np.multiply.accumulate, np.nansum, np.nanprod, np.trace])
+@pytest.mark.parametrize(
+    "f",
+    [
+        np.sum,
+        np.prod,
+        np.cumsum,
+        np.cumprod,
+        np.mean,
+        np.add.reduce,
+        np.multiply.reduce,
+        np.add.accumulate,
+        np.multiply.accumulate,
+        np.nansum,
+        np.nanprod,
+        np.trace,
+    ],
+)
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint64", "bool", "float32", "float64", None])
 @pytest.mark.parametrize("of", ["int8", "uint8", "int32", "bool", "float32"])
 def test_dtype_of_reductions_and_scans(f, dtype, of):  # pytorch#197106, pytorch#198056
-    same(lambda x: f(x, dtype=dtype and np.dtype(dtype)), draw(of, 3, 3) if of != "float32" else np.float32([[1.0, 2.0], [-3.0, 2.5]]))
+    same(
+        lambda x: f(x, dtype=dtype and np.dtype(dtype)),
+        draw(of, 3, 3) if of != "float32" else np.float32([[1.0, 2.0], [-3.0, 2.5]]),
+    )
 
 
 @pytest.mark.parametrize("f", [np.var, np.std])
@@ -44,26 +62,64 @@ def test_dtype_of_moments(f, dtype, of):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("f", [
-    lambda x: np.sum(x, axis=0), lambda x: np.prod(x, axis=(0, 1), keepdims=True), lambda x: np.cumsum(x, axis=1), lambda x: np.max(x),
-    lambda x: np.sum(x, axis=0, where=x > 0), lambda x: np.prod(x, initial=3), lambda x: np.sum(x, initial=3), lambda x: np.sum(x[:0]),
-    lambda x: np.mean(x), lambda x: np.count_nonzero(x, axis=0), lambda x: np.any(x, axis=0), lambda x: np.trace(x),
-    lambda x: np.ptp(x) if x.dtype != bool else x, lambda x: np.average(x, axis=0), lambda x: np.sum(x, axis=()), lambda x: np.argmax(x)])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.sum(x, axis=0),
+        lambda x: np.prod(x, axis=(0, 1), keepdims=True),
+        lambda x: np.cumsum(x, axis=1),
+        lambda x: np.max(x),
+        lambda x: np.sum(x, axis=0, where=x > 0),
+        lambda x: np.prod(x, initial=3),
+        lambda x: np.sum(x, initial=3),
+        lambda x: np.sum(x[:0]),
+        lambda x: np.mean(x),
+        lambda x: np.count_nonzero(x, axis=0),
+        lambda x: np.any(x, axis=0),
+        lambda x: np.trace(x),
+        lambda x: np.ptp(x) if x.dtype != bool else x,
+        lambda x: np.average(x, axis=0),
+        lambda x: np.sum(x, axis=()),
+        lambda x: np.argmax(x),
+    ],
+)
 @pytest.mark.parametrize("dtype", NARROW)
 def test_reductions(f, dtype):
     same(f, draw(dtype, 4, 4))
 
 
-@pytest.mark.parametrize("f", [
-    lambda x: np.einsum("ij->i", x), lambda x: np.einsum("ij->", x), lambda x: np.einsum("ii", x), lambda x: np.einsum("ii->i", x),
-    lambda x: np.einsum("ij->ji", x), lambda x: np.einsum("ij,jk->ik", x, x), lambda x: np.einsum("ij,ij->i", x, x),
-    lambda x: np.einsum("i,j->ij", x[0], x[1]), lambda x: np.einsum("ij,jk,kl->il", x, x, x), lambda x: np.einsum("ij,ij", x, x),
-    lambda x: np.einsum("ij->i", x, dtype=np.float32, casting="unsafe"),
-    lambda x: np.einsum("ij,jk->ik", x, x, dtype=np.float64, casting="unsafe"), lambda x: x @ x, lambda x: np.dot(x[0], x[1]),
-    lambda x: np.vdot(x, x), lambda x: np.inner(x, x), lambda x: np.outer(x, x), lambda x: np.tensordot(x, x), lambda x: np.kron(x, x),
-    lambda x: np.vecdot(x, x), lambda x: np.linalg.vecdot(x, x), lambda x: x[0] @ x, lambda x: np.dot(x, x[0, 0]),
-    lambda x: np.matvec(x, x[0]), lambda x: np.linalg.multi_dot([x, x, x[0]]),
-    lambda x: np.convolve(x[0], x[1]), lambda x: np.linalg.matrix_power(x, 3) if x.dtype != bool else x])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.einsum("ij->i", x),
+        lambda x: np.einsum("ij->", x),
+        lambda x: np.einsum("ii", x),
+        lambda x: np.einsum("ii->i", x),
+        lambda x: np.einsum("ij->ji", x),
+        lambda x: np.einsum("ij,jk->ik", x, x),
+        lambda x: np.einsum("ij,ij->i", x, x),
+        lambda x: np.einsum("i,j->ij", x[0], x[1]),
+        lambda x: np.einsum("ij,jk,kl->il", x, x, x),
+        lambda x: np.einsum("ij,ij", x, x),
+        lambda x: np.einsum("ij->i", x, dtype=np.float32, casting="unsafe"),
+        lambda x: np.einsum("ij,jk->ik", x, x, dtype=np.float64, casting="unsafe"),
+        lambda x: x @ x,
+        lambda x: np.dot(x[0], x[1]),
+        lambda x: np.vdot(x, x),
+        lambda x: np.inner(x, x),
+        lambda x: np.outer(x, x),
+        lambda x: np.tensordot(x, x),
+        lambda x: np.kron(x, x),
+        lambda x: np.vecdot(x, x),
+        lambda x: np.linalg.vecdot(x, x),
+        lambda x: x[0] @ x,
+        lambda x: np.dot(x, x[0, 0]),
+        lambda x: np.matvec(x, x[0]),
+        lambda x: np.linalg.multi_dot([x, x, x[0]]),
+        lambda x: np.convolve(x[0], x[1]),
+        lambda x: np.linalg.matrix_power(x, 3) if x.dtype != bool else x,
+    ],
+)
 @pytest.mark.parametrize("dtype", NARROW)
 def test_products(f, dtype):  # numpy_pytorch_interop#127
     same(f, draw(dtype, 4, 4))

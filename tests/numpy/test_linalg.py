@@ -31,15 +31,22 @@ SQUARE = {
     "inv": [np.linalg.inv, lambda a: np.linalg.matrix_power(a, -2), lambda a: np.linalg.matrix_power(a, 0)],
     "det": [np.linalg.det, lambda a: np.linalg.slogdet(a)],
     "cholesky": [lambda a: np.linalg.cholesky(positive(a)), lambda a: np.linalg.cholesky(positive(a), upper=True)],
-    "eigh": [lambda a: np.linalg.eigvalsh(positive(a)), lambda a: np.linalg.eigvalsh(a, UPLO="U"),
-             lambda a: np.abs(np.linalg.eigh(positive(a))[1])],
+    "eigh": [
+        lambda a: np.linalg.eigvalsh(positive(a)),
+        lambda a: np.linalg.eigvalsh(a, UPLO="U"),
+        lambda a: np.abs(np.linalg.eigh(positive(a))[1]),
+    ],
     "eig": [lambda a: np.linalg.eig(a), np.linalg.eigvals],
     "qr": [np.linalg.qr, lambda a: np.linalg.qr(a, mode="r")],
-    "svd": [lambda a: np.linalg.svd(a, compute_uv=False), np.linalg.svdvals, lambda a: np.abs(np.linalg.svd(a)[0]),
-            lambda a: np.linalg.svd(positive(a), compute_uv=False, hermitian=True)],
+    "svd": [
+        lambda a: np.linalg.svd(a, compute_uv=False),
+        np.linalg.svdvals,
+        lambda a: np.abs(np.linalg.svd(a)[0]),
+        lambda a: np.linalg.svd(positive(a), compute_uv=False, hermitian=True),
+    ],
     "pinv": [np.linalg.pinv, lambda a: np.linalg.pinv(positive(a), hermitian=True), lambda a: np.linalg.pinv(a, rtol=None)],
     "norm": [lambda a, p=p: np.linalg.norm(a, p, axis=(-2, -1)) for p in (2, -2, "nuc")]
-            + [lambda a: np.linalg.norm(a, 2, axis=(-2, -1), keepdims=True), lambda a: np.linalg.matrix_norm(a, ord="nuc")],
+    + [lambda a: np.linalg.norm(a, 2, axis=(-2, -1), keepdims=True), lambda a: np.linalg.matrix_norm(a, ord="nuc")],
     "cond": [lambda a, p=p: np.linalg.cond(a, p) for p in (None, 2, -2, 1, np.inf, "fro")],
 }
 OBLONG = {
@@ -54,9 +61,15 @@ def cases(table):
     return [pytest.param(f, id=f"{name}-{i}") for name, fs in table.items() for i, f in enumerate(fs)]
 
 
-MATRICES = {"real": near_identity(), "complex": near_identity(complex=True), "stack": near_identity(2, 2),
-            "float32": near_identity().astype(np.float32), "complex64": near_identity(complex=True).astype(np.complex64),
-            "empty stack": near_identity(0), "integers": np.array([[3, 1, 0], [1, 4, 1], [0, 1, 5]])}
+MATRICES = {
+    "real": near_identity(),
+    "complex": near_identity(complex=True),
+    "stack": near_identity(2, 2),
+    "float32": near_identity().astype(np.float32),
+    "complex64": near_identity(complex=True).astype(np.complex64),
+    "empty stack": near_identity(0),
+    "integers": np.array([[3, 1, 0], [1, 4, 1], [0, 1, 5]]),
+}
 
 
 @pytest.mark.parametrize("kind", MATRICES)
@@ -79,8 +92,14 @@ def test_oblong_matrices_are_numpys(program, shape, complex):
 
 @pytest.mark.parametrize("m", [3, 2, 0])
 def test_empty_matrices(m):
-    for program in (np.linalg.det, np.linalg.inv, lambda a: np.linalg.slogdet(a), np.linalg.cholesky, np.linalg.eigvalsh,
-                    lambda a: np.linalg.solve(a, a)):
+    for program in (
+        np.linalg.det,
+        np.linalg.inv,
+        lambda a: np.linalg.slogdet(a),
+        np.linalg.cholesky,
+        np.linalg.eigvalsh,
+        lambda a: np.linalg.solve(a, a),
+    ):
         check(program, np.zeros((0, 0)))
         check(program, np.zeros((2, 0, 0)))
     check(np.linalg.pinv, np.zeros((0, m)))
@@ -88,8 +107,14 @@ def test_empty_matrices(m):
 
 
 def test_least_squares():
-    for a, b in ((normal(5, 2), normal(5)), (normal(5, 2), normal(5, 3)), (normal(2, 4), normal(2)), (normal(3, 3), V),
-                 (np.ones((4, 2)), normal(4)), (normal(5, 2, complex=True), normal(5))):
+    for a, b in (
+        (normal(5, 2), normal(5)),
+        (normal(5, 2), normal(5, 3)),
+        (normal(2, 4), normal(2)),
+        (normal(3, 3), V),
+        (np.ones((4, 2)), normal(4)),
+        (normal(5, 2, complex=True), normal(5)),
+    ):
         check(lambda a, b: np.linalg.lstsq(a, b), a, b, symbols=False, rtol=1e-8)
         check(lambda a, b: np.linalg.lstsq(a, b, rcond=-1)[0], a, b, rtol=1e-8)
         assert type(np.linalg.lstsq(concrete(a), b)[2]) is type(np.linalg.lstsq(a, b)[2])
@@ -161,8 +186,12 @@ def test_derivatives_of_oblong_matrices(program, shape, complex):
 @pytest.mark.parametrize("shape", [(5, 2), (2, 5), (3, 3)])
 def test_derivatives_of_least_squares(shape):
     a, b = normal(*shape), normal(shape[0])
-    for x, f in ((a, lambda a: np.linalg.lstsq(a, b)[0]), (b, lambda b: np.linalg.lstsq(a, b)[0]),
-                 (a, lambda a: np.linalg.lstsq(a, b)[1]), (a, lambda a: np.linalg.lstsq(a, b)[3])):
+    for x, f in (
+        (a, lambda a: np.linalg.lstsq(a, b)[0]),
+        (b, lambda b: np.linalg.lstsq(a, b)[0]),
+        (a, lambda a: np.linalg.lstsq(a, b)[1]),
+        (a, lambda a: np.linalg.lstsq(a, b)[3]),
+    ):
         t = normal(*x.shape)
         np.testing.assert_allclose(fad.jvp(f, (x,), (t,))[1], differences(f, x, t), rtol=1e-7, atol=1e-7)
 
@@ -170,8 +199,11 @@ def test_derivatives_of_least_squares(shape):
 def test_full_factors():
     """What the columns beyond the singular values span has a derivative, though they have none."""
     a, t = normal(5, 2), normal(5, 2)
-    for f in (lambda a: np.linalg.svd(a)[0][:, 2:], lambda a: np.linalg.svd(a.T)[2][2:].T,
-              lambda a: np.linalg.qr(a, mode="complete")[0][:, 2:]):
+    for f in (
+        lambda a: np.linalg.svd(a)[0][:, 2:],
+        lambda a: np.linalg.svd(a.T)[2][2:].T,
+        lambda a: np.linalg.qr(a, mode="complete")[0][:, 2:],
+    ):
         projector = lambda a, f=f: f(a) @ f(a).T
         check(f, a)
         np.testing.assert_allclose(fad.jvp(projector, (a,), (t,))[1], differences(projector, a, t), rtol=1e-7, atol=1e-7)
@@ -181,8 +213,12 @@ def test_full_factors():
 def test_one_triangle_is_read():
     """As NumPy reads it: the gradient by the other triangle is zero."""
     a = positive(near_identity())
-    for f, zero in ((np.linalg.cholesky, np.triu), (lambda a: np.linalg.cholesky(a, upper=True), np.tril),
-                    (lambda a: np.linalg.eigh(a)[1], np.triu), (lambda a: np.linalg.eigvalsh(a, "U"), np.tril)):
+    for f, zero in (
+        (np.linalg.cholesky, np.triu),
+        (lambda a: np.linalg.cholesky(a, upper=True), np.tril),
+        (lambda a: np.linalg.eigh(a)[1], np.triu),
+        (lambda a: np.linalg.eigvalsh(a, "U"), np.tril),
+    ):
         slope = fad.grad(lambda a, f=f: np.sum(f(a) ** 3))(a)
         assert np.all(zero(slope, 1 if zero is np.triu else -1) == 0)
         assert np.any(slope != 0)

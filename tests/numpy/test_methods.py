@@ -18,15 +18,70 @@ X = np.array([0.4, 1.3, 2.6, -0.7])
 
 # -- methods -------------------------------------------------------------------------------------------------------------
 
-OF_MEMORY = {"base", "byteswap", "ctypes", "data", "device", "dump", "dumps", "flags", "getfield", "strides", "to_device", "tobytes",
-             "tofile", "view"}
-IN_PLACE = {"fill": (1.0,), "partition": (1,), "put": ([0], 1.0), "resize": ((3, 2),), "setfield": (1.0, float), "setflags": (), "sort": ()}
+OF_MEMORY = {
+    "base",
+    "byteswap",
+    "ctypes",
+    "data",
+    "device",
+    "dump",
+    "dumps",
+    "flags",
+    "getfield",
+    "strides",
+    "to_device",
+    "tobytes",
+    "tofile",
+    "view",
+}
+IN_PLACE = {
+    "fill": (1.0,),
+    "partition": (1,),
+    "put": ([0], 1.0),
+    "resize": ((3, 2),),
+    "setfield": (1.0, float),
+    "setflags": (),
+    "sort": (),
+}
 METHODS = {
-    "all": (), "any": (), "argmax": (1,), "argmin": (), "argpartition": None, "argsort": (0,), "astype": (np.float32,), "choose": None,
-    "clip": (1.0, 2.0), "compress": ([True, False], 0), "conj": (), "conjugate": (), "copy": (), "cumprod": (1,), "cumsum": (0,), "diagonal": (),
-    "dot": (A.T,), "flatten": ("F",), "item": None, "max": (0,), "mean": (1,), "min": (), "nonzero": (), "prod": (), "ravel": (),
-    "repeat": (2, 1), "reshape": (3, 2), "round": (1,), "searchsorted": None, "squeeze": (), "std": (0,), "sum": (1,), "swapaxes": (0, 1),
-    "take": ([0, 2], 1), "tolist": None, "trace": (), "transpose": (1, 0), "var": (),
+    "all": (),
+    "any": (),
+    "argmax": (1,),
+    "argmin": (),
+    "argpartition": None,
+    "argsort": (0,),
+    "astype": (np.float32,),
+    "choose": None,
+    "clip": (1.0, 2.0),
+    "compress": ([True, False], 0),
+    "conj": (),
+    "conjugate": (),
+    "copy": (),
+    "cumprod": (1,),
+    "cumsum": (0,),
+    "diagonal": (),
+    "dot": (A.T,),
+    "flatten": ("F",),
+    "item": None,
+    "max": (0,),
+    "mean": (1,),
+    "min": (),
+    "nonzero": (),
+    "prod": (),
+    "ravel": (),
+    "repeat": (2, 1),
+    "reshape": (3, 2),
+    "round": (1,),
+    "searchsorted": None,
+    "squeeze": (),
+    "std": (0,),
+    "sum": (1,),
+    "swapaxes": (0, 1),
+    "take": ([0, 2], 1),
+    "tolist": None,
+    "trace": (),
+    "transpose": (1, 0),
+    "var": (),
 }
 PROPERTIES = ("T", "mT", "dtype", "flat", "imag", "itemsize", "nbytes", "ndim", "real", "shape", "size")
 
@@ -93,16 +148,26 @@ def test_round_to_digits():
 # -- np.array of nodes ---------------------------------------------------------------------------------------------------
 
 OF_ELEMENTS = {
-    "dot": lambda x: np.dot(np.array([x[0], x[1]]), np.array([x[2], x[3]])), "matrix": lambda x: np.sum(rotation(x[0]) @ x[:2]),
-    "matrix of constants": lambda x: np.sum(rotation(x[0]) @ np.ones(2)), "ufuncs": lambda x: np.sum(np.exp(np.sin(np.array([x[0], x[1]])))),
-    "mixed with numbers": lambda x: np.sum(np.array([x[0], 2.0, x[1]]) ** 2), "with nodes": lambda x: np.sum(np.array([x[0], x[1]]) * x[2:]),
-    "norm": lambda x: np.linalg.norm(np.array([x[0], x[1]])), "full": lambda x: np.sum(np.full((2, 2), x[0]) * x[1]),
-    "concatenate": lambda x: np.sum(np.concatenate([np.array([x[0]]), x]) ** 2), "stack": lambda x: np.sum(np.stack([np.array([x[0], 1.0]), x[:2]]) ** 2),
-    "outer": lambda x: np.sum(np.outer(np.array([x[0], x[1]]), x)), "T": lambda x: np.sum(rotation(x[0]).T @ x[2:] * x[:2]),
-    "index": lambda x: rotation(x[0])[0, 1] * x[1], "einsum": lambda x: np.einsum("i,i", np.array([x[0], x[1]]), np.array([x[2], 3.0])),
-    "at": lambda x: np.sum(fad.at(np.array([x[0], x[1]]))[0].set(5.0) * x[:2]), "nested": lambda x: fad.grad(lambda t: np.sum(np.array([t * t, t * x[0]])))(x[1]),
-    "asarray": lambda x: np.asarray(x[0]) * x[1], "where": lambda x: np.sum(np.where(np.array([x[0], x[1]]) > 0.5, x[:2], 0.0)),
-    "arctan2": lambda x: np.sum(np.arctan2(np.array([x[0], x[1]]), 2.0)), "abs": lambda x: np.sum(np.abs(np.array([x[0], x[3]]))),
+    "dot": lambda x: np.dot(np.array([x[0], x[1]]), np.array([x[2], x[3]])),
+    "matrix": lambda x: np.sum(rotation(x[0]) @ x[:2]),
+    "matrix of constants": lambda x: np.sum(rotation(x[0]) @ np.ones(2)),
+    "ufuncs": lambda x: np.sum(np.exp(np.sin(np.array([x[0], x[1]])))),
+    "mixed with numbers": lambda x: np.sum(np.array([x[0], 2.0, x[1]]) ** 2),
+    "with nodes": lambda x: np.sum(np.array([x[0], x[1]]) * x[2:]),
+    "norm": lambda x: np.linalg.norm(np.array([x[0], x[1]])),
+    "full": lambda x: np.sum(np.full((2, 2), x[0]) * x[1]),
+    "concatenate": lambda x: np.sum(np.concatenate([np.array([x[0]]), x]) ** 2),
+    "stack": lambda x: np.sum(np.stack([np.array([x[0], 1.0]), x[:2]]) ** 2),
+    "outer": lambda x: np.sum(np.outer(np.array([x[0], x[1]]), x)),
+    "T": lambda x: np.sum(rotation(x[0]).T @ x[2:] * x[:2]),
+    "index": lambda x: rotation(x[0])[0, 1] * x[1],
+    "einsum": lambda x: np.einsum("i,i", np.array([x[0], x[1]]), np.array([x[2], 3.0])),
+    "at": lambda x: np.sum(fad.at(np.array([x[0], x[1]]))[0].set(5.0) * x[:2]),
+    "nested": lambda x: fad.grad(lambda t: np.sum(np.array([t * t, t * x[0]])))(x[1]),
+    "asarray": lambda x: np.asarray(x[0]) * x[1],
+    "where": lambda x: np.sum(np.where(np.array([x[0], x[1]]) > 0.5, x[:2], 0.0)),
+    "arctan2": lambda x: np.sum(np.arctan2(np.array([x[0], x[1]]), 2.0)),
+    "abs": lambda x: np.sum(np.abs(np.array([x[0], x[3]]))),
 }
 
 
@@ -138,8 +203,31 @@ def test_arrays_of_elements_as_results():
 
 # -- numbers and empty arrays --------------------------------------------------------------------------------------------
 
-ALONG = ("sum", "prod", "max", "min", "any", "all", "ptp", "count_nonzero", "argmax", "argmin", "cumsum", "cumprod", "nansum", "nanprod",
-         "nanmean", "nanvar", "nanstd", "nanmax", "nanmin", "argsort", "squeeze", "cumulative_sum", "cumulative_prod")
+ALONG = (
+    "sum",
+    "prod",
+    "max",
+    "min",
+    "any",
+    "all",
+    "ptp",
+    "count_nonzero",
+    "argmax",
+    "argmin",
+    "cumsum",
+    "cumprod",
+    "nansum",
+    "nanprod",
+    "nanmean",
+    "nanvar",
+    "nanstd",
+    "nanmax",
+    "nanmin",
+    "argsort",
+    "squeeze",
+    "cumulative_sum",
+    "cumulative_prod",
+)
 
 
 @pytest.mark.parametrize("axis", [0, -1, None, 1, (0, 1)])
@@ -180,15 +268,33 @@ def test_medians_of_nothing():
 
 # -- out= ------------------------------------------------------------------------------------------------------------------
 
-ARGUMENTS = {"compress": ([True, False], A), "take": (A, [0]), "dot": (A, A.T), "outer": (A, A), "concatenate": ([A, A],), "stack": ([A, A],),
-             "quantile": (A, 0.5), "percentile": (A, 50), "nanquantile": (A, 0.5), "nanpercentile": (A, 50), "clip": (A, 0, 1),
-             "choose": (np.array([0]), [A]), "multi_dot": ([A, A.T],), "cumulative_sum": (A[0],), "cumulative_prod": (A[0],)}
-WITH_OUT = sorted((f for f in FUNCTIONS if callable(f) and "out" in inspect.signature(f).parameters), key=lambda f: (f.__module__, f.__name__))
+ARGUMENTS = {
+    "compress": ([True, False], A),
+    "take": (A, [0]),
+    "dot": (A, A.T),
+    "outer": (A, A),
+    "concatenate": ([A, A],),
+    "stack": ([A, A],),
+    "quantile": (A, 0.5),
+    "percentile": (A, 50),
+    "nanquantile": (A, 0.5),
+    "nanpercentile": (A, 50),
+    "clip": (A, 0, 1),
+    "choose": (np.array([0]), [A]),
+    "multi_dot": ([A, A.T],),
+    "cumulative_sum": (A[0],),
+    "cumulative_prod": (A[0],),
+}
+WITH_OUT = sorted(
+    (f for f in FUNCTIONS if callable(f) and "out" in inspect.signature(f).parameters), key=lambda f: (f.__module__, f.__name__)
+)
 
 
 @pytest.mark.parametrize("f", WITH_OUT, ids=lambda f: f"{f.__module__}.{f.__name__}")
 def test_out_is_refused_wherever_it_stands(f):
-    args = fad.tree.map(lambda a: concrete(a) if isinstance(a, np.ndarray) and a.dtype == float else a, ARGUMENTS.get(f.__name__, (A,)))
+    args = fad.tree.map(
+        lambda a: concrete(a) if isinstance(a, np.ndarray) and a.dtype == float else a, ARGUMENTS.get(f.__name__, (A,))
+    )
     parameters = inspect.signature(f).parameters
     home = {"numpy.linalg": fad.numpy.linalg, "numpy.fft": fad.numpy.fft}.get(f.__module__, fad.numpy)
     front = getattr(home, f.__name__)
@@ -224,15 +330,35 @@ def test_derivatives_of_convolutions(f, mode, n, m):
     check_grads(lambda a, v: np.sum(f(a, v, mode) ** 2 * np.arange(1, 1 + len(f(np.ones(n), np.ones(m), mode)))), (a, v), order=2)
 
 
-@pytest.mark.parametrize("program", [
-    lambda x: np.diff(x, 0, prepend=9.0), lambda x: np.diff(x, n=0), lambda x: np.ix_(x[0], x[1]), lambda x: np.ix_([0, 1], x[0])[1],
-    lambda x: x[np.ix_([0, 1], [0, 2])], lambda x: np.choose([[0], [1]], [x, 2 * x]), lambda x: np.choose(np.array([5, -1, 1]), [x[0], x[1]], mode="clip"),
-    lambda x: np.choose(np.array([5, -1, 1]), [x[0], x[1]], mode="wrap"), lambda x: np.heaviside(0.0, x), lambda x: np.heaviside(0, x),
-    lambda x: np.heaviside(x, 0.5), lambda x: np.linspace(-x[0], x[1], 4, dtype=int), lambda x: np.add(x, 1, dtype=np.float32, casting="same_kind"),
-    lambda x: np.sqrt(x, dtype=complex), lambda x: np.greater(x, 1.0, dtype=bool), lambda x: np.multiply.outer(x, x, dtype=np.float32),
-    lambda x: np.add(x, x, signature=(None, None, np.float32)), lambda x: np.concatenate([x, x], dtype=np.float32),
-    lambda x: np.mean(x, dtype=np.float32), lambda x: np.mean(x, axis=0, dtype=complex), lambda x: np.var(x, dtype=np.float32),
-    lambda x: np.std(x, axis=1, dtype=np.float32), lambda x: np.mean(x, dtype=int), lambda x: np.nanvar(x, dtype=np.float32)])
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda x: np.diff(x, 0, prepend=9.0),
+        lambda x: np.diff(x, n=0),
+        lambda x: np.ix_(x[0], x[1]),
+        lambda x: np.ix_([0, 1], x[0])[1],
+        lambda x: x[np.ix_([0, 1], [0, 2])],
+        lambda x: np.choose([[0], [1]], [x, 2 * x]),
+        lambda x: np.choose(np.array([5, -1, 1]), [x[0], x[1]], mode="clip"),
+        lambda x: np.choose(np.array([5, -1, 1]), [x[0], x[1]], mode="wrap"),
+        lambda x: np.heaviside(0.0, x),
+        lambda x: np.heaviside(0, x),
+        lambda x: np.heaviside(x, 0.5),
+        lambda x: np.linspace(-x[0], x[1], 4, dtype=int),
+        lambda x: np.add(x, 1, dtype=np.float32, casting="same_kind"),
+        lambda x: np.sqrt(x, dtype=complex),
+        lambda x: np.greater(x, 1.0, dtype=bool),
+        lambda x: np.multiply.outer(x, x, dtype=np.float32),
+        lambda x: np.add(x, x, signature=(None, None, np.float32)),
+        lambda x: np.concatenate([x, x], dtype=np.float32),
+        lambda x: np.mean(x, dtype=np.float32),
+        lambda x: np.mean(x, axis=0, dtype=complex),
+        lambda x: np.var(x, dtype=np.float32),
+        lambda x: np.std(x, axis=1, dtype=np.float32),
+        lambda x: np.mean(x, dtype=int),
+        lambda x: np.nanvar(x, dtype=np.float32),
+    ],
+)
 def test_like_numpy(program):
     check(program, A)
     if getattr(program(A), "dtype", None) == np.float64:
@@ -242,7 +368,9 @@ def test_like_numpy(program):
 @pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
 @pytest.mark.parametrize("mean", [np.mean, np.var, np.std, np.nanmean])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16"])
-@pytest.mark.parametrize("x", [np.arange(6, dtype="i1"), np.arange(6, dtype="f4"), np.arange(6) * 1j, np.array([True, False])], ids=str)
+@pytest.mark.parametrize(
+    "x", [np.arange(6, dtype="i1"), np.arange(6, dtype="f4"), np.arange(6) * 1j, np.array([True, False])], ids=str
+)
 def test_dtype_of_moments(mean, dtype, x):
     check(lambda v: mean(v, dtype=dtype), x)
 

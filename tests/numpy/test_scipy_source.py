@@ -14,10 +14,22 @@ from fad.testing import check_grads
 X = np.array([0.3, 1.2, 2.5])
 
 
-@pytest.mark.parametrize("f", [
-    lambda x: logsumexp(x), lambda x: logsumexp(np.outer(x, x), axis=1), lambda x: logsumexp(x, b=np.array([1.0, 2.0, 0.5]), keepdims=True),
-    lambda x: scipy.special.logsumexp(x), lambda x: softmax(x), lambda x: softmax(np.outer(x, x), axis=0), lambda x: softmax(np.outer(x, x)),
-    lambda x: log_softmax(x), lambda x: log_softmax(np.outer(x, x), axis=1), lambda x: polygamma(1, x), lambda x: multigammaln(x + 2, 3)])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: logsumexp(x),
+        lambda x: logsumexp(np.outer(x, x), axis=1),
+        lambda x: logsumexp(x, b=np.array([1.0, 2.0, 0.5]), keepdims=True),
+        lambda x: scipy.special.logsumexp(x),
+        lambda x: softmax(x),
+        lambda x: softmax(np.outer(x, x), axis=0),
+        lambda x: softmax(np.outer(x, x)),
+        lambda x: log_softmax(x),
+        lambda x: log_softmax(np.outer(x, x), axis=1),
+        lambda x: polygamma(1, x),
+        lambda x: multigammaln(x + 2, 3),
+    ],
+)
 def test_values_and_derivatives(f):
     check_grads(lambda x: np.sum(np.sin(f(x))), (X,), order=2)
     np.testing.assert_allclose(fad.jit(f)(X), f(X), rtol=1e-12)

@@ -92,7 +92,7 @@ def test_values_are_numpys(name):
 
 def test_cross_hessian_of_a_kernel_at_equal_points():
     """d2/da db exp(-|a - b|^2) = 2 I (pytorch#92075)."""
-    kernel = lambda a, b: np.exp(-np.linalg.norm(a - b) ** 2)
+    kernel = lambda a, b: np.exp(-(np.linalg.norm(a - b) ** 2))
     a = np.array([1.0, -2.0, 3.0])
     np.testing.assert_allclose(fad.jacfwd(fad.grad(kernel, 0), 1)(a, a), 2 * np.eye(3))
 

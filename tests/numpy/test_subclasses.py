@@ -46,9 +46,15 @@ class Aside:
 
 
 TRANSFORMS = {
-    "jit": lambda f, x: fad.jit(f)(x), "grad": lambda f, x: fad.grad(lambda x: np.sum(f(x)))(x), "vjp": lambda f, x: fad.vjp(f, x)[0],
-    "jvp": lambda f, x: fad.jvp(f, (x,), (np.ones(x.shape),))[0], "trace": lambda f, x: fad.trace(f)(x), "vmap": lambda f, x: fad.vmap(f)(x),
-    "linearize": lambda f, x: fad.linearize(f, x)[0], "jacobian": lambda f, x: fad.jacobian(f)(x), "Function": lambda f, x: fad.trace(f)(np.asarray(x))(x),
+    "jit": lambda f, x: fad.jit(f)(x),
+    "grad": lambda f, x: fad.grad(lambda x: np.sum(f(x)))(x),
+    "vjp": lambda f, x: fad.vjp(f, x)[0],
+    "jvp": lambda f, x: fad.jvp(f, (x,), (np.ones(x.shape),))[0],
+    "trace": lambda f, x: fad.trace(f)(x),
+    "vmap": lambda f, x: fad.vmap(f)(x),
+    "linearize": lambda f, x: fad.linearize(f, x)[0],
+    "jacobian": lambda f, x: fad.jacobian(f)(x),
+    "Function": lambda f, x: fad.trace(f)(np.asarray(x))(x),
     "in a list": lambda f, x: fad.jit(lambda xs: f(xs[0]))([x]),
 }
 
@@ -61,14 +67,35 @@ def test_arguments_are_refused(name, x):
         TRANSFORMS[name](lambda y: y * y + y, x)
 
 
-@pytest.mark.parametrize("program", [
-    lambda x: MATRIX * x, lambda x: x * MATRIX, lambda x: MATRIX @ x, lambda x: x @ MATRIX, lambda x: np.dot(MATRIX, x),
-    lambda x: np.multiply(MATRIX, x), lambda x: x - MATRIX, lambda x: np.where(MATRIX > 1, x, 0.0), lambda x: np.concatenate([x, MATRIX]),
-    lambda x: np.average(x, weights=MATRIX), lambda x: fad.at(x)[0].set(MATRIX[0]), lambda x: fad.numpy.dot(MATRIX, x),
-    lambda x: x[0] * MASKED[:2], lambda x: MASKED[:2] * x[0], lambda x: x[0] + MASKED[:2],
-    lambda x: np.average(x[0], weights=MASKED[:2]), lambda x: np.stack([x[0], MASKED[:2]]), lambda x: np.ma.sum(MASKED[:2] * x[0]),
-    lambda x: np.dot(x, MASKED[:2]), lambda x: np.einsum("ij,j->i", x, MASKED[:2]), lambda x: np.interp(x, MASKED[:2], [0.0, 1.0]),
-    lambda x: np.searchsorted(MASKED[:2], x) * x, lambda x: fad.numpy.sum(x, where=MASKED[:2] > 1), lambda x: x ** MASKED[:2]])
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda x: MATRIX * x,
+        lambda x: x * MATRIX,
+        lambda x: MATRIX @ x,
+        lambda x: x @ MATRIX,
+        lambda x: np.dot(MATRIX, x),
+        lambda x: np.multiply(MATRIX, x),
+        lambda x: x - MATRIX,
+        lambda x: np.where(MATRIX > 1, x, 0.0),
+        lambda x: np.concatenate([x, MATRIX]),
+        lambda x: np.average(x, weights=MATRIX),
+        lambda x: fad.at(x)[0].set(MATRIX[0]),
+        lambda x: fad.numpy.dot(MATRIX, x),
+        lambda x: x[0] * MASKED[:2],
+        lambda x: MASKED[:2] * x[0],
+        lambda x: x[0] + MASKED[:2],
+        lambda x: np.average(x[0], weights=MASKED[:2]),
+        lambda x: np.stack([x[0], MASKED[:2]]),
+        lambda x: np.ma.sum(MASKED[:2] * x[0]),
+        lambda x: np.dot(x, MASKED[:2]),
+        lambda x: np.einsum("ij,j->i", x, MASKED[:2]),
+        lambda x: np.interp(x, MASKED[:2], [0.0, 1.0]),
+        lambda x: np.searchsorted(MASKED[:2], x) * x,
+        lambda x: fad.numpy.sum(x, where=MASKED[:2] > 1),
+        lambda x: x ** MASKED[:2],
+    ],
+)
 def test_constants_are_refused(program):
     for f in (lambda x: fad.grad(lambda x: np.sum(program(x)))(x), fad.jit(program)):
         with pytest.raises(FadError):
@@ -84,9 +111,22 @@ def test_what_is_an_array_in_all_but_name():
 
 def test_others_are_asked_by_numpy():
     seen = []
+
     def f(x):
-        seen.extend([x * Units(), Units() * x, np.add(x, Units()), np.add(Units(), x), np.dot(x, Units()), np.concatenate([x, Units()]),
-                     np.where(Units(), x, x), x / Units(), x == Units(), x**Units()])
+        seen.extend(
+            [
+                x * Units(),
+                Units() * x,
+                np.add(x, Units()),
+                np.add(Units(), x),
+                np.dot(x, Units()),
+                np.concatenate([x, Units()]),
+                np.where(Units(), x, x),
+                x / Units(),
+                x == Units(),
+                x ** Units(),
+            ]
+        )
         aside.extend([x * Aside(), x == Aside()])
         return np.sum(x)
 
@@ -100,9 +140,15 @@ def test_others_are_asked_by_numpy():
 
 
 def test_units_of_pint():
-    units = importlib.import_module("pint").UnitRegistry() if importlib.util.find_spec("pint") else pytest.skip("pint is not installed")
+    units = (
+        importlib.import_module("pint").UnitRegistry() if importlib.util.find_spec("pint") else pytest.skip("pint is not installed")
+    )
     q = V * units.m
-    for f in (lambda x: np.sum((x * q).magnitude), lambda x: np.sum((q * x).magnitude), lambda x: np.sum((x * units.m * 3).magnitude)):
+    for f in (
+        lambda x: np.sum((x * q).magnitude),
+        lambda x: np.sum((q * x).magnitude),
+        lambda x: np.sum((x * units.m * 3).magnitude),
+    ):
         got = fad.grad(f)(V)
         np.testing.assert_allclose(got, V if f(V) == np.sum(V * V) else np.full(3, 3.0))
     with pytest.raises(Exception, match="dimensionless"):
@@ -118,7 +164,11 @@ def test_labels_of_xarray():
     a = xarray.DataArray(V, dims="a")
     np.testing.assert_allclose(fad.grad(lambda x: np.sum(x * a).data)(V), V)
     np.testing.assert_allclose(fad.grad(lambda x: np.sum(a * x).data)(V), V)
-    for refused in (lambda: fad.jit(np.sum)(a), lambda: fad.vmap(np.sin)(a), lambda: fad.grad(np.sum)(a),
-                    lambda: fad.grad(lambda x: np.sum(np.where(a > 1, x, 0)))(V)):
+    for refused in (
+        lambda: fad.jit(np.sum)(a),
+        lambda: fad.vmap(np.sin)(a),
+        lambda: fad.grad(np.sum)(a),
+        lambda: fad.grad(lambda x: np.sum(np.where(a > 1, x, 0)))(V),
+    ):
         with pytest.raises(FadError):
             refused()

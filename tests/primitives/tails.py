@@ -106,16 +106,25 @@ positive = lambda x: x > 0
 between = lambda x: abs(x) < 1
 
 ONE = {
-    "negative": linear(lambda x: -x, lambda x: -1), "positive": linear(lambda x: x, lambda x: 1),
-    "astype": linear(lambda x: x, lambda x: 1), "real": linear(lambda x: x, lambda x: 1),
-    "conjugate": linear(lambda x: x, lambda x: 1), "deg2rad": linear(mpmath.radians, lambda x: mp.pi / 180),
-    "rad2deg": linear(mpmath.degrees, lambda x: 180 / mp.pi), "fabs": linear(abs, sign), "absolute": linear(abs, sign),
+    "negative": linear(lambda x: -x, lambda x: -1),
+    "positive": linear(lambda x: x, lambda x: 1),
+    "astype": linear(lambda x: x, lambda x: 1),
+    "real": linear(lambda x: x, lambda x: 1),
+    "conjugate": linear(lambda x: x, lambda x: 1),
+    "deg2rad": linear(mpmath.radians, lambda x: mp.pi / 180),
+    "rad2deg": linear(mpmath.degrees, lambda x: 180 / mp.pi),
+    "fabs": linear(abs, sign),
+    "absolute": linear(abs, sign),
     "reciprocal": Definition(lambda x: 1 / x, lambda x: (-1 / x**2, 2 / x**3, -6 / x**4)),
     "square": Definition(lambda x: x * x, lambda x: (2 * x, 2, 0)),
     "sqrt": Definition(sqrt, lambda x: (1 / (2 * sqrt(x)), -1 / (4 * x * sqrt(x)), 3 / (8 * x * x * sqrt(x))), positive),
-    "cbrt": Definition(lambda x: sign(x) * mpmath.cbrt(abs(x)),
-                       lambda x: tuple(c * sign(x) * mpmath.cbrt(abs(x)) / x**n for n, c in enumerate(
-                           (mpmath.mpf(1) / 3, mpmath.mpf(-2) / 9, mpmath.mpf(10) / 27), 1))),
+    "cbrt": Definition(
+        lambda x: sign(x) * mpmath.cbrt(abs(x)),
+        lambda x: tuple(
+            c * sign(x) * mpmath.cbrt(abs(x)) / x**n
+            for n, c in enumerate((mpmath.mpf(1) / 3, mpmath.mpf(-2) / 9, mpmath.mpf(10) / 27), 1)
+        ),
+    ),
     "exp": Definition(exp, lambda x: (exp(x),) * 3),
     "exp2": Definition(lambda x: power(2, x), lambda x: tuple(log(2) ** n * power(2, x) for n in (1, 2, 3))),
     "expm1": Definition(expm1, lambda x: (exp(x),) * 3),
@@ -123,23 +132,44 @@ ONE = {
     "log2": Definition(lambda x: log(x, 2), lambda x: tuple(c / x**n / log(2) for n, c in ((1, 1), (2, -1), (3, 2))), positive),
     "log10": Definition(mpmath.log10, lambda x: tuple(c / x**n / log(10) for n, c in ((1, 1), (2, -1), (3, 2))), positive),
     "log1p": Definition(mpmath.log1p, lambda x: (1 / (1 + x), -1 / (1 + x) ** 2, 2 / (1 + x) ** 3), lambda x: x > -1),
-    "sin": Definition(sin, lambda x: (cos(x), -sin(x), -cos(x))), "cos": Definition(cos, lambda x: (-sin(x), -cos(x), sin(x))),
-    "tan": Definition(tan, of_tangent), "sinc": Definition(lambda x: sin(mp.pi * x) / (mp.pi * x), of_sine, digits=1600),
-    "arcsin": Definition(asin, lambda x: (1 / sqrt(1 - x * x), x / sqrt(1 - x * x) ** 3, (1 + 2 * x * x) / sqrt(1 - x * x) ** 5), between),
-    "arccos": Definition(mpmath.acos, lambda x: (-1 / sqrt(1 - x * x), -x / sqrt(1 - x * x) ** 3,
-                                                 -(1 + 2 * x * x) / sqrt(1 - x * x) ** 5), between),
+    "sin": Definition(sin, lambda x: (cos(x), -sin(x), -cos(x))),
+    "cos": Definition(cos, lambda x: (-sin(x), -cos(x), sin(x))),
+    "tan": Definition(tan, of_tangent),
+    "sinc": Definition(lambda x: sin(mp.pi * x) / (mp.pi * x), of_sine, digits=1600),
+    "arcsin": Definition(
+        asin, lambda x: (1 / sqrt(1 - x * x), x / sqrt(1 - x * x) ** 3, (1 + 2 * x * x) / sqrt(1 - x * x) ** 5), between
+    ),
+    "arccos": Definition(
+        mpmath.acos, lambda x: (-1 / sqrt(1 - x * x), -x / sqrt(1 - x * x) ** 3, -(1 + 2 * x * x) / sqrt(1 - x * x) ** 5), between
+    ),
     "arctan": Definition(atan, lambda x: (1 / (1 + x * x), -2 * x / (1 + x * x) ** 2, (6 * x * x - 2) / (1 + x * x) ** 3)),
-    "sinh": Definition(sinh, lambda x: (cosh(x), sinh(x), cosh(x))), "cosh": Definition(cosh, lambda x: (sinh(x), cosh(x), sinh(x))),
+    "sinh": Definition(sinh, lambda x: (cosh(x), sinh(x), cosh(x))),
+    "cosh": Definition(cosh, lambda x: (sinh(x), cosh(x), sinh(x))),
     "tanh": Definition(tanh, of_hyperbolic_tangent),
-    "arcsinh": Definition(asinh, lambda x: (1 / sqrt(1 + x * x), -x / sqrt(1 + x * x) ** 3, (2 * x * x - 1) / sqrt(1 + x * x) ** 5)),
-    "arccosh": Definition(acosh, lambda x: (1 / sqrt(x * x - 1), -x / sqrt(x * x - 1) ** 3, (2 * x * x + 1) / sqrt(x * x - 1) ** 5),
-                          lambda x: x > 1, point=(1.7,)),
-    "arctanh": Definition(atanh, lambda x: (1 / (1 - x * x), 2 * x / (1 - x * x) ** 2, (6 * x * x + 2) / (1 - x * x) ** 3), between),
-    "expit": Definition(lambda x: 1 / (1 + exp(-x)), lambda x: (of_logistic(x)[2], of_logistic(x)[3],
-                                                                of_logistic(x)[2] * (1 - 6 * of_logistic(x)[2]))),
-    "logit": Definition(lambda x: log(x / (1 - x)), lambda x: (1 / (x * (1 - x)), (2 * x - 1) / (x * (1 - x)) ** 2,
-                                                               2 * (1 - 3 * x * (1 - x)) / (x * (1 - x)) ** 3), lambda x: 0 < x < 1),
-    "log_expit": Definition(lambda x: -mpmath.log1p(exp(-x)), lambda x: (of_logistic(x)[1], -of_logistic(x)[2], -of_logistic(x)[3])),
+    "arcsinh": Definition(
+        asinh, lambda x: (1 / sqrt(1 + x * x), -x / sqrt(1 + x * x) ** 3, (2 * x * x - 1) / sqrt(1 + x * x) ** 5)
+    ),
+    "arccosh": Definition(
+        acosh,
+        lambda x: (1 / sqrt(x * x - 1), -x / sqrt(x * x - 1) ** 3, (2 * x * x + 1) / sqrt(x * x - 1) ** 5),
+        lambda x: x > 1,
+        point=(1.7,),
+    ),
+    "arctanh": Definition(
+        atanh, lambda x: (1 / (1 - x * x), 2 * x / (1 - x * x) ** 2, (6 * x * x + 2) / (1 - x * x) ** 3), between
+    ),
+    "expit": Definition(
+        lambda x: 1 / (1 + exp(-x)),
+        lambda x: (of_logistic(x)[2], of_logistic(x)[3], of_logistic(x)[2] * (1 - 6 * of_logistic(x)[2])),
+    ),
+    "logit": Definition(
+        lambda x: log(x / (1 - x)),
+        lambda x: (1 / (x * (1 - x)), (2 * x - 1) / (x * (1 - x)) ** 2, 2 * (1 - 3 * x * (1 - x)) / (x * (1 - x)) ** 3),
+        lambda x: 0 < x < 1,
+    ),
+    "log_expit": Definition(
+        lambda x: -mpmath.log1p(exp(-x)), lambda x: (of_logistic(x)[1], -of_logistic(x)[2], -of_logistic(x)[3])
+    ),
     "softplus": Definition(lambda x: mpmath.log1p(exp(x)), lambda x: (of_logistic(x)[0], of_logistic(x)[2], of_logistic(x)[3])),
     "erf": Definition(mpmath.erf, lambda x: of_gauss(x, 2 / sqrt(mp.pi))),
     "erfc": Definition(mpmath.erfc, lambda x: of_gauss(x, -2 / sqrt(mp.pi))),
@@ -166,13 +196,28 @@ def of_radius(x: mpmath.mpf, y: mpmath.mpf) -> tuple:
 
 def of_angle(y: mpmath.mpf, x: mpmath.mpf) -> tuple:
     s = x * x + y * y
-    return (x / s, -y / s, -2 * x * y / s**2, (y * y - x * x) / s**2, 2 * x * y / s**2,
-            2 * x * (3 * y * y - x * x) / s**3, 2 * y * (y * y - 3 * x * x) / s**3)
+    return (
+        x / s,
+        -y / s,
+        -2 * x * y / s**2,
+        (y * y - x * x) / s**2,
+        2 * x * y / s**2,
+        2 * x * (3 * y * y - x * x) / s**3,
+        2 * y * (y * y - 3 * x * x) / s**3,
+    )
 
 
 def of_power(x: mpmath.mpf, y: mpmath.mpf) -> tuple:
     z, ell = power(x, y), log(x)
-    return (y * z / x, ell * z, y * (y - 1) * z / x**2, (1 + y * ell) * z / x, ell**2 * z, y * (y - 1) * (y - 2) * z / x**3, ell**3 * z)
+    return (
+        y * z / x,
+        ell * z,
+        y * (y - 1) * z / x**2,
+        (1 + y * ell) * z / x,
+        ell**2 * z,
+        y * (y - 1) * (y - 2) * z / x**3,
+        ell**3 * z,
+    )
 
 
 first = lambda f, slopes: Definition(f, lambda x, y: (*slopes(x, y), 0, 0, 0, 0, 0), point=(0.7, 0.4))
@@ -180,23 +225,38 @@ either = lambda f: Definition(f, lambda x, y: (f(x, y) == x, f(x, y) == y, 0, 0,
 whole = lambda x, y: abs(x / y) < 1e15  # the quotient is a float
 
 TWO = {
-    "add": first(lambda x, y: x + y, lambda x, y: (1, 1)), "subtract": first(lambda x, y: x - y, lambda x, y: (1, -1)),
+    "add": first(lambda x, y: x + y, lambda x, y: (1, 1)),
+    "subtract": first(lambda x, y: x - y, lambda x, y: (1, -1)),
     "multiply": Definition(lambda x, y: x * y, lambda x, y: (y, x, 0, 1, 0, 0, 0), point=(0.7, 0.4)),
     "strong_multiply": Definition(lambda x, y: x * y, lambda x, y: (y, x, 0, 1, 0, 0, 0), point=(0.7, 0.4)),
-    "divide": Definition(lambda x, y: x / y, lambda x, y: (1 / y, -x / y**2, 0, -1 / y**2, 2 * x / y**3, 0, -6 * x / y**4), point=(0.7, 0.4)),
+    "divide": Definition(
+        lambda x, y: x / y, lambda x, y: (1 / y, -x / y**2, 0, -1 / y**2, 2 * x / y**3, 0, -6 * x / y**4), point=(0.7, 0.4)
+    ),
     "fmod": Definition(lambda x, y: x - y * int(x / y), lambda x, y: (1, -int(x / y), 0, 0, 0, 0, 0), whole, (0.7, 0.4), 420),
-    "remainder": Definition(lambda x, y: x - y * floor(x / y), lambda x, y: (1, -floor(x / y), 0, 0, 0, 0, 0), whole, (0.7, 0.4), 420),
+    "remainder": Definition(
+        lambda x, y: x - y * floor(x / y), lambda x, y: (1, -floor(x / y), 0, 0, 0, 0, 0), whole, (0.7, 0.4), 420
+    ),
     "copysign": first(lambda x, y: abs(x) * sign(y), lambda x, y: (sign(x) * sign(y), 0)),
     "heaviside": first(lambda x, y: mpmath.mpf(x > 0), lambda x, y: (0, 0)),
-    "maximum": either(max), "minimum": either(min), "fmax": either(max), "fmin": either(min),
+    "maximum": either(max),
+    "minimum": either(min),
+    "fmax": either(max),
+    "fmin": either(min),
     "power": Definition(power, of_power, lambda x, y: x > 0, (0.7, 0.4)),
     "float_power": Definition(power, of_power, lambda x, y: x > 0, (0.7, 0.4)),
     "hypot": Definition(lambda x, y: sqrt(x * x + y * y), of_radius, point=(0.7, 0.4)),
     "arctan2": Definition(atan2, of_angle, point=(0.7, 0.4)),
     "logaddexp": Definition(lambda x, y: log(exp(x) + exp(y)), lambda x, y: of_logs(x, y, mp.e), point=(0.7, 0.4)),
-    "logaddexp2": Definition(lambda x, y: log(power(2, x) + power(2, y), 2), lambda x, y: of_logs(x, y, mpmath.mpf(2)), point=(0.7, 0.4)),
-    "xlogy": Definition(lambda x, y: x * log(y), lambda x, y: (log(y), x / y, 0, 1 / y, -x / y**2, 0, 2 * x / y**3), lambda x, y: y > 0, (0.7, 0.4)),
-    "xlog1py": Definition(lambda x, y: x * log(1 + y),
-                          lambda x, y: (mpmath.log1p(y), x / (1 + y), 0, 1 / (1 + y), -x / (1 + y) ** 2, 0, 2 * x / (1 + y) ** 3),
-                          lambda x, y: y > -1, (0.7, 0.4)),
+    "logaddexp2": Definition(
+        lambda x, y: log(power(2, x) + power(2, y), 2), lambda x, y: of_logs(x, y, mpmath.mpf(2)), point=(0.7, 0.4)
+    ),
+    "xlogy": Definition(
+        lambda x, y: x * log(y), lambda x, y: (log(y), x / y, 0, 1 / y, -x / y**2, 0, 2 * x / y**3), lambda x, y: y > 0, (0.7, 0.4)
+    ),
+    "xlog1py": Definition(
+        lambda x, y: x * log(1 + y),
+        lambda x, y: (mpmath.log1p(y), x / (1 + y), 0, 1 / (1 + y), -x / (1 + y) ** 2, 0, 2 * x / (1 + y) ** 3),
+        lambda x, y: y > -1,
+        (0.7, 0.4),
+    ),
 }

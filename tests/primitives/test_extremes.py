@@ -35,8 +35,18 @@ def test_of_infinities(case):
     assert fad.jit(grad(f, (0, 1)))(*args) == want
 
 
-@pytest.mark.parametrize("z, want", [(complex(inf, 0), 1), (complex(0, -inf), 1j), (complex(inf, 5), 1), (1e-310 + 0j, 1),
-                                     (3e-320 - 4e-320j, 0.6 + 0.8j), (3e307 - 4e307j, 0.6 + 0.8j), (3 - 4j, 0.6 + 0.8j)])
+@pytest.mark.parametrize(
+    "z, want",
+    [
+        (complex(inf, 0), 1),
+        (complex(0, -inf), 1j),
+        (complex(inf, 5), 1),
+        (1e-310 + 0j, 1),
+        (3e-320 - 4e-320j, 0.6 + 0.8j),
+        (3e307 - 4e307j, 0.6 + 0.8j),
+        (3 - 4j, 0.6 + 0.8j),
+    ],
+)
 def test_slope_of_complex_absolute_values(z, want):  # jax#25681: conj(z) / |z|
     for f in (grad(np.abs), fad.jit(grad(np.abs))):
         np.testing.assert_allclose(f(z), want, rtol=1e-3 if abs(z) < 1e-300 else 1e-15)
@@ -44,6 +54,7 @@ def test_slope_of_complex_absolute_values(z, want):  # jax#25681: conj(z) / |z|
 
 def test_the_sign_of_a_complex_number_has_a_slope():
     """z/|z| turns with z: along t its derivative is i (Im(conj(z) t) / |z|^2) z/|z|."""
+
     def want(z, t):
         return 1j * (np.conj(z) * t).imag / abs(z) ** 2 * z / abs(z)
 
@@ -82,18 +93,22 @@ def test_the_quotient_is_the_one_the_remainder_belongs_to(f):
     rng = np.random.default_rng(0)
     y = rng.uniform(0.01, 1.0, 1000)
     x = y * rng.integers(1, 1000, 1000)  # on either side of a whole multiple, by rounding
-    quotient = [int((mpmath.mpf(a) - mpmath.mpf(float(r))) / mpmath.mpf(b) + mpmath.mpf(0.5)) for a, b, r in zip(x, y, f(x, y), strict=True)]
+    quotient = [
+        int((mpmath.mpf(a) - mpmath.mpf(float(r))) / mpmath.mpf(b) + mpmath.mpf(0.5)) for a, b, r in zip(x, y, f(x, y), strict=True)
+    ]
     assert np.array_equal(grad(lambda y: np.sum(f(x, y)))(y), -np.array(quotient, float))
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-12), (np.float32, 1e-4)])
 def test_both_sides_of_the_switch_of_sinc(dtype, tolerance):
     """The series and the quotient, right and left of 1/4, where each is at its worst, and at 0."""
-    x = np.array([-0.2500001, -0.2499999, -1e-3, 0.0, 1e-30, 0.0099, 0.0101, 0.2, 0.2499, 0.2499999, 0.25, 0.2500001, 0.3, 0.95], dtype)
+    x = np.array(
+        [-0.2500001, -0.2499999, -1e-3, 0.0, 1e-30, 0.0099, 0.0101, 0.2, 0.2499, 0.2499999, 0.25, 0.2500001, 0.3, 0.95], dtype
+    )
     f = np.sinc
     for order in (1, 2, 3):
         f = grad(lambda x, f=f: np.sum(f(x)))
-        want = [float(ONE["sinc"].derivative((float(v),), (order,))) if v else (0.0, -np.pi**2 / 3, 0.0)[order - 1] for v in x]
+        want = [float(ONE["sinc"].derivative((float(v),), (order,))) if v else (0.0, -(np.pi**2) / 3, 0.0)[order - 1] for v in x]
         np.testing.assert_allclose(f(x), want, rtol=tolerance, atol=1e-300)
 
 

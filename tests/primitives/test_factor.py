@@ -55,8 +55,11 @@ def test_what_is_well_defined_at_repeated_values_is_right(name):
 def test_where_all_values_are_equal(a):
     t = symmetric(R.normal(size=(3, 3)))
     trace = np.trace(t)
-    for f, wanted in ((lambda a: np.sum(np.linalg.eigvalsh(a)), trace), (lambda a: np.real(np.sum(np.linalg.eigvals(a))), trace),
-                      (lambda a: np.sum(np.linalg.eigvalsh(a) ** 2), 2 * a[0, 0] * trace)):
+    for f, wanted in (
+        (lambda a: np.sum(np.linalg.eigvalsh(a)), trace),
+        (lambda a: np.real(np.sum(np.linalg.eigvals(a))), trace),
+        (lambda a: np.sum(np.linalg.eigvalsh(a) ** 2), 2 * a[0, 0] * trace),
+    ):
         np.testing.assert_allclose(both_modes(f, a, t), wanted, rtol=1e-12, atol=1e-12)
 
 

@@ -18,16 +18,31 @@ from fad.core.primitive import Jvp, Linear, Partials, registry
 INF = np.inf
 SPECIAL = (0.0, 0.5, 1.0, 2.0, 3.0, 23.0, -0.5, -1.0, -2.0, -3.0)
 TWO_FLOATS = sorted(
-    name for name, op in registry.items()
-    if isinstance(op.derivative, Partials | Jvp | Linear) and len(op.domains) == 2 and name not in ("copysign", "nextafter", "polygamma"))
+    name
+    for name, op in registry.items()
+    if isinstance(op.derivative, Partials | Jvp | Linear)
+    and len(op.domains) == 2
+    and name not in ("copysign", "nextafter", "polygamma")
+)
 # Not differentiable where an argument is left out, at ties, or at the integers of x / y: there is no mixed derivative to be symmetric.
 AT_KINKS = {"maximum", "minimum", "fmax", "fmin", "fmod", "remainder", "heaviside", "huber"}
 # Slopes are infinite from one side, and how fast decides: x**y at x = 0 and its slopes, and what divides by 0.
 SINGULAR = {name: lambda x, y: x == 0 for name in ("power", "float_power", "power_slope", "absolute_power", "signed_power")}
-SINGULAR |= {"rel_entr": lambda x, y: x * y == 0, "kl_div": lambda x, y: x * y == 0, "powm1": lambda x, y: x == 0, "boxcox": lambda x, y: x == 0,
-             "boxcox1p": lambda x, y: x == -1, "inv_boxcox": lambda x, y: x * y == -1, "inv_boxcox1p": lambda x, y: x * y == -1}
-SINGULAR |= {"divide": lambda x, y: y == 0, "direction": lambda x, y: y == 0, "hypot": lambda x, y: x == y == 0,
-             "arctan2": lambda x, y: x == y == 0}
+SINGULAR |= {
+    "rel_entr": lambda x, y: x * y == 0,
+    "kl_div": lambda x, y: x * y == 0,
+    "powm1": lambda x, y: x == 0,
+    "boxcox": lambda x, y: x == 0,
+    "boxcox1p": lambda x, y: x == -1,
+    "inv_boxcox": lambda x, y: x * y == -1,
+    "inv_boxcox1p": lambda x, y: x * y == -1,
+}
+SINGULAR |= {
+    "divide": lambda x, y: y == 0,
+    "direction": lambda x, y: y == 0,
+    "hypot": lambda x, y: x == y == 0,
+    "arctan2": lambda x, y: x == y == 0,
+}
 
 
 def mixed(op, x, y):
@@ -39,8 +54,19 @@ def mixed(op, x, y):
 
 
 def test_the_law_runs_over_the_primitives_with_two_arguments():
-    assert {"power", "float_power", "power_slope", "xlogy", "xlog1py", "logaddexp", "hypot", "arctan2", "divide", "multiply",
-            "strong_multiply"} <= set(TWO_FLOATS)
+    assert {
+        "power",
+        "float_power",
+        "power_slope",
+        "xlogy",
+        "xlog1py",
+        "logaddexp",
+        "hypot",
+        "arctan2",
+        "divide",
+        "multiply",
+        "strong_multiply",
+    } <= set(TWO_FLOATS)
 
 
 @pytest.mark.parametrize("name", sorted(set(TWO_FLOATS) - AT_KINKS))
@@ -61,10 +87,18 @@ def test_mixed_partials_of_powers_of_zero(op, y):
         assert xy == yx or (np.isnan(xy) and np.isnan(yx)), (xy, yx)
 
 
-@pytest.mark.parametrize(("f", "args", "value"), [
-    (np.power, (23.0, 0.0), 1 / 23), (np.power, (2.0, 0.0), 1 / 2), (np.power, (2.0, 3.0), 4 * (1 + 3 * np.log(2))),
-    (np.float_power, (2.0, 0.0), 0.5), (registry["xlogy"], (0.0, 2.0), 1 / 2), (registry["xlog1py"], (0.0, 2.0), 1 / 3),
-    (lambda x, y: np.power(x + 0j, y).real, (2.0, 0.0), 1 / 2)])
+@pytest.mark.parametrize(
+    ("f", "args", "value"),
+    [
+        (np.power, (23.0, 0.0), 1 / 23),
+        (np.power, (2.0, 0.0), 1 / 2),
+        (np.power, (2.0, 3.0), 4 * (1 + 3 * np.log(2))),
+        (np.float_power, (2.0, 0.0), 0.5),
+        (registry["xlogy"], (0.0, 2.0), 1 / 2),
+        (registry["xlog1py"], (0.0, 2.0), 1 / 3),
+        (lambda x, y: np.power(x + 0j, y).real, (2.0, 0.0), 1 / 2),
+    ],
+)
 def test_mixed_partials_by_hand(f, args, value):
     for xy, yx in mixed(f, *args):
         np.testing.assert_allclose((xy, yx), value, rtol=1e-14)

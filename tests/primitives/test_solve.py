@@ -46,8 +46,12 @@ def test_each_mode_solves_once():
     """One factorisation for the value and one for all derivatives of first order."""
     a, b = conditioned(3, 10.0), R.normal(size=3)
     f = lambda a, b: np.sum(np.linalg.solve(a, b) ** 2)
-    for run, most in ((lambda: fad.grad(f, (0, 1))(a, b), 2), (lambda: fad.jvp(f, (a, b), (a, b)), 2), (lambda: fad.grad(f)(a, b), 2),
-                      (lambda: fad.jvp(lambda a: fad.grad(f)(a, b), (a,), (a,)), 4)):
+    for run, most in (
+        (lambda: fad.grad(f, (0, 1))(a, b), 2),
+        (lambda: fad.jvp(f, (a, b), (a, b)), 2),
+        (lambda: fad.grad(f)(a, b), 2),
+        (lambda: fad.jvp(lambda a: fad.grad(f)(a, b), (a,), (a,)), 4),
+    ):
         with mock.patch("numpy.linalg.solve", side_effect=np.linalg.solve) as solve:
             run()
         assert sum(all(type(x) is np.ndarray for x in call.args) for call in solve.call_args_list) <= most

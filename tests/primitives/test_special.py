@@ -26,8 +26,12 @@ FUNCTIONS = {
     "erfc": (special.erfc, mpmath.erfc, lambda x: -2 / root_pi * mpmath.exp(-x * x), (-5, 20)),
     "erfinv": (special.erfinv, mpmath.erfinv, lambda x: root_pi / 2 * mpmath.exp(mpmath.erfinv(x) ** 2), (-0.999, 0.999)),
     "ndtr": (special.ndtr, mpmath.ncdf, mpmath.npdf, (-30, 5)),
-    "ndtri": (special.ndtri, lambda p: mpmath.sqrt(2) * mpmath.erfinv(2 * p - 1),
-              lambda p: 1 / mpmath.npdf(mpmath.sqrt(2) * mpmath.erfinv(2 * p - 1)), (1e-10, 0.4)),
+    "ndtri": (
+        special.ndtri,
+        lambda p: mpmath.sqrt(2) * mpmath.erfinv(2 * p - 1),
+        lambda p: 1 / mpmath.npdf(mpmath.sqrt(2) * mpmath.erfinv(2 * p - 1)),
+        (1e-10, 0.4),
+    ),
     "gammaln": (special.gammaln, mpmath.loggamma, mpmath.digamma, (3, 1e5)),
     "digamma": (special.digamma, mpmath.digamma, lambda x: mpmath.polygamma(1, x), (2, 1e5)),
     "trigamma": (lambda x: special.polygamma(1, x), lambda x: mpmath.polygamma(1, x), lambda x: mpmath.polygamma(2, x), (0.1, 1e3)),
@@ -72,8 +76,9 @@ def test_digamma_to_any_order():
         assert f(1.7) == pytest.approx(float(mpmath.polygamma(order - 1, mpmath.mpf(1.7))), rel=1e-10)
 
 
-@pytest.mark.parametrize("name", ["expit", "logit", "log_expit", "erf", "erfc", "erfinv", "gammaln", "psi", "xlogy", "xlog1py", "entr",
-                                  "ndtr", "ndtri"])
+@pytest.mark.parametrize(
+    "name", ["expit", "logit", "log_expit", "erf", "erfc", "erfinv", "gammaln", "psi", "xlogy", "xlog1py", "entr", "ndtr", "ndtri"]
+)
 def test_scipys_ufuncs_find_them(name):
     ufunc = getattr(sc, name)
     x = np.array([0.2, 0.5, 0.7])

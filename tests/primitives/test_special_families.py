@@ -35,21 +35,29 @@ BY_VARIABLE = {
     "gammaincc": (lambda a, x: m.gammainc(a, x, m.inf, regularized=True), ((0.5, 0.1), (3.0, 2.0), (3.0, 50.0))),
     "betainc": (lambda a, b, x: m.betainc(a, b, 0, x, regularized=True), ((0.5, 2.0, 0.1), (3.0, 2.0, 0.9))),
     "betaincc": (lambda a, b, x: 1 - m.betainc(a, b, 0, x, regularized=True), ((0.5, 2.0, 0.1), (3.0, 2.0, 0.9))),
-    "poch": (m.rf, ((0.3, 2.0), (5.0, 0.1))), "binom": (m.binomial, ((5.5, 2.0), (3.3, 0.4))),
+    "poch": (m.rf, ((0.3, 2.0), (5.0, 0.1))),
+    "binom": (m.binomial, ((5.5, 2.0), (3.3, 0.4))),
     "hyp0f1": (m.hyp0f1, ((2, 0.0), (1.5, -2.0), (3, 4.0))),
     "hyp1f1": (m.hyp1f1, ((1, 2, 0.0), (0.5, 1.5, -2.0))),
     "hyp2f1": (m.hyp2f1, ((1, 2, 3, 0.0), (0.5, 1.5, 2.5, -0.4), (1, 1, 3, 0.6))),
-    "ellipk": (m.ellipk, (-3.0, -0.1, -0.05, 0.0, 0.02, 0.1, 0.7)), "ellipe": (m.ellipe, (-3.0, -0.1, -0.05, 0.0, 0.02, 0.1, 0.7)),
+    "ellipk": (m.ellipk, (-3.0, -0.1, -0.05, 0.0, 0.02, 0.1, 0.7)),
+    "ellipe": (m.ellipe, (-3.0, -0.1, -0.05, 0.0, 0.02, 0.1, 0.7)),
     "ellipkm1": (lambda p: m.ellipk(1 - p), (1e-8, 0.3, 0.95, 1.0, 3.0)),
     "spence": (lambda z: m.polylog(2, 1 - z), (0.05, 0.9, 1.0, 1.05, 1.9)),
-    "stdtr": (lambda df, t: (1 + m.sign(t) * (1 - m.betainc(df / 2, 0.5, 0, df / (df + t * t), regularized=True))) / 2,
-              ((3.0, 0.7), (1.0, -20.0), (50.0, 2.0))),
-    "exp10": (lambda x: m.mpf(10) ** x, (-30.0, 0.0, 2.0)), "cosm1": (lambda x: m.cos(x) - 1, (1e-9, 0.4, 3.0)),
+    "stdtr": (
+        lambda df, t: (1 + m.sign(t) * (1 - m.betainc(df / 2, 0.5, 0, df / (df + t * t), regularized=True))) / 2,
+        ((3.0, 0.7), (1.0, -20.0), (50.0, 2.0)),
+    ),
+    "exp10": (lambda x: m.mpf(10) ** x, (-30.0, 0.0, 2.0)),
+    "cosm1": (lambda x: m.cos(x) - 1, (1e-9, 0.4, 3.0)),
     "powm1": (lambda x, y: m.mpf(x) ** y - 1, ((0.3, 2.0), (1.1, 1e-9), (3.0, -0.7))),
-    "sindg": (lambda x: m.sin(x * m.pi / 180), (0.0, 30.0, 200.0)), "cosdg": (lambda x: m.cos(x * m.pi / 180), (10.0, 89.0)),
-    "tandg": (lambda x: m.tan(x * m.pi / 180), (0.0, 30.0)), "cotdg": (lambda x: m.cot(x * m.pi / 180), (20.0, 80.0)),
+    "sindg": (lambda x: m.sin(x * m.pi / 180), (0.0, 30.0, 200.0)),
+    "cosdg": (lambda x: m.cos(x * m.pi / 180), (10.0, 89.0)),
+    "tandg": (lambda x: m.tan(x * m.pi / 180), (0.0, 30.0)),
+    "cotdg": (lambda x: m.cot(x * m.pi / 180), (20.0, 80.0)),
     "wrightomega": (lambda x: m.lambertw(m.exp(x)).real, (-30.0, 0.0, 2.0, 20.0)),
-    "yn": (m.bessely, ((0, 0.3), (3, 30.0))), "kn": (m.besselk, ((0, 0.3), (3, 30.0))),
+    "yn": (m.bessely, ((0, 0.3), (3, 30.0))),
+    "kn": (m.besselk, ((0, 0.3), (3, 30.0))),
     "jv": (m.besselj, ((0, 0.0), (1, 0.0), (2, 3.0), (0.5, 2.0), (3, 30.0))),
     "yv": (m.bessely, ((0, 0.3), (1.5, 2.0), (3, 30.0))),
     "iv": (m.besseli, ((0, 0.0), (1, 0.0), (0.5, 2.0), (3, 30.0))),
@@ -68,7 +76,8 @@ BY_VARIABLE = {
     "dawsn": (lambda x: m.sqrt(m.pi) / 2 * m.exp(-x * x) * m.erfi(x), (-35.0, -3.0, 0.0, 0.4, 10.0, 29.9, 30.1, 60.0)),
     "log_ndtr": (lambda x: m.log(m.erfc(-x / m.sqrt(2)) / 2), (-1e4, -50.0, -5.0, 0.0, 2.0, 8.0)),
     "exprel": (lambda x: m.mpf(1) if x == 0 else m.expm1(x) / x, (-50.0, -1.0, -0.99, -1e-9, 0.0, 1e-5, 0.5, 1.0, 1.01, 30.0)),
-    "exp1": (m.e1, WIDE), "expi": (m.ei, (0.01, 0.5, 2.0, 30.0)),
+    "exp1": (m.e1, WIDE),
+    "expi": (m.ei, (0.01, 0.5, 2.0, 30.0)),
     "expn": (m.expint, ((0, 0.7), (1, 0.7), (2, 0.1), (5, 20.0))),
     "kl_div": (lambda x, y: x * m.log(x / y) - x + y, ((0.3, 2.0), (5.0, 0.1))),
     "rel_entr": (lambda x, y: x * m.log(x / y), ((0.3, 2.0), (5.0, 0.1))),
@@ -76,12 +85,22 @@ BY_VARIABLE = {
     "huber": (lambda d, r: r * r / 2 if abs(r) <= d else d * (abs(r) - d / 2), ((1.0, 0.5), (1.0, -1.5), (0.3, 4.0))),
     "boxcox": (boxcox, ((0.3, 0.0), (2.0, 0.0), (2.0, 1e-9), (3.0, -0.7), (0.1, 2.0))),
     "boxcox1p": (lambda x, power: boxcox(m.mpf(1) + x, power), ((0.3, 0.0), (1e-9, 0.5), (2.0, -0.7))),
-    "inv_boxcox": (lambda y, power: m.exp(y) if power == 0 else (power * y + 1) ** (1 / power), ((0.3, 0.0), (0.5, 0.7), (0.5, 1e-9))),
+    "inv_boxcox": (
+        lambda y, power: m.exp(y) if power == 0 else (power * y + 1) ** (1 / power),
+        ((0.3, 0.0), (0.5, 0.7), (0.5, 1e-9)),
+    ),
     "inv_boxcox1p": (lambda y, power: (m.exp(y) if power == 0 else (power * y + 1) ** (1 / power)) - 1, ((0.3, 0.0), (0.5, 0.7))),
 }
-INVERSES = {"gammaincinv": "gammainc", "gammainccinv": "gammaincc", "betaincinv": "betainc", "betainccinv": "betaincc", "ndtri_exp": "log_ndtr"}
-CONSTANT = dict.fromkeys(("gammainc", "gammaincc", "jv", "yv", "iv", "kv", "ive", "kve", "expn", "yn", "kn", "hyp0f1", "stdtr"),
-                         1) | {"betainc": 2, "betaincc": 2, "hyp1f1": 2, "hyp2f1": 3}
+INVERSES = {
+    "gammaincinv": "gammainc",
+    "gammainccinv": "gammaincc",
+    "betaincinv": "betainc",
+    "betainccinv": "betaincc",
+    "ndtri_exp": "log_ndtr",
+}
+CONSTANT = dict.fromkeys(
+    ("gammainc", "gammaincc", "jv", "yv", "iv", "kv", "ive", "kve", "expn", "yn", "kn", "hyp0f1", "stdtr"), 1
+) | {"betainc": 2, "betaincc": 2, "hyp1f1": 2, "hyp2f1": 3}
 ROUGH = {"beta": 1e-11, "betaln": 1e-11, "expn": 1e-10, "dawsn": 1e-10, "erfcx": 1e-10, "log_ndtr": 1e-10}
 
 
@@ -103,7 +122,9 @@ def test_two_derivatives(name):
             x, tolerance = np.float64(point[i]), ROUGH.get(name, 1e-11)
             exact = [derivative(f, point, i, order) for order in (1, 2)]
             np.testing.assert_allclose(fad.grad(along)(x), exact[0], rtol=tolerance, atol=1e-300, err_msg=str(point))
-            scale = 1e-15 * max(1.0, *map(abs, exact)) / max(abs(x), 1e-5)  # a second derivative near 0 loses what a difference loses
+            scale = (
+                1e-15 * max(1.0, *map(abs, exact)) / max(abs(x), 1e-5)
+            )  # a second derivative near 0 loses what a difference loses
             np.testing.assert_allclose(fad.grad(fad.grad(along))(x), exact[1], rtol=100 * tolerance, atol=scale, err_msg=str(point))
 
 
@@ -118,7 +139,9 @@ def test_inverses(name):
         assert fad.grad(fad.grad(identity))(y) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for module in (bessel, elementary, entropy, gamma, hypergeometric, integrals) for name in module.__all__])
+@pytest.mark.parametrize(
+    "name", [name for module in (bessel, elementary, entropy, gamma, hypergeometric, integrals) for name in module.__all__]
+)
 def test_scipy_finds_them(name):
     """With SciPy's own dtypes, for arrays, integers and scalars; float32 stays float32; complex numbers are refused."""
     ufunc = getattr(sc, name)
@@ -154,8 +177,12 @@ X = np.random.default_rng(0).normal(size=(2, 3))
 PYTHON = {
     "softmax": [sc.softmax, lambda x: sc.softmax(x, axis=1)],
     "log_softmax": [sc.log_softmax, lambda x: sc.log_softmax(x, axis=0)],
-    "logsumexp": [sc.logsumexp, lambda x: sc.logsumexp(x, axis=1, keepdims=True), lambda x: sc.logsumexp(x, b=X * X),
-                  lambda x: sc.logsumexp(x, axis=1, b=np.array([1.0, -2.0, 0.5]), return_sign=True)],
+    "logsumexp": [
+        sc.logsumexp,
+        lambda x: sc.logsumexp(x, axis=1, keepdims=True),
+        lambda x: sc.logsumexp(x, b=X * X),
+        lambda x: sc.logsumexp(x, axis=1, b=np.array([1.0, -2.0, 0.5]), return_sign=True),
+    ],
     "multigammaln": [lambda x: sc.multigammaln(x * x + 3, 3)],
     "polygamma": [lambda x: sc.polygamma(2, x * x + 1)],
 }

@@ -28,21 +28,96 @@ NORMWISE = {"hypot": 1, "arctan2": 0}
 ABSOLUTE = {"ndtr": 3}
 POWERS = {"power", "float_power"}
 NOT_HERE = {
-    "ldexp": "its second argument is an integer", "polygamma": "its first argument is an integer; digamma takes it to every order",
-    "nextafter": "its steps are below every difference", "where": "no function of real numbers alone",
-    "imag": "of real numbers it is 0", "sech": "the derivative of tanh", "power_slope": "the derivative of power",
-    "sign_slope": "the derivative of absolute", "direction": "the derivative of hypot", "strong_divide": "the derivative of xlogy",
-    "regular": "the identity", "absolute_power": "power of absolute, from 2 on", "signed_power": "the derivative of absolute_power",
+    "ldexp": "its second argument is an integer",
+    "polygamma": "its first argument is an integer; digamma takes it to every order",
+    "nextafter": "its steps are below every difference",
+    "where": "no function of real numbers alone",
+    "imag": "of real numbers it is 0",
+    "sech": "the derivative of tanh",
+    "power_slope": "the derivative of power",
+    "sign_slope": "the derivative of absolute",
+    "direction": "the derivative of hypot",
+    "strong_divide": "the derivative of xlogy",
+    "regular": "the identity",
+    "absolute_power": "power of absolute, from 2 on",
+    "signed_power": "the derivative of absolute_power",
 }
 LENGTHS = {
-    "float64": [1e-300, 1e-200, 1e-100, 1e-50, 1e-20, 1e-10, 1e-6, 1e-3, 0.05, 0.1, 0.249, 0.251, 0.3, 0.499, 0.501, 0.7, 0.95, 1.3, 2.5,
-                4.2, 9.5, 20.0, 40.0, 90.0, 200.0, 350.0, 705.0, 1e4, 1e8, 1e10, 1e20, 1e50, 1e100, 1e150, 1e200, 1e300],
-    "float32": [1e-37, 1e-30, 1e-20, 1e-10, 1e-6, 1e-3, 0.05, 0.1, 0.249, 0.251, 0.3, 0.499, 0.501, 0.7, 0.95, 1.3, 2.5,
-                4.2, 9.5, 20.0, 40.0, 80.0, 1e4, 1e6, 1e10, 1e18, 1e20, 1e30, 1e37],
+    "float64": [
+        1e-300,
+        1e-200,
+        1e-100,
+        1e-50,
+        1e-20,
+        1e-10,
+        1e-6,
+        1e-3,
+        0.05,
+        0.1,
+        0.249,
+        0.251,
+        0.3,
+        0.499,
+        0.501,
+        0.7,
+        0.95,
+        1.3,
+        2.5,
+        4.2,
+        9.5,
+        20.0,
+        40.0,
+        90.0,
+        200.0,
+        350.0,
+        705.0,
+        1e4,
+        1e8,
+        1e10,
+        1e20,
+        1e50,
+        1e100,
+        1e150,
+        1e200,
+        1e300,
+    ],
+    "float32": [
+        1e-37,
+        1e-30,
+        1e-20,
+        1e-10,
+        1e-6,
+        1e-3,
+        0.05,
+        0.1,
+        0.249,
+        0.251,
+        0.3,
+        0.499,
+        0.501,
+        0.7,
+        0.95,
+        1.3,
+        2.5,
+        4.2,
+        9.5,
+        20.0,
+        40.0,
+        80.0,
+        1e4,
+        1e6,
+        1e10,
+        1e18,
+        1e20,
+        1e30,
+        1e37,
+    ],
 }
 NEAR_ONE = {"float64": [1e-3, 1e-7, 1e-12, 2.0**-52], "float32": [1e-3, 1e-5, 2.0**-23]}
-SIDES = {"float64": [1e-200, 1e-100, 1e-20, 0.1, 1.0, 2.5, 45.0, 1e10, 1e100, 1e200],
-         "float32": [1e-30, 1e-10, 0.1, 1.0, 2.5, 45.0, 1e10, 1e20, 1e30]}
+SIDES = {
+    "float64": [1e-200, 1e-100, 1e-20, 0.1, 1.0, 2.5, 45.0, 1e10, 1e100, 1e200],
+    "float32": [1e-30, 1e-10, 0.1, 1.0, 2.5, 45.0, 1e10, 1e20, 1e30],
+}
 
 
 def columns(name, dtype):
@@ -51,8 +126,11 @@ def columns(name, dtype):
         ends = [s * (1 + t * e) for e in NEAR_ONE[dtype] for s in (1, -1) for t in (1, -1)]
         rows = [(x,) for x in np.unique(np.array([*LENGTHS[dtype], *(-x for x in LENGTHS[dtype]), *ends], dtype))]
     else:
-        rows = [(s * x, t * y) for k, (x, y) in enumerate(itertools.product(np.array(SIDES[dtype], dtype), repeat=2))
-                for s, t in (((1, 1), (-1, -1)) if k % 2 else ((1, -1), (-1, 1)))]
+        rows = [
+            (s * x, t * y)
+            for k, (x, y) in enumerate(itertools.product(np.array(SIDES[dtype], dtype), repeat=2))
+            for s, t in (((1, 1), (-1, -1)) if k % 2 else ((1, -1), (-1, 1)))
+        ]
     rows = [row for row in rows if ALL[name].domain(*map(float, row))]
     return [np.array(column, dtype) for column in zip(*rows, strict=True)]
 
@@ -93,8 +171,11 @@ def check(name, dtype, orders, xs, got):
 
 @pytest.mark.smoke
 def test_every_elementwise_primitive_is_under_the_law():
-    elementwise = {name for name, op in registry.items() if op.batch.__qualname__.startswith("elementwise.")
-                   and isinstance(op.derivative, Partials | Jvp | Linear)}
+    elementwise = {
+        name
+        for name, op in registry.items()
+        if op.batch.__qualname__.startswith("elementwise.") and isinstance(op.derivative, Partials | Jvp | Linear)
+    }
     families = {name for module in FAMILIES for name in module.__all__}  # against mpmath in test_special_families.py
     assert elementwise - families == (set(ALL) | set(NOT_HERE)) - families
 

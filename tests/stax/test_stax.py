@@ -114,9 +114,7 @@ def test_dense():
     x = normal((3, 2, 4))
     params, _ = Dense(5).init(KEY, x.shape, np.float64)
     params["b"] = normal(5)
-    np.testing.assert_allclose(
-        Dense(5).apply(params, {}, x)[0], np.einsum("abi,ij->abj", x, params["w"]) + params["b"]
-    )
+    np.testing.assert_allclose(Dense(5).apply(params, {}, x)[0], np.einsum("abi,ij->abj", x, params["w"]) + params["b"])
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.sampled_from(["SAME", "VALID"]))
@@ -272,14 +270,9 @@ def test_residual_block():
 
 
 def test_state_is_found_in_nested_nets():
-    net = serial(
-        Dense(3), FanOut(2), parallel(serial(BatchNorm(), Relu), Dense(3)), FanInConcat(), BatchNorm()
-    )
+    net = serial(Dense(3), FanOut(2), parallel(serial(BatchNorm(), Relu), Dense(3)), FanInConcat(), BatchNorm())
     params, state = net.init(KEY, (-1, 2))
-    assert {name: list(own) for name, own in state.items()} == {
-        "2_parallel": ["0_serial"],
-        "4_BatchNorm": ["mean", "var"],
-    }
+    assert {name: list(own) for name, own in state.items()} == {"2_parallel": ["0_serial"], "4_BatchNorm": ["mean", "var"]}
     _, new = net.apply(params, state, normal((8, 2), dtype=np.float32), train=True)
     assert all((a != b).any() for a, b in zip(tree.leaves(new), tree.leaves(state)))
 
@@ -307,9 +300,7 @@ def test_the_classic_pair_has_no_place_for_state():
 def test_layers_are_immutable_and_print_readably():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Relu.name = "other"
-    assert (
-        repr(serial(Conv(8), Relu, ("out", Dense(2)))) == "serial(Conv(8), Relu, ('out', Dense(2)))"
-    )
+    assert repr(serial(Conv(8), Relu, ("out", Dense(2)))) == "serial(Conv(8), Relu, ('out', Dense(2)))"
 
 
 def test_a_layer_can_be_used_twice():
@@ -363,9 +354,7 @@ def test_wrong_shapes_at_init(net, shape, message):
         net.out_shape(net.init(KEY, shape) and shape)
 
 
-@pytest.mark.parametrize(
-    "params", [{}, {"0_Dense": {"w": np.ones((3, 2))}}, {"0_Conv": {}}, {"0_Dense": None}]
-)
+@pytest.mark.parametrize("params", [{}, {"0_Dense": {"w": np.ones((3, 2))}}, {"0_Conv": {}}, {"0_Dense": None}])
 def test_foreign_params(params):
     with pytest.raises(TreeError, match=r"serial/0_Dense: no '[wb]'[\s\S]*fix: .*init"):
         serial(Dense(2)).apply(params, {}, np.ones((1, 3)))
@@ -436,7 +425,9 @@ def test_initializers_of_ones_own_do_not_change_the_dtype():
 
 
 @pytest.mark.parametrize("layer", [LayerNorm(0.0), BatchNorm(eps=0.0)], ids=repr)
-@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 2.0**-12), (np.float32, 2.0**100), (np.float64, 2.0**-120), (np.float64, 2.0**800)])
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(np.float32, 2.0**-12), (np.float32, 2.0**100), (np.float64, 2.0**-120), (np.float64, 2.0**800)]
+)
 def test_normalisation_does_not_depend_on_the_size_of_its_input(layer, dtype, size):
     """Squares of 1e30 leave float32: outputs and gradients are those of data of size 1."""
     x, y_bar = normal((64, 48), dtype=dtype), normal((64, 48), seed=2, dtype=dtype)
@@ -490,11 +481,15 @@ def test_orthogonal_weights_are_so_in_each_group():
 
 def test_lists_of_numbers_are_arrays():
     params, state = Dense(2).init(KEY, (-1, 3), np.float64)
-    np.testing.assert_array_equal(Dense(2).apply(params, state, [[1, 2, 3]])[0], Dense(2).apply(params, state, np.array([[1.0, 2, 3]]))[0])
+    np.testing.assert_array_equal(
+        Dense(2).apply(params, state, [[1, 2, 3]])[0], Dense(2).apply(params, state, np.array([[1.0, 2, 3]]))[0]
+    )
 
 
 def test_params_of_a_layer_of_ones_own_may_be_an_array():
-    Gain = stax.Layer("Gain", lambda params, state, x, key, train: (params * x, state), lambda key, shape, dtype: (np.zeros(3, dtype), {}))
+    Gain = stax.Layer(
+        "Gain", lambda params, state, x, key, train: (params * x, state), lambda key, shape, dtype: (np.zeros(3, dtype), {})
+    )
     net = serial(Gain, Relu)
     params, state = net.init(KEY, (-1, 3))
     np.testing.assert_array_equal(net.apply(params, state, np.ones((2, 3)))[0], np.zeros((2, 3)))

@@ -67,7 +67,9 @@ def test_results_that_do_not_depend_on_the_batch_can_be_given_once():  # jax#215
 
 
 def test_what_is_not_batched_stays_as_it_is():
-    scaled = fad.vmap(lambda x, s, how: x * s if how == "times" else x, in_axes=(0, None, None))(XS.astype(np.float32), 2.0, "times")
+    scaled = fad.vmap(lambda x, s, how: x * s if how == "times" else x, in_axes=(0, None, None))(
+        XS.astype(np.float32), 2.0, "times"
+    )
     assert scaled.dtype == np.float32 and np.allclose(scaled, 2 * XS)
 
 
@@ -76,6 +78,8 @@ def test_results_are_the_callers_own():
     for axes in (0, None):
         result = fad.vmap(lambda x: constant, out_axes=axes)(XS)
         assert not np.shares_memory(result, constant) and result.flags.writeable
+
+
 @pytest.mark.parametrize("x, axis", [(np.arange(3.0), -1), (XS, -2), (XS, -1), (np.ones((2, 3, 4)), -3), (np.ones((2, 3, 4)), -2)])
 def test_axes_counted_from_the_end(x, axis):
     found = fad.vmap(np.sin, in_axes=axis, out_axes=axis)(x)

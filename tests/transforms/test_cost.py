@@ -52,8 +52,14 @@ def test_residuals_by_hand():
     assert residuals(lambda x: x, x) == [0, 0]
 
 
-@pytest.mark.parametrize("f, x, mode", [(np.sum, np.ones(100), "reverse"), (lambda x: x * np.ones(100), 1.0, "forward"),
-                                        (lambda x: np.outer(x, x), np.ones(5), "forward"),
-                                        (lambda x: np.tanh(x)[:2], np.ones(12), "reverse")])
+@pytest.mark.parametrize(
+    "f, x, mode",
+    [
+        (np.sum, np.ones(100), "reverse"),
+        (lambda x: x * np.ones(100), 1.0, "forward"),
+        (lambda x: np.outer(x, x), np.ones(5), "forward"),
+        (lambda x: np.tanh(x)[:2], np.ones(12), "reverse"),
+    ],
+)
 def test_fewer_passes_are_cheaper(f, x, mode):
     assert cheaper(*counted(f, x)) == mode

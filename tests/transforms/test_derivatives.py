@@ -91,9 +91,15 @@ fad.tree.register(Own, lambda o: ((o.x,), None), lambda _, children: Own(*childr
 
 
 def test_pytrees():
-    for args, get in (((X, 2.0), lambda p: p), ([X, 2.0], lambda p: p), ({"a": X, "b": 2.0}, lambda p: (p["a"], p["b"])),
-                      (Pair(X, 2.0), lambda p: p), (Model(X, 2.0), lambda p: (p.w, p.b)),
-                      ((Own(X), 2.0), lambda p: (p[0].x, p[1]))):
+    for args, get in (
+        ((X, 2.0), lambda p: p),
+        ([X, 2.0], lambda p: p),
+        ({"a": X, "b": 2.0}, lambda p: (p["a"], p["b"])),
+        (Pair(X, 2.0), lambda p: p),
+        (Model(X, 2.0), lambda p: (p.w, p.b)),
+        ((Own(X), 2.0), lambda p: (p[0].x, p[1])),
+    ):
+
         def f(p, get=get):
             w, b = get(p)
             return np.sum(w * w) * b
@@ -151,12 +157,19 @@ def of(transform):
 
 
 EVERY = {  # by name: the result, without aux and with it, for f, x and keyword arguments; and the derivative of sum(x^3) at x
-    "grad": (of(fad.grad), 3 * X**2), "jacobian": (of(fad.jacobian), 3 * X**2), "jacfwd": (of(fad.jacfwd), 3 * X**2),
-    "jacrev": (of(fad.jacrev), 3 * X**2), "hessian": (of(fad.hessian), np.diag(6 * X)), "vjp": (pulled, 3 * X**2),
-    "jvp": (pushed, np.sum(3 * X**2)), "linearize": (linear, np.sum(3 * X**2)),
+    "grad": (of(fad.grad), 3 * X**2),
+    "jacobian": (of(fad.jacobian), 3 * X**2),
+    "jacfwd": (of(fad.jacfwd), 3 * X**2),
+    "jacrev": (of(fad.jacrev), 3 * X**2),
+    "hessian": (of(fad.hessian), np.diag(6 * X)),
+    "vjp": (pulled, 3 * X**2),
+    "jvp": (pushed, np.sum(3 * X**2)),
+    "linearize": (linear, np.sum(3 * X**2)),
     "hvp": (lambda f, x, **options: fad.hvp(f, x, np.ones(3), **options), 6 * X),
-    "grad of jit": (lambda f, x, has_aux=False, **kwargs: fad.grad(fad.jit(f, static_argnames="aux"), has_aux=has_aux)(x, **kwargs),
-                    3 * X**2),
+    "grad of jit": (
+        lambda f, x, has_aux=False, **kwargs: fad.grad(fad.jit(f, static_argnames="aux"), has_aux=has_aux)(x, **kwargs),
+        3 * X**2,
+    ),
 }
 
 
@@ -171,7 +184,9 @@ def test_keyword_arguments_in_every_transformation(name):
 def test_aux_in_every_transformation(name):
     transform, expected = EVERY[name]
     x, scale = X.copy(), np.array([2.0])
-    derivative, aux = transform(lambda x, scale: (np.sum(x**3) * scale[0], (x, scale, scale[0:], "cubes", 2)), x, has_aux=True, scale=scale)
+    derivative, aux = transform(
+        lambda x, scale: (np.sum(x**3) * scale[0], (x, scale, scale[0:], "cubes", 2)), x, has_aux=True, scale=scale
+    )
     assert np.allclose(derivative, 2 * expected)
     assert np.array_equal(aux[0], X) and aux[3:] == ("cubes", 2)
     for part in aux[:3]:  # results are never inputs, nor views of them
@@ -201,7 +216,9 @@ def test_results_of_arguments_passed_through_are_the_callers_own():
             assert not any(np.shares_memory(part, other) for other in (x, w, constant))
 
 
-@pytest.mark.parametrize("argnums, expected", [(0, 3.0), (-1, 2.0), (np.int64(1), 2.0), ((1, 0), (2.0, 3.0)), ([-2], (3.0,)), ((), ())])
+@pytest.mark.parametrize(
+    "argnums, expected", [(0, 3.0), (-1, 2.0), (np.int64(1), 2.0), ((1, 0), (2.0, 3.0)), ([-2], (3.0,)), ((), ())]
+)
 def test_argnums(argnums, expected):
     for transform in (fad.grad, fad.jacobian):
         assert transform(np.multiply, argnums=argnums)(2.0, 3.0) == expected
@@ -234,7 +251,13 @@ def test_numbers_as_leaves_mean_the_same_in_compiled_code():
     params = {"w": np.abs(X).astype(np.float32), "n": 2, "flag": True, "k": np.array([1, 2]), "c": 1j}
     tangents = {"w": X, "n": 1, "flag": None, "k": None, "c": 2.0}
     f = lambda p: np.sum(p["w"] ** p["n"]) * np.abs(p["c"])
-    for g in (fad.grad(f), fad.value_and_grad(f), fad.jacobian(f), lambda p: fad.vjp(f, p)[1](1.0), lambda p: fad.jvp(f, (p,), (tangents,))):
+    for g in (
+        fad.grad(f),
+        fad.value_and_grad(f),
+        fad.jacobian(f),
+        lambda p: fad.vjp(f, p)[1](1.0),
+        lambda p: fad.jvp(f, (p,), (tangents,)),
+    ):
         (plain, structure), (compiled, structure_) = fad.tree.flatten(g(params)), fad.tree.flatten(fad.jit(g)(params))
         assert structure == structure_
         for a, b in zip(plain, compiled, strict=True):

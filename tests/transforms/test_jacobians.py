@@ -65,14 +65,27 @@ def test_closed_forms_of_complex_derivatives(jacobian):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_of_a_real_scalar_it_is_the_gradient(mode):
-    for f, x in ((lambda x: np.sum(x**3), R), (lambda z: np.sum(np.abs(z) ** 3), Z), (lambda x: np.sum(x * R), R.astype(np.float32))):
+    for f, x in (
+        (lambda x: np.sum(x**3), R),
+        (lambda z: np.sum(np.abs(z) ** 3), Z),
+        (lambda x: np.sum(x * R), R.astype(np.float32)),
+    ):
         gradient, jacobian = fad.grad(f)(x), fad.jacobian(f, mode=mode)(x)
         assert np.allclose(jacobian, gradient) and jacobian.dtype == gradient.dtype
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("f", [np.conj, lambda z: z * np.abs(z), lambda z: z + np.real(z), lambda z: np.imag(z) + 0j,
-                               lambda z: z * np.sum(np.conj(z) * z), lambda z: np.exp(np.conj(z))])
+@pytest.mark.parametrize(
+    "f",
+    [
+        np.conj,
+        lambda z: z * np.abs(z),
+        lambda z: z + np.real(z),
+        lambda z: np.imag(z) + 0j,
+        lambda z: z * np.sum(np.conj(z) * z),
+        lambda z: np.exp(np.conj(z)),
+    ],
+)
 def test_what_is_not_holomorphic_is_refused_in_every_mode(f, mode):
     with pytest.raises(DtypeError, match="holomorphic"):
         fad.jacobian(f, mode=mode)(Z)
@@ -105,9 +118,17 @@ def test_trees_of_reals_and_complex_numbers(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("x, factor, dtype", [
-    (np.float32, np.float64, np.float32), (np.float64, np.float32, np.float64), (np.float32, np.complex128, np.complex64),
-    (np.complex64, np.float64, np.complex64), (np.complex128, np.float32, np.complex128), (np.float16, np.float32, np.float16)])
+@pytest.mark.parametrize(
+    "x, factor, dtype",
+    [
+        (np.float32, np.float64, np.float32),
+        (np.float64, np.float32, np.float64),
+        (np.float32, np.complex128, np.complex64),
+        (np.complex64, np.float64, np.complex64),
+        (np.complex128, np.float32, np.complex128),
+        (np.float16, np.float32, np.float16),
+    ],
+)
 def test_precision_is_the_arguments(x, factor, dtype, mode):
     def f(v):
         y = v * np.ones(2, factor)
@@ -127,8 +148,12 @@ def test_nested_in_other_transformations():
 def test_passes_are_counted_for_complex_numbers():
     from fad.transforms import cost
 
-    for f, x, passes in ((lambda x: np.exp(1j * x), R, (3, 6)), (lambda z: np.abs(z), Z, (6, 3)), (lambda z: z**2, Z, (3, 3)),
-                         (lambda p: (np.exp(p[0] + p[1]), np.real(p[1])), (R, Z), (9, 9))):
+    for f, x, passes in (
+        (lambda x: np.exp(1j * x), R, (3, 6)),
+        (lambda z: np.abs(z), Z, (6, 3)),
+        (lambda z: z**2, Z, (3, 3)),
+        (lambda p: (np.exp(p[0] + p[1]), np.real(p[1])), (R, Z), (9, 9)),
+    ):
         report = fad.compare_modes(f, x, repeats=1)
         assert (report.forward.passes, report.reverse.passes) == passes and report.agree
     assert cost.seeds(Z, [R]) == 2 and cost.seeds(Z, [Z]) == cost.seeds(R, [Z]) == 1

@@ -64,14 +64,27 @@ def test_the_sentence_follows_from_the_table():
     busy, large = Cost(1, 500, 10, 80, 0), Cost(300, 20, 5000, 40_000, 0)
     assert report(large, Cost(1, 20, 5000, 40_000, 0)).why == "reverse wins by 10.0x: 40,000 bytes in all against 12,000,000"
     assert report(busy, Cost(1, 100, 10, 80, 0)).why == "reverse wins by 10.0x: 100 operations against 500"
-    assert report(Cost(100, 9, 10**7, 80, 0), Cost(1, 9, 10**7, 80, 0)).why == "reverse wins by 10.0x: 10,000,000 flop in all against 1,000,000,000"
+    assert (
+        report(Cost(100, 9, 10**7, 80, 0), Cost(1, 9, 10**7, 80, 0)).why
+        == "reverse wins by 10.0x: 10,000,000 flop in all against 1,000,000,000"
+    )
     # where the model and the clock differ, the sentence says whom the counts speak for
-    assert report(Cost(1, 100, 10, 80, 0), busy).why == "reverse wins by 10.0x as measured; forward takes 100 operations against 500"
+    assert (
+        report(Cost(1, 100, 10, 80, 0), busy).why == "reverse wins by 10.0x as measured; forward takes 100 operations against 500"
+    )
     assert report(few, few).why == "reverse wins by 10.0x as measured; the counts hardly differ"
 
 
-@pytest.mark.parametrize("f, x", [(lambda x: np.sin(x).sum(), np.ones(50)), (lambda x: np.outer(x, x), np.ones(6)), (np.tanh, np.ones(5)),
-                                  (lambda x: np.stack([x[0] * x[1], x[1]]), np.ones(2)), (lambda x: x * x, 2.0)])
+@pytest.mark.parametrize(
+    "f, x",
+    [
+        (lambda x: np.sin(x).sum(), np.ones(50)),
+        (lambda x: np.outer(x, x), np.ones(6)),
+        (np.tanh, np.ones(5)),
+        (lambda x: np.stack([x[0] * x[1], x[1]]), np.ones(2)),
+        (lambda x: x * x, 2.0),
+    ],
+)
 def test_numbers_of_the_sentence_stand_in_the_table(f, x):
     compared = fad.compare_modes(f, x, repeats=3)
     said = compared.why.partition("x")[2]
@@ -85,10 +98,16 @@ def test_numbers_of_the_sentence_stand_in_the_table(f, x):
 
 def test_predictions_are_for_this_machine():
     ratios = []
-    for f, x in ((np.sin, np.ones(5)), (lambda x: np.sum(np.exp(x) * x), np.ones(100)), (lambda x: np.outer(np.sin(x), x), np.ones(10))):
+    for f, x in (
+        (np.sin, np.ones(5)),
+        (lambda x: np.sum(np.exp(x) * x), np.ones(100)),
+        (lambda x: np.outer(np.sin(x), x), np.ones(10)),
+    ):
         compared = fad.compare_modes(f, x, repeats=9)
-        ratios += [compared.predicted_seconds("forward") / compared.forward_seconds,
-                   compared.predicted_seconds("reverse") / compared.reverse_seconds]
+        ratios += [
+            compared.predicted_seconds("forward") / compared.forward_seconds,
+            compared.predicted_seconds("reverse") / compared.reverse_seconds,
+        ]
     assert 0.25 < np.median(ratios) < 4  # 0.7 to 1.5 on a quiet machine; the old constants were off by 4 to 8
 
 
@@ -98,4 +117,6 @@ def test_choice_does_not_depend_on_the_machine(monkeypatch):
     before = fad.compare_modes(np.tanh, np.ones(3), repeats=1)
     monkeypatch.setattr(modes, "pace", lambda: 100 * before.pace)
     slow = fad.compare_modes(np.tanh, np.ones(3), repeats=1)
-    assert slow.predicted == before.predicted and np.isclose(slow.predicted_seconds("forward"), 100 * before.predicted_seconds("forward"))
+    assert slow.predicted == before.predicted and np.isclose(
+        slow.predicted_seconds("forward"), 100 * before.predicted_seconds("forward")
+    )

@@ -35,12 +35,24 @@ class Model:
 
 
 TRANSFORMED = {
-    "grad": fad.grad(cubic), "value_and_grad": fad.value_and_grad(cubic), "jacobian": fad.jacobian(cubic, mode="reverse"),
-    "jacfwd": fad.jacfwd(cubic), "jacrev": fad.jacrev(cubic), "hessian": fad.hessian(cubic), "vmap": fad.vmap(cubic),
-    "trace": fad.trace(cubic), "jit": fad.jit(cubic), "jit of grad": fad.jit(fad.grad(cubic)), "grad of jit": fad.grad(fad.jit(cubic)),
-    "vmap of grad": fad.vmap(fad.grad(np.tanh), in_axes=0), "jit of vmap of jit": fad.jit(fad.vmap(fad.jit(np.tanh))),
-    "grad of a partial": fad.grad(functools.partial(cubic, scale=3.0)), "jit of a partial": fad.jit(functools.partial(cubic, scale=2.0)),
-    "jit of a ufunc": fad.jit(np.tanh), "hessian of a Function": fad.hessian(fad.trace(cubic)(X)), "decorated": slope,
+    "grad": fad.grad(cubic),
+    "value_and_grad": fad.value_and_grad(cubic),
+    "jacobian": fad.jacobian(cubic, mode="reverse"),
+    "jacfwd": fad.jacfwd(cubic),
+    "jacrev": fad.jacrev(cubic),
+    "hessian": fad.hessian(cubic),
+    "vmap": fad.vmap(cubic),
+    "trace": fad.trace(cubic),
+    "jit": fad.jit(cubic),
+    "jit of grad": fad.jit(fad.grad(cubic)),
+    "grad of jit": fad.grad(fad.jit(cubic)),
+    "vmap of grad": fad.vmap(fad.grad(np.tanh), in_axes=0),
+    "jit of vmap of jit": fad.jit(fad.vmap(fad.jit(np.tanh))),
+    "grad of a partial": fad.grad(functools.partial(cubic, scale=3.0)),
+    "jit of a partial": fad.jit(functools.partial(cubic, scale=2.0)),
+    "jit of a ufunc": fad.jit(np.tanh),
+    "hessian of a Function": fad.hessian(fad.trace(cubic)(X)),
+    "decorated": slope,
     "linear": fad.linearize(cubic, X)[1],
 }
 
@@ -75,8 +87,9 @@ def test_a_process_that_knows_nothing_of_it_loads_it(tmp_path):
     assert done.stdout.strip() == "1.0", done.stderr
 
 
-@pytest.mark.parametrize("transform", [fad.grad, fad.value_and_grad, fad.jacobian, fad.jacfwd, fad.jacrev, fad.hessian, fad.vmap,
-                                       fad.trace])
+@pytest.mark.parametrize(
+    "transform", [fad.grad, fad.value_and_grad, fad.jacobian, fad.jacfwd, fad.jacrev, fad.hessian, fad.vmap, fad.trace]
+)
 def test_keeps_name_documentation_and_signature(transform):
     f = transform(cubic)
     assert f.__name__ == f"{transform.__name__}(cubic)" and repr(f) == f"<{f.__name__}>"

@@ -22,9 +22,7 @@ __all__ = ["conv", "conv_input_grad", "conv_weight_grad"]
 Padding = tuple[tuple[int, int], ...]
 
 
-def conv(
-    x: np.ndarray, w: np.ndarray, strides: Ints, padding: Padding, dilation: Ints, groups: int = 1
-) -> np.ndarray:
+def conv(x: np.ndarray, w: np.ndarray, strides: Ints, padding: Padding, dilation: Ints, groups: int = 1) -> np.ndarray:
     """Convolve x (N, *spatial, C) with w (*window, C // groups, O), giving (N, *output, O).
 
     The output's spatial size is (size + low + high - dilation * (taps - 1) - 1) // stride + 1, or 0 where
@@ -45,13 +43,7 @@ def conv(
 
 
 def conv_input_grad(
-    g: np.ndarray,
-    w: np.ndarray,
-    input_shape: Ints,
-    strides: Ints,
-    padding: Padding,
-    dilation: Ints,
-    groups: int = 1,
+    g: np.ndarray, w: np.ndarray, input_shape: Ints, strides: Ints, padding: Padding, dilation: Ints, groups: int = 1
 ) -> np.ndarray:
     """The x_bar of shape `input_shape` with <g, conv(x, w)> = <x_bar, x> for every x.
 
@@ -65,19 +57,14 @@ def conv_input_grad(
     if not (g.size and w.size and 0 not in input_shape):
         return np.zeros(input_shape, dtype)
     g, w = aligned(g, dtype), np.ascontiguousarray(w, dtype)
-    made = tuned(recipe.conv_input_grad, g.shape, steps(g), w.shape, steps(w), dtype, tuple(input_shape), strides, padding,
-                 dilation, groups)
+    made = tuned(
+        recipe.conv_input_grad, g.shape, steps(g), w.shape, steps(w), dtype, tuple(input_shape), strides, padding, dilation, groups
+    )
     return recipe.run(made, [g, w], dtype)
 
 
 def conv_weight_grad(
-    x: np.ndarray,
-    g: np.ndarray,
-    window: Ints,
-    strides: Ints,
-    padding: Padding,
-    dilation: Ints,
-    groups: int = 1,
+    x: np.ndarray, g: np.ndarray, window: Ints, strides: Ints, padding: Padding, dilation: Ints, groups: int = 1
 ) -> np.ndarray:
     """The w_bar of shape (*window, C // groups, O) with <g, conv(x, w)> = <w_bar, w> for every w.
 
@@ -86,9 +73,7 @@ def conv_weight_grad(
     """
     windows = Windows(x.shape[1:-1], tuple(window), strides, padding, dilation)
     if groups < 1 or x.shape[-1] % groups:
-        raise ShapeError(
-            "groups must divide the input channels", got=f"groups={groups}, {x.shape[-1]} channels"
-        )
+        raise ShapeError("groups must divide the input channels", got=f"groups={groups}, {x.shape[-1]} channels")
     weights_shape = (*window, x.shape[-1] // groups, g.shape[-1])
     _check_channels(x.shape[-1], weights_shape, groups)
     check_cotangent(g, (x.shape[0], *windows.output, g.shape[-1]))
@@ -96,8 +81,9 @@ def conv_weight_grad(
     if not (x.size and g.size and 0 not in weights_shape):
         return np.zeros(weights_shape, dtype)
     x, g = aligned(x, dtype), np.ascontiguousarray(g, dtype)
-    made = tuned(recipe.conv_weight_grad, x.shape, steps(x), g.shape, steps(g), dtype, tuple(window), strides, padding,
-                 dilation, groups)
+    made = tuned(
+        recipe.conv_weight_grad, x.shape, steps(x), g.shape, steps(g), dtype, tuple(window), strides, padding, dilation, groups
+    )
     return recipe.run(made, [x, g], dtype)
 
 

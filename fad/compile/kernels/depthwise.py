@@ -215,9 +215,20 @@ class Sweep:
                 position = loop.index * size + start
                 place = loop.index * (size // axis.unit * axis.advance * axis.step) + start // axis.unit * axis.advance * axis.step
                 for inside, channel, lanes in self.vectors(loop, share):
-                    action(inside, _Spot(self, [*index, opaque(inside, position)], opaque(inside, channel), lanes,
-                                         x + place + channel, w + channel, ranges,
-                                         pattern or (((0, 0),),), columns))
+                    action(
+                        inside,
+                        _Spot(
+                            self,
+                            [*index, opaque(inside, position)],
+                            opaque(inside, channel),
+                            lanes,
+                            x + place + channel,
+                            w + channel,
+                            ranges,
+                            pattern or (((0, 0),),),
+                            columns,
+                        ),
+                    )
 
 
 def opaque(block: Block, value: Value) -> Value:
@@ -275,9 +286,18 @@ class _Spot:
         _, _, rows, columns = self.sweep.axes
         for i in sorted({i for met in self.rows for _, i in met}):
             for j in sorted({j for met in self.columns for _, j in met}):
-                yield i * rows.step + j * columns.step, [
-                    (r, c, k * rows.turn + t * columns.turn) for r, met in enumerate(self.rows) for k, a in met if a == i
-                    for c, also in enumerate(self.columns) for t, b in also if b == j]
+                yield (
+                    i * rows.step + j * columns.step,
+                    [
+                        (r, c, k * rows.turn + t * columns.turn)
+                        for r, met in enumerate(self.rows)
+                        for k, a in met
+                        if a == i
+                        for c, also in enumerate(self.columns)
+                        for t, b in also
+                        if b == j
+                    ],
+                )
 
 
 # -- products ------------------------------------------------------------------------------------------------------------
@@ -485,8 +505,9 @@ def four(axes: list[Axis]) -> list[Axis]:
     return [axes[0], *[Axis(1, 1, 0)] * (4 - len(axes)), *axes[1:]]
 
 
-def forward_axes(x_shape: tuple, x_strides: tuple, output: tuple, window: tuple, strides: tuple, padding: tuple,
-                 dilation: tuple) -> list[Axis]:
+def forward_axes(
+    x_shape: tuple, x_strides: tuple, output: tuple, window: tuple, strides: tuple, padding: tuple, dilation: tuple
+) -> list[Axis]:
     """The axes of y."""
     axes = [Axis(x_shape[0], x_shape[0], x_strides[0])]
     for a, (o, s, k, d, (low, _)) in enumerate(zip(output, strides, window, dilation, padding, strict=True)):
@@ -494,8 +515,17 @@ def forward_axes(x_shape: tuple, x_strides: tuple, output: tuple, window: tuple,
     return four(axes)
 
 
-def product(machine: Machine, x_shape: tuple, x_strides: tuple, window: tuple, kind: str, output: tuple, strides: tuple,
-            padding: tuple, dilation: tuple) -> Depthwise | None:
+def product(
+    machine: Machine,
+    x_shape: tuple,
+    x_strides: tuple,
+    window: tuple,
+    kind: str,
+    output: tuple,
+    strides: tuple,
+    padding: tuple,
+    dilation: tuple,
+) -> Depthwise | None:
     """The convolution of x (N, *spatial, C) with w (*window, 1, C); None where it is better left to the general one."""
     if x_strides[-1] != 1 or max(window) > MOST_TAPS:
         return None
@@ -504,8 +534,17 @@ def product(machine: Machine, x_shape: tuple, x_strides: tuple, window: tuple, k
     return Depthwise(shared(sweep, max(1, min(PIECES, int(sweep.work / LEAST)))), len(window))
 
 
-def input_grad(machine: Machine, g_shape: tuple, g_strides: tuple, window: tuple, kind: str, input_shape: tuple, strides: tuple,
-               padding: tuple, dilation: tuple) -> Depthwise | None:
+def input_grad(
+    machine: Machine,
+    g_shape: tuple,
+    g_strides: tuple,
+    window: tuple,
+    kind: str,
+    input_shape: tuple,
+    strides: tuple,
+    padding: tuple,
+    dilation: tuple,
+) -> Depthwise | None:
     """The gradient by x from g (N, *output, C) and w (*window, 1, C); None where it is better left to the general one."""
     if g_strides[-1] != 1 or max(window) > MOST_TAPS:
         return None
@@ -516,14 +555,35 @@ def input_grad(machine: Machine, g_shape: tuple, g_strides: tuple, window: tuple
             meeting = [t for t in range(k) if (r + low - t * d) % s == 0]
             first = meeting[0] if meeting else 0
             starts.append((first, (r + low - first * d) // s, len(meeting)))
-        axes.append(Axis(input_shape[a + 1], g_shape[a + 1], g_strides[a + 1], prod(window[a + 1 :]), s, 1, apart,
-                         -(d * apart // s), tuple(starts)))
+        axes.append(
+            Axis(
+                input_shape[a + 1],
+                g_shape[a + 1],
+                g_strides[a + 1],
+                prod(window[a + 1 :]),
+                s,
+                1,
+                apart,
+                -(d * apart // s),
+                tuple(starts),
+            )
+        )
     sweep = swept(machine, four(axes), g_shape[-1], kind)
     return Depthwise(shared(sweep, max(1, min(PIECES, int(sweep.work / LEAST)))), len(window))
 
 
-def weight_grad(machine: Machine, x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides: tuple, window: tuple, kind: str,
-                strides: tuple, padding: tuple, dilation: tuple) -> DepthwiseWeights | None:
+def weight_grad(
+    machine: Machine,
+    x_shape: tuple,
+    x_strides: tuple,
+    g_shape: tuple,
+    g_strides: tuple,
+    window: tuple,
+    kind: str,
+    strides: tuple,
+    padding: tuple,
+    dilation: tuple,
+) -> DepthwiseWeights | None:
     """The gradient by w (*window, 1, C) from x (N, *spatial, C) and g (N, *output, C); None where it is better left to the
     general one."""
     if x_strides[-1] != 1 or g_strides[-1] != 1 or max(window) > MOST_TAPS:

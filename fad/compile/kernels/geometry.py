@@ -39,15 +39,11 @@ class Windows:
         for name in ("window", "strides", "padding", "dilation"):
             if len(getattr(self, name)) != rank:
                 raise ShapeError(
-                    f"wrong length of {name}",
-                    got=getattr(self, name),
-                    rule=f"one entry for each of the {rank} spatial dimensions",
+                    f"wrong length of {name}", got=getattr(self, name), rule=f"one entry for each of the {rank} spatial dimensions"
                 )
         for name in ("window", "strides", "dilation"):
             if min(getattr(self, name)) < 1:
-                raise ShapeError(
-                    f"{name} out of range", got=getattr(self, name), rule="every entry is at least 1"
-                )
+                raise ShapeError(f"{name} out of range", got=getattr(self, name), rule="every entry is at least 1")
         if min(min(pair) for pair in self.padding) < 0:
             raise ShapeError("negative padding", got=self.padding, fix="slice the input to crop it")
 
@@ -106,9 +102,7 @@ def kernel_dtype(*arrays: np.ndarray) -> np.dtype:
 def check_cotangent(g: np.ndarray, shape: Ints) -> None:
     """Raise ShapeError unless g has the output's shape."""
     if g.shape != tuple(shape):
-        raise ShapeError(
-            "the cotangent does not have the output's shape", got=g.shape, rule=f"the output is {shape}"
-        )
+        raise ShapeError("the cotangent does not have the output's shape", got=g.shape, rule=f"the output is {shape}")
 
 
 def strides_of(shape: Sequence[int]) -> Ints:

@@ -96,13 +96,21 @@ def _output_of_max(shape: Ints, window: Ints, strides: Ints, padding: Padding) -
     return (shape[0], *_windows(shape, window, strides, padding).for_maxima().output, shape[-1])
 
 
-def _run(name: str, shape: Ints, dtype: np.dtype, operands: list, window: Ints, strides: Ints, padding: Padding,
-         **more: Any) -> np.ndarray:
+def _run(
+    name: str, shape: Ints, dtype: np.dtype, operands: list, window: Ints, strides: Ints, padding: Padding, **more: Any
+) -> np.ndarray:
     if not all(a.size for a in operands) or not prod(shape):
         return np.zeros(shape, dtype)
     operands = [aligned(a, dtype) for a in operands]
-    recipe = RECIPES[name](tuple(a.shape for a in operands), tuple(map(steps, operands)), dtype, window=tuple(window),
-                           strides=tuple(strides), padding=tuple((int(lo), int(hi)) for lo, hi in padding), **more)
+    recipe = RECIPES[name](
+        tuple(a.shape for a in operands),
+        tuple(map(steps, operands)),
+        dtype,
+        window=tuple(window),
+        strides=tuple(strides),
+        padding=tuple((int(lo), int(hi)) for lo, hi in padding),
+        **more,
+    )
     return run(recipe, operands, dtype)
 
 
@@ -111,13 +119,24 @@ def _run(name: str, shape: Ints, dtype: np.dtype, operands: list, window: Ints, 
 
 def recipe(make: Callable) -> Callable:
     """A recipe by the operands' shapes and steps in elements, the dtype and the parameters of the primitive."""
+
     @functools.lru_cache(maxsize=1024)
-    def cached(shapes: tuple, steps: tuple, dtype: np.dtype, *, window: Ints, strides: Ints, padding: Padding,
-               input_shape: Ints | None = None) -> Recipe:
+    def cached(
+        shapes: tuple,
+        steps: tuple,
+        dtype: np.dtype,
+        *,
+        window: Ints,
+        strides: Ints,
+        padding: Padding,
+        input_shape: Ints | None = None,
+    ) -> Recipe:
         shape = input_shape or shapes[0]
         windows = _windows(shape, window, strides, padding)
-        sides = tuple(Side(i, o, k, s, low) for i, o, k, s, (low, _) in
-                      zip(shape[1:-1], windows.output, window, strides, padding, strict=True))
+        sides = tuple(
+            Side(i, o, k, s, low)
+            for i, o, k, s, (low, _) in zip(shape[1:-1], windows.output, window, strides, padding, strict=True)
+        )
         return make(Plane(sides, shape[0], shape[-1], KINDS[dtype]), steps)
 
     return cached
@@ -125,6 +144,7 @@ def recipe(make: Callable) -> Callable:
 
 def folded(what: str) -> Callable:
     """The recipe of a fold."""
+
     def make(plane: Plane, steps: tuple) -> Recipe:
         return Recipe((Phase(shared(Fold(plane, what, steps)), tuple(range(len(steps))), last=True),), (), plane.output)
 
@@ -145,8 +165,10 @@ def max_pool_grad_recipe(plane: Plane, steps: tuple) -> Recipe:
         return Recipe((Phase(shared(Share(plane, steps)), (0, 1), last=True),), (), plane.input)
     codes = "i8" if taps <= 1 << 8 and plane.channels % 4 == 0 else "i16" if taps <= 1 << 16 and plane.channels % 2 == 0 else "i32"
     size = -(-prod(plane.output) * int(codes[1:]) // (8 * plane.itemsize))
-    phases = (Phase(shared(Fold(plane, "code", steps[:1], codes)), (0, -1)),
-              Phase(shared(Spread(plane, steps[1], codes)), (1, -1), last=True))
+    phases = (
+        Phase(shared(Fold(plane, "code", steps[:1], codes)), (0, -1)),
+        Phase(shared(Spread(plane, steps[1], codes)), (1, -1), last=True),
+    )
     return Recipe(phases, (size,), plane.input)
 
 
@@ -156,5 +178,10 @@ def shared(spec: Any) -> Any:
     return replace(spec, shares=max(1, shares))
 
 
-RECIPES = {"max_pool": folded("max"), "max_pool_push": folded("push"), "sum_pool": folded("sum"),
-           "sum_pool_grad": sum_pool_grad_recipe, "max_pool_grad": max_pool_grad_recipe}
+RECIPES = {
+    "max_pool": folded("max"),
+    "max_pool_push": folded("push"),
+    "sum_pool": folded("sum"),
+    "sum_pool_grad": sum_pool_grad_recipe,
+    "max_pool_grad": max_pool_grad_recipe,
+}

@@ -57,8 +57,10 @@ class Side:
     def holders(self) -> list[list[tuple[int, int]]]:
         """For each of ``stride`` neighbouring inputs i, i + 1, ... from a multiple of the stride on: (o - i / stride, tap) of the
         windows o that hold it."""
-        return [[((r + self.low - k) // self.stride, k) for k in range(self.taps) if (r + self.low - k) % self.stride == 0]
-                for r in range(self.stride)]
+        return [
+            [((r + self.low - k) // self.stride, k) for k in range(self.taps) if (r + self.low - k) % self.stride == 0]
+            for r in range(self.stride)
+        ]
 
     def taps_at(self, o: Value) -> tuple:
         """The range of taps of a window that meet the input."""
@@ -283,8 +285,10 @@ class Fold(ByRow):
             if self.what == "max":
                 return [larger(e, s) for s, e in zip(state, x, strict=True)]
             wins = [beats(e, s) for s, e in zip(state, x, strict=False)]
-            return [*(where(w, e, s) for w, e, s in zip(wins, x, state, strict=False)),
-                    *(where(w, e, s) for w, e, s in zip(wins, second(inside, taps), state[count:], strict=True))]
+            return [
+                *(where(w, e, s) for w, e, s in zip(wins, x, state, strict=False)),
+                *(where(w, e, s) for w, e, s in zip(wins, second(inside, taps), state[count:], strict=True)),
+            ]
 
         begun: tuple = ()
         if self.what == "sum":

@@ -28,8 +28,19 @@ from fad.native.ir import Block, Module, Value, itemsize, write
 from fad.native.launch import get_num_threads, launcher
 from fad.native.tile import Epilogue, Tile, at, panels_of, ranked_tiles, rounded, store
 
-__all__ = ["Phase", "Recipe", "conv", "conv_input_grad", "conv_weight_grad", "fill", "grain", "matmul", "random_bits", "run",
-           "strides_of"]
+__all__ = [
+    "Phase",
+    "Recipe",
+    "conv",
+    "conv_input_grad",
+    "conv_weight_grad",
+    "fill",
+    "grain",
+    "matmul",
+    "random_bits",
+    "run",
+    "strides_of",
+]
 
 KINDS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
@@ -95,18 +106,32 @@ def merged_axes(axes: list[Axis]) -> list[Axis]:
     found = [axes[0]]
     for axis in axes[1:]:
         before = found[-1]
-        plain = all(a.taps == 1 and a.inside and a.offset == 0 and (a.first, a.apart, a.w_step) == (0, 1, 0)
-                    for a in (before, axis))
+        plain = all(
+            a.taps == 1 and a.inside and a.offset == 0 and (a.first, a.apart, a.w_step) == (0, 1, 0) for a in (before, axis)
+        )
         if plain and before.step * before.stride == axis.step * axis.stride * axis.extent:
-            found[-1] = Axis(before.extent * axis.extent, axis.step, axis.stride,
-                             size=(before.extent * axis.extent - 1) * axis.stride + 1)
+            found[-1] = Axis(
+                before.extent * axis.extent, axis.step, axis.stride, size=(before.extent * axis.extent - 1) * axis.stride + 1
+            )
         else:
             found.append(axis)
     return found
 
 
-def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, groups: int, x_group: int, kind: str,
-            w: tuple[int, int, int, int], firsts: list[int], taps: int, stack: int = 1, choice: int = 0) -> tuple[list, list]:
+def windows(
+    sets: list[list[Axis]],
+    depth: int,
+    depth_step: int,
+    width: int,
+    groups: int,
+    x_group: int,
+    kind: str,
+    w: tuple[int, int, int, int],
+    firsts: list[int],
+    taps: int,
+    stack: int = 1,
+    choice: int = 0,
+) -> tuple[list, list]:
     """Phases that make windowed products with one and the same w, whose distances are (group, tap, channel, column); the
     tile is the one that the cost model likes best, or next to it by ``choice``."""
     machine, each = engine.machine(), itemsize(kind)
@@ -149,8 +174,26 @@ def windows(sets: list[list[Axis]], depth: int, depth_step: int, width: int, gro
         inner = size <= NEAR or max(lines, PIECES) * size < panels * rows * depth * each
         outer = lines * (1 if inner else panels)
         w_group = taps * depth * pack.columns if packed else w[0]
-        window = Window(tuple(axes), depth, depth_step, width, groups, x_group, w_group, w[1], w[2], first, taps, packed, tile,
-                        kind, inner, 1, across, w[3])
+        window = Window(
+            tuple(axes),
+            depth,
+            depth_step,
+            width,
+            groups,
+            x_group,
+            w_group,
+            w[1],
+            w[2],
+            first,
+            taps,
+            packed,
+            tile,
+            kind,
+            inner,
+            1,
+            across,
+            w[3],
+        )
         count = sum(n for _, _, n, _ in tiles(axes[-1], tile.rows))
         shares = max(1, min(count, -(-PIECES // outer), int(window.work / outer / LEAST)))
         if outer >= PIECES and window.work / outer > 64 * LEAST:
@@ -177,8 +220,17 @@ def channels_last(shape: tuple, strides: tuple, kind: str) -> tuple[tuple, Pack 
     return copy.distances, copy
 
 
-def winograd(x_shape: tuple, x_strides: tuple, before: tuple, output: tuple, width: int, w: tuple[int, int, int], turned: bool,
-             kind: str, choice: int) -> tuple[list, list] | None:
+def winograd(
+    x_shape: tuple,
+    x_strides: tuple,
+    before: tuple,
+    output: tuple,
+    width: int,
+    w: tuple[int, int, int],
+    turned: bool,
+    kind: str,
+    choice: int,
+) -> tuple[list, list] | None:
     """Phases for windows of 3 x 3 and stride 1 on x (N, H, W, C); None where that would not be faster. ``w`` is the distances
     of (tap, channel, column)."""
     each = itemsize(kind)
@@ -224,8 +276,7 @@ def along_depth(width: int, depth: int, taps: int, lanes: int) -> int:
 
 
 @functools.lru_cache(maxsize=1024)
-def matmul(a_shape: tuple, a_strides: tuple, b_shape: tuple, b_strides: tuple, dtype: np.dtype,
-           choice: int = 0) -> Recipe | None:
+def matmul(a_shape: tuple, a_strides: tuple, b_shape: tuple, b_strides: tuple, dtype: np.dtype, choice: int = 0) -> Recipe | None:
     """a (*stack, m, k) times b (*stack, k, n); None where stacks are no single distance in memory."""
     kind = KINDS[dtype]
     stack = a_shape[:-2]
@@ -245,8 +296,20 @@ def matmul(a_shape: tuple, a_strides: tuple, b_shape: tuple, b_strides: tuple, d
     axes = [Axis(m, a_strides[-2], size=m)]
     if count > 1:
         axes.insert(0, Axis(count, moves[0], size=count, w_step=moves[1]))
-    phases, scratch = windows([axes], k, a_strides[-1], n, 1, 0, kind, (moves[1] or 0, 0, b_strides[-2], b_strides[-1]), [0], 1,
-                              count if moves[1] else 1, choice)
+    phases, scratch = windows(
+        [axes],
+        k,
+        a_strides[-1],
+        n,
+        1,
+        0,
+        kind,
+        (moves[1] or 0, 0, b_strides[-2], b_strides[-1]),
+        [0],
+        1,
+        count if moves[1] else 1,
+        choice,
+    )
     return Recipe(tuple(phases), tuple(scratch), out_shape, joins=(len(stack), 1, 1) if count > 1 else (len(stack) + 1, 1))
 
 
@@ -260,64 +323,125 @@ def streamed(made: Recipe) -> Recipe:
     return replace(made, phases=(phase,), scratch=(chunks * spec.elements,), chunks=chunks)
 
 
-def positions(x_shape: tuple, x_strides: tuple, window: tuple, strides: tuple, padding: tuple, dilation: tuple,
-              output: tuple) -> list[Axis]:
+def positions(
+    x_shape: tuple, x_strides: tuple, window: tuple, strides: tuple, padding: tuple, dilation: tuple, output: tuple
+) -> list[Axis]:
     """The axes of a convolution's positions: examples, and the output's spatial ones."""
     axes = [Axis(x_shape[0], x_strides[0], size=x_shape[0])]
-    for o, s, k, d, (low, _), i, step, turn in zip(output, strides, window, dilation, padding, x_shape[1:-1], x_strides[1:-1],
-                                                   strides_of(window), strict=True):
+    for o, s, k, d, (low, _), i, step, turn in zip(
+        output, strides, window, dilation, padding, x_shape[1:-1], x_strides[1:-1], strides_of(window), strict=True
+    ):
         axes.append(Axis(o, step, s, k, d, -low, i, turn))
     return axes
 
 
 @functools.lru_cache(maxsize=1024)
-def conv(x_shape: tuple, x_strides: tuple, w_shape: tuple, w_strides: tuple, dtype: np.dtype, strides: tuple, padding: tuple,
-         dilation: tuple, groups: int, output: tuple, choice: int = 0) -> Recipe:
+def conv(
+    x_shape: tuple,
+    x_strides: tuple,
+    w_shape: tuple,
+    w_strides: tuple,
+    dtype: np.dtype,
+    strides: tuple,
+    padding: tuple,
+    dilation: tuple,
+    groups: int,
+    output: tuple,
+    choice: int = 0,
+) -> Recipe:
     """x (N, *spatial, C) with w (*window, C / groups, O), both with these strides in elements; w contiguous."""
     kind, window = KINDS[dtype], w_shape[:-2]
-    if 1 < groups == x_shape[-1] == w_shape[-1] and (spec := depthwise.product(
-            engine.machine(), x_shape, x_strides, window, kind, output, strides, padding, dilation)):
+    if 1 < groups == x_shape[-1] == w_shape[-1] and (
+        spec := depthwise.product(engine.machine(), x_shape, x_strides, window, kind, output, strides, padding, dilation)
+    ):
         return Recipe((Phase(spec, (0, 1), last=True),), (), (x_shape[0], *output, groups))
     depth, width = w_shape[-2], w_shape[-1] // groups
-    if is_tiled(window, strides, dilation, groups) and (made := winograd(
-            x_shape, x_strides, tuple(low for low, _ in padding), output, width, (depth * width, width, 1), False, kind, choice)):
+    if is_tiled(window, strides, dilation, groups) and (
+        made := winograd(
+            x_shape, x_strides, tuple(low for low, _ in padding), output, width, (depth * width, width, 1), False, kind, choice
+        )
+    ):
         return Recipe(tuple(made[0]), tuple(made[1]), (x_shape[0], *output, width))
     axes = positions(x_shape, x_strides, window, strides, padding, dilation, output)
     whole = merged_axes(axes)
     merged = len(whole) == 1
     axes = whole if merged else axes
-    phases, scratch = windows([axes], depth, x_strides[-1], width, groups, depth * x_strides[-1], kind,
-                              (width, depth * width * groups, width * groups, 1), [0], prod(window), choice=choice)
-    return Recipe(tuple(phases), tuple(scratch), (x_shape[0], *output, w_shape[-1]),
-                  joins=(len(x_shape) - 1, 1) if merged else ())
+    phases, scratch = windows(
+        [axes],
+        depth,
+        x_strides[-1],
+        width,
+        groups,
+        depth * x_strides[-1],
+        kind,
+        (width, depth * width * groups, width * groups, 1),
+        [0],
+        prod(window),
+        choice=choice,
+    )
+    return Recipe(tuple(phases), tuple(scratch), (x_shape[0], *output, w_shape[-1]), joins=(len(x_shape) - 1, 1) if merged else ())
 
 
 @functools.lru_cache(maxsize=1024)
-def conv_input_grad(g_shape: tuple, g_strides: tuple, w_shape: tuple, w_strides: tuple, dtype: np.dtype, input_shape: tuple,
-                    strides: tuple, padding: tuple, dilation: tuple, groups: int, choice: int = 0) -> Recipe:
+def conv_input_grad(
+    g_shape: tuple,
+    g_strides: tuple,
+    w_shape: tuple,
+    w_strides: tuple,
+    dtype: np.dtype,
+    input_shape: tuple,
+    strides: tuple,
+    padding: tuple,
+    dilation: tuple,
+    groups: int,
+    choice: int = 0,
+) -> Recipe:
     """g (N, *output, O) with w (*window, C / groups, O), contiguous. Input positions with one remainder by the stride are a
     windowed product with some of the taps."""
     kind, window = KINDS[dtype], w_shape[:-2]
-    if 1 < groups == input_shape[-1] == w_shape[-1] and (spec := depthwise.input_grad(
-            engine.machine(), g_shape, g_strides, window, kind, input_shape, strides, padding, dilation)):
+    if 1 < groups == input_shape[-1] == w_shape[-1] and (
+        spec := depthwise.input_grad(engine.machine(), g_shape, g_strides, window, kind, input_shape, strides, padding, dilation)
+    ):
         return Recipe((Phase(spec, (0, 1), last=True),), (), input_shape)
     width, depth = w_shape[-2], w_shape[-1] // groups
-    if is_tiled(window, strides, dilation, groups) and (made := winograd(
-            g_shape, g_strides, tuple(2 - low for low, _ in padding), input_shape[1:-1], width, (width * depth, 1, depth), True,
-            kind, choice)):
+    if is_tiled(window, strides, dilation, groups) and (
+        made := winograd(
+            g_shape,
+            g_strides,
+            tuple(2 - low for low, _ in padding),
+            input_shape[1:-1],
+            width,
+            (width * depth, 1, depth),
+            True,
+            kind,
+            choice,
+        )
+    ):
         return Recipe(tuple(made[0]), tuple(made[1]), input_shape)
     turns = strides_of(window)
     options: list[list[tuple[Axis, int]]] = [[(Axis(g_shape[0], g_strides[0], size=g_shape[0]), 0)]]
-    for o, s, k, d, (low, _), i, step, turn in zip(g_shape[1:-1], strides, window, dilation, padding, input_shape[1:-1],
-                                                   g_strides[1:-1], turns, strict=True):
+    for o, s, k, d, (low, _), i, step, turn in zip(
+        g_shape[1:-1], strides, window, dilation, padding, input_shape[1:-1], g_strides[1:-1], turns, strict=True
+    ):
         options.append([remainder(r, o, s, k, d, low, i, step, turn) for r in range(min(s, i))])
     sets, firsts = [[]], [0]
     for option in options:
         sets, firsts = ([[*axes, a] for axes in sets for a, _ in option], [f + first for f in firsts for _, first in option])
     merged = len(sets) == 1 and len(merged_axes(sets[0])) == 1
     sets = [merged_axes(sets[0])] if merged else sets
-    phases, scratch = windows(sets, depth, g_strides[-1], width, groups, depth * g_strides[-1], kind,
-                              (depth, width * depth * groups, 1, depth * groups), firsts, prod(window), choice=choice)
+    phases, scratch = windows(
+        sets,
+        depth,
+        g_strides[-1],
+        width,
+        groups,
+        depth * g_strides[-1],
+        kind,
+        (depth, width * depth * groups, 1, depth * groups),
+        firsts,
+        prod(window),
+        choice=choice,
+    )
     return Recipe(tuple(phases), tuple(scratch), input_shape, joins=(len(g_shape) - 1, 1) if merged else ())
 
 
@@ -326,24 +450,62 @@ def remainder(r: int, outputs: int, stride: int, taps: int, dilation: int, low: 
     meeting = [k for k in range(taps) if (r + low - k * dilation) % stride == 0]
     apart = stride // gcd(stride, dilation)
     first = meeting[0] if meeting else 0
-    axis = Axis(-(-(size - r) // stride), step, 1, len(meeting), -(dilation * apart // stride),
-                (r + low - first * dilation) // stride, outputs, turn * apart, 0, r, stride)
+    axis = Axis(
+        -(-(size - r) // stride),
+        step,
+        1,
+        len(meeting),
+        -(dilation * apart // stride),
+        (r + low - first * dilation) // stride,
+        outputs,
+        turn * apart,
+        0,
+        r,
+        stride,
+    )
     return axis, first * turn
 
 
 # -- gradients by weights ------------------------------------------------------------------------------------------------
 
 
-def weights(axes: list[Axis], steps: list[int], depth: int, depth_step: int, width: int, groups: int, x_group: int, g_group: int,
-            kind: str, shape: tuple, window: tuple, choice: int = 0) -> Recipe:
+def weights(
+    axes: list[Axis],
+    steps: list[int],
+    depth: int,
+    depth_step: int,
+    width: int,
+    groups: int,
+    x_group: int,
+    g_group: int,
+    kind: str,
+    shape: tuple,
+    window: tuple,
+    choice: int = 0,
+) -> Recipe:
     """The gradient by weights as a recipe. ``axes`` and the steps of y_bar are those of positions."""
     each = itemsize(kind)
     rows = depth * (axes[-1].taps if joins_taps(axes[-1], depth) else 1)
     tile = chosen_tile(each, rows, width, choice)
     columns = width * groups
     blocks = blocks_of([a.extent for a in axes], (depth * groups + columns) * each)
-    draft = Weights(tuple(axes), tuple(steps), depth, depth_step, width, groups, x_group, g_group,
-                    (width, depth * columns, columns), tile, kind, blocks, 1, 1, len(window))
+    draft = Weights(
+        tuple(axes),
+        tuple(steps),
+        depth,
+        depth_step,
+        width,
+        groups,
+        x_group,
+        g_group,
+        (width, depth * columns, columns),
+        tile,
+        kind,
+        blocks,
+        1,
+        1,
+        len(window),
+    )
     spec = divided(draft)
     sums = () if spec.whole and spec.chunks == 1 else (spec.chunks * spec.elements,)
     return Recipe((Phase(spec, (0, 1, -1) if sums else (0, 1), last=spec.chunks == 1),), sums, shape, spec.chunks)
@@ -379,8 +541,9 @@ def divided(spec: Weights) -> Weights:
     return replace(spec, blocks=(axis, count), chunks=chunks, shares=max(1, min(most, -(-pieces // (chunks * spec.groups)))))
 
 
-def winograd_weights(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides: tuple, before: tuple, kind: str,
-                     choice: int) -> Recipe | None:
+def winograd_weights(
+    x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides: tuple, before: tuple, kind: str, choice: int
+) -> Recipe | None:
     """The recipe for windows of 3 x 3 and stride 1; None where that would not be faster."""
     each = itemsize(kind)
     depth, width, lanes = x_shape[-1], g_shape[-1], engine.machine().vector_bytes // each
@@ -402,23 +565,50 @@ def winograd_weights(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides
 
 
 @functools.lru_cache(maxsize=1024)
-def conv_weight_grad(x_shape: tuple, x_strides: tuple, g_shape: tuple, g_strides: tuple, dtype: np.dtype, window: tuple,
-                     strides: tuple, padding: tuple, dilation: tuple, groups: int, choice: int = 0) -> Recipe:
+def conv_weight_grad(
+    x_shape: tuple,
+    x_strides: tuple,
+    g_shape: tuple,
+    g_strides: tuple,
+    dtype: np.dtype,
+    window: tuple,
+    strides: tuple,
+    padding: tuple,
+    dilation: tuple,
+    groups: int,
+    choice: int = 0,
+) -> Recipe:
     """x (N, *spatial, C) and g (N, *output, O), whose last axis is contiguous."""
-    if 1 < groups == x_shape[-1] == g_shape[-1] and (spec := depthwise.weight_grad(
-            engine.machine(), x_shape, x_strides, g_shape, g_strides, window, KINDS[dtype], strides, padding, dilation)):
+    if 1 < groups == x_shape[-1] == g_shape[-1] and (
+        spec := depthwise.weight_grad(
+            engine.machine(), x_shape, x_strides, g_shape, g_strides, window, KINDS[dtype], strides, padding, dilation
+        )
+    ):
         sums = spec.chunks * prod(window) * groups
         return Recipe((Phase(spec, (0, 1, -1), last=spec.chunks == 1),), (sums,), (*window, 1, groups), spec.chunks)
-    if is_tiled(window, strides, dilation, groups) and (made := winograd_weights(
-            x_shape, x_strides, g_shape, g_strides, tuple(low for low, _ in padding), KINDS[dtype], choice)):
+    if is_tiled(window, strides, dilation, groups) and (
+        made := winograd_weights(x_shape, x_strides, g_shape, g_strides, tuple(low for low, _ in padding), KINDS[dtype], choice)
+    ):
         return made
     axes, steps = positions(x_shape, x_strides, window, strides, padding, dilation, g_shape[1:-1]), list(g_strides[:-1])
     whole = merged_axes(axes)
     if len(whole) == 1 and all(steps[j] == steps[j + 1] * axes[j + 1].extent for j in range(len(axes) - 1)):
         axes, steps = whole, steps[-1:]
     depth, width = x_shape[-1] // groups, g_shape[-1] // groups
-    return weights(axes, steps, depth, x_strides[-1], width, groups, depth * x_strides[-1], width, KINDS[dtype],
-                   (*window, depth, g_shape[-1]), window, choice)
+    return weights(
+        axes,
+        steps,
+        depth,
+        x_strides[-1],
+        width,
+        groups,
+        depth * x_strides[-1],
+        width,
+        KINDS[dtype],
+        (*window, depth, g_shape[-1]),
+        window,
+        choice,
+    )
 
 
 @functools.lru_cache(maxsize=1024)
@@ -475,6 +665,7 @@ def compiled(recipe: Recipe, dtype: np.dtype) -> tuple[engine.Loaded, list[int]]
 
 def write_function(module: Module, name: str, phase: Phase, kind: str, size: int, strides: tuple) -> None:
     """A phase as a function of (addresses of its buffers and the result, begin, end)."""
+
     def body(block: Block) -> None:
         data = Value(block, "%data", "ptr", 1)
         pointers = []

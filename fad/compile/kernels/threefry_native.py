@@ -33,8 +33,10 @@ class Threefry:
     def write(self, block: Block, pointers: list[Value], epilogue: Epilogue, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end; the pointer is that of the key."""
         lanes = engine.machine().vector_bytes // 4
-        keys = [Value(block, write(f"load i32, ptr {p.name}, align 4", "i32", 1, p).name, "i32", 1)
-                for p in (pointers[0], write(f"getelementptr i32, ptr {pointers[0].name}, i64 1", "i32", 1, pointers[0]))]
+        keys = [
+            Value(block, write(f"load i32, ptr {p.name}, align 4", "i32", 1, p).name, "i32", 1)
+            for p in (pointers[0], write(f"getelementptr i32, ptr {pointers[0].name}, i64 1", "i32", 1, pointers[0]))
+        ]
         schedule = [*keys, keys[0] ^ keys[1] ^ PARITY]
         step, whole = 2 * lanes, self.n - self.n % (2 * lanes)
         with block.loop(begin, end) as piece:

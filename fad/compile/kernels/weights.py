@@ -144,12 +144,16 @@ def joins_taps(axis: Axis, depth: int) -> bool:
     return axis.taps > 1 and depth < 6 and axis.taps * depth <= 128
 
 
-def write_weights(block: Block, spec: Weights, x: Value, g: Value, out: Value, epilogue: Epilogue | None,
-                  begin: Value, end: Value) -> None:
+def write_weights(
+    block: Block, spec: Weights, x: Value, g: Value, out: Value, epilogue: Epilogue | None, begin: Value, end: Value
+) -> None:
     """Pieces of work from begin to end. Sums go to ``out``; ``epilogue(block, index, value)`` takes the vectors of the
     result where there is one chunk. It may be what stores them: where there is one block, ``out`` is left alone."""
-    kept = Value(block, block.root.effect(f"alloca [{spec.gathered} x {spec.kind}], align 64", "ptr", 1).name, spec.kind, 1) \
-        if spec.gathered else None
+    kept = (
+        Value(block, block.root.effect(f"alloca [{spec.gathered} x {spec.kind}], align 64", "ptr", 1).name, spec.kind, 1)
+        if spec.gathered
+        else None
+    )
     with block.loop(begin, end) as piece:
         share, rest = piece.index.remainder(spec.shares), piece.index.quotient(spec.shares)
         group, chunk = rest.remainder(spec.groups), rest.quotient(spec.groups)
@@ -168,8 +172,18 @@ def write_weights(block: Block, spec: Weights, x: Value, g: Value, out: Value, e
 class _Piece:
     """One share of the tiles, over one chunk of the blocks. Tiles are counted panel by panel."""
 
-    def __init__(self, spec: Weights, x: Value, g: Value, out: Value, epilogue: Epilogue | None, group: Value, chunk: Value,
-                 share: Value, kept: Value | None):
+    def __init__(
+        self,
+        spec: Weights,
+        x: Value,
+        g: Value,
+        out: Value,
+        epilogue: Epilogue | None,
+        group: Value,
+        chunk: Value,
+        share: Value,
+        kept: Value | None,
+    ):
         self.spec, self.epilogue, self.group, self.kept = spec, epilogue, group, kept
         self.size = itemsize(spec.kind)
         many = spec.groups > 1
@@ -262,8 +276,9 @@ class _Positions:
 class _Strip:
     """One tile: some rows and columns of one tap, or of one tap of each but the last axis."""
 
-    def __init__(self, piece: _Piece, block: Block, tap: Value, row: Value, rows: int, column: Value, widths: list[int],
-                 static_row: int):
+    def __init__(
+        self, piece: _Piece, block: Block, tap: Value, row: Value, rows: int, column: Value, widths: list[int], static_row: int
+    ):
         spec = piece.spec
         self.piece, self.spec, self.rows, self.row, self.column, self.static_row = piece, spec, rows, row, column, static_row
         self.widths, self.vectors = widths, len(widths)
@@ -298,8 +313,11 @@ class _Strip:
 
     def places(self) -> list[tuple[int, Value, int]]:
         """(row, address, lanes) of every vector of the result."""
-        return [(r, at(at(self.place, self.spot(r)), v * self.spec.tile.lanes), lanes)
-                for r in range(self.rows) for v, lanes in enumerate(self.widths)]
+        return [
+            (r, at(at(self.place, self.spot(r)), v * self.spec.tile.lanes), lanes)
+            for r in range(self.rows)
+            for v, lanes in enumerate(self.widths)
+        ]
 
     def finish(self, block: Block) -> None:
         """What becomes of sums that are complete."""
@@ -382,8 +400,9 @@ class _Strip:
         """The positions within a range at which a tap meets the input."""
         zero = block.integer(0)
         shift = tap * axis.dilation + axis.offset
-        upward = lambda v: (call("smax", v, zero) + (axis.stride - 1)).quotient(axis.stride) if axis.stride > 1 \
-            else call("smax", v, zero)
+        upward = lambda v: (
+            (call("smax", v, zero) + (axis.stride - 1)).quotient(axis.stride) if axis.stride > 1 else call("smax", v, zero)
+        )
         as_value = lambda n: n if isinstance(n, Value) else block.integer(n)
         return call("smax", upward(-shift), as_value(low)), call("smin", upward(axis.size - shift), as_value(high))
 
@@ -402,7 +421,8 @@ class _Strip:
                 low, high = call("smax", low, begin), call("smin", high, end)
                 high = high if ok is None else where(ok, high, 0)
             turn = lambda loop, inside, rows=rows: self.product(
-                loop, at(x, loop.index * size), at(g, loop.index * self.steps[-1]), inside, rows)
+                loop, at(x, loop.index * size), at(g, loop.index * self.steps[-1]), inside, rows
+            )
             sums = block.repeat(low, high, sums, turn, empty=cut)
         return sums
 

@@ -296,14 +296,21 @@ class _Strip:
         behind = window.depth_step == 1 and axis.dilation * axis.step == depth and axis.turn * self.w_tap == depth * apart
         for first, count, rows in runs(pattern):
             if count == 1 or behind:
-                sums = self.product(block, at(x, first * axis.dilation * axis.step), at(w, first * axis.turn * self.w_tap),
-                                    sums, depth * count, rows)
+                sums = self.product(
+                    block,
+                    at(x, first * axis.dilation * axis.step),
+                    at(w, first * axis.turn * self.w_tap),
+                    sums,
+                    depth * count,
+                    rows,
+                )
                 continue
 
             def turn(loop: Loop, inside: list, first: int = first, rows: tuple = rows) -> list:
                 t = plus(loop.index, first)
-                return self.product(loop, at(x, t * (axis.dilation * axis.step)), at(w, t * (axis.turn * self.w_tap)),
-                                    inside, depth, rows)
+                return self.product(
+                    loop, at(x, t * (axis.dilation * axis.step)), at(w, t * (axis.turn * self.w_tap)), inside, depth, rows
+                )
 
             sums = block.repeat(0, count, sums, turn)
         return sums
@@ -340,6 +347,13 @@ class _Strip:
         if whole:
             sums = accumulate(block, sums, whole, a, b, rows, self.vectors)
         if rest:
-            sums = accumulate(block, sums, 1, tail(lambda r: at(x, whole * lanes + r * row_step)),
-                              tail(lambda v: at(w, whole * self.w_step + v * window.w_column)), rows, self.vectors)
+            sums = accumulate(
+                block,
+                sums,
+                1,
+                tail(lambda r: at(x, whole * lanes + r * row_step)),
+                tail(lambda v: at(w, whole * self.w_step + v * window.w_column)),
+                rows,
+                self.vectors,
+            )
         return sums

@@ -92,8 +92,10 @@ class Tiling:
     @property
     def taps(self) -> int:
         """How many taps of the windows meet the input, at all positions of all images together."""
-        met = [sum(0 <= i + k - low < size for i in range(n) for k in range(3))
-               for n, low, size in zip(self.output, self.before, self.size, strict=True)]
+        met = [
+            sum(0 <= i + k - low < size for i in range(n) for k in range(3))
+            for n, low, size in zip(self.output, self.before, self.size, strict=True)
+        ]
         return self.images * prod(met)
 
     def addresses(self, x: Value, zeros: Value, steps: tuple[int, int, int], tile: Value, taken: Sequence) -> list[list[Value]]:
@@ -333,19 +335,23 @@ class _Piece:
             source = fixed(at(self.m, t.index * spec.columns))
             with t.loop(self.low, self.high, self.lanes) as loop:
                 at_column = at(source, loop.index)
-                m = [[load(loop, at(at_column, (4 * a + b) * spec.products), self.lanes, self.bytes) for b in range(4)]
-                     for a in range(4)]
+                m = [
+                    [load(loop, at(at_column, (4 * a + b) * spec.products), self.lanes, self.bytes) for b in range(4)]
+                    for a in range(4)
+                ]
                 for k, value in enumerate(both_ways(of_result, m)):
                     store(loop, at(at_column, k * spec.products), value, self.bytes)
             image, *places = unflattened(first + t.index, spec.tiling.grid)
-            ends = [call("smin", n - i * 2, block.integer(2)) if n % 2 else 2
-                    for n, i in zip(spec.tiling.output, places, strict=True)]
+            ends = [
+                call("smin", n - i * 2, block.integer(2)) if n % 2 else 2 for n, i in zip(spec.tiling.output, places, strict=True)
+            ]
             with t.loop(0, ends[0]) as r, r.loop(0, ends[1]) as s:
                 index = [image, places[0] * 2 + r.index, places[1] * 2 + s.index]
                 self.deliver(s, at(source, (r.index * 2 + s.index) * spec.products), index)
 
     def deliver(self, block: Block, source: Value, index: list[Value]) -> None:
         """The columns of one result to the epilogue."""
+
         def take(inside: Block, column: Value, lanes: int) -> None:
             value = load(inside, at(source, column), self.lanes, self.bytes)
             self.epilogue(inside, [*index, column], resized(value, lanes))

@@ -149,8 +149,10 @@ class _Piece:
         base = at(self.g, image * image_step, i * (2 * row_step), j * (2 * column_step))
         part = [self.row < 3, self.row > 0]
         ends = [[None, place * 2 + 1 < n if n % 2 else None] for place, n in zip((i, j), tiling.output, strict=True)]
-        return [[address(at(base, a * row_step + b * column_step), self.zeros, (part[a], ends[0][a], ends[1][b]))
-                 for b in range(2)] for a in range(2)]
+        return [
+            [address(at(base, a * row_step + b * column_step), self.zeros, (part[a], ends[0][a], ends[1][b])) for b in range(2)]
+            for a in range(2)
+        ]
 
     def one(self, block: Block, corners: list[list[Value]], target: Value, i: Value, lanes: int) -> None:
         """A vector of channels or columns of one tile, transformed, to four places."""

@@ -12,8 +12,21 @@ from collections.abc import Sequence
 from fad.native.engine import machine
 from fad.native.ir import Value, constant, fma, typed, where, write
 
-__all__ = ["bias", "bits_of", "digits", "horner", "inf", "minus_product", "nearest", "product", "quick_sum", "scaled",
-           "significand", "truncated", "two_to"]
+__all__ = [
+    "bias",
+    "bits_of",
+    "digits",
+    "horner",
+    "inf",
+    "minus_product",
+    "nearest",
+    "product",
+    "quick_sum",
+    "scaled",
+    "significand",
+    "truncated",
+    "two_to",
+]
 
 inf = math.inf
 
@@ -30,8 +43,11 @@ def bias(x: Value) -> int:
 
 def bits_of(number: float, like: Value) -> int:
     """The bit pattern of a number in the kind of a value."""
-    return struct.unpack("<q", struct.pack("<d", number))[0] if like.kind == "double" \
+    return (
+        struct.unpack("<q", struct.pack("<d", number))[0]
+        if like.kind == "double"
         else struct.unpack("<i", struct.pack("<f", number))[0]
+    )
 
 
 def horner(x: Value, coefficients: Sequence[float]) -> Value:

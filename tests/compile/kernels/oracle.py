@@ -29,7 +29,9 @@ def convolution(x, w, g, strides, padding, dilation, groups=1):
     Where g is None it is taken to be 0."""
     rank, (depth, features) = x.ndim - 2, w.shape[-2:]
     width = features // groups
-    out = tuple(max(0, (x.shape[1 + a] + sum(padding[a]) - dilation[a] * (w.shape[a] - 1) - 1) // strides[a] + 1) for a in range(rank))
+    out = tuple(
+        max(0, (x.shape[1 + a] + sum(padding[a]) - dilation[a] * (w.shape[a] - 1) - 1) // strides[a] + 1) for a in range(rank)
+    )
     y, x_bar, w_bar = np.zeros((x.shape[0], *out, features)), np.zeros(x.shape), np.zeros(w.shape)
     x, w = x.astype(float), w.astype(float)
     for o in product(*map(range, out)):
@@ -53,8 +55,10 @@ def integers(rng, shape, dtype):
 
 def output_of(spatial, window, strides, padding, dilation):
     """Spatial shape of the output; some of it 0 or less where the window does not fit."""
-    return tuple((i + low + high - d * (k - 1) - 1) // s + 1
-                 for i, k, s, (low, high), d in zip(spatial, window, strides, padding, dilation, strict=True))
+    return tuple(
+        (i + low + high - d * (k - 1) - 1) // s + 1
+        for i, k, s, (low, high), d in zip(spatial, window, strides, padding, dilation, strict=True)
+    )
 
 
 # -- layouts -----------------------------------------------------------------------------------------------------------
@@ -183,9 +187,15 @@ def recipes_of(problem, x, w, g, dense, choice=0):
     geometry = problem[-1]
     expected = convolution(x, w, g, **geometry)
     rest = geometry["strides"], geometry["padding"], geometry["dilation"], geometry["groups"]
-    return [(recipe.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *rest, g.shape[1:-1], choice), [x, w], expected[0]),
-            (recipe.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *rest, choice), [g, w], expected[1]),
-            (recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(dense), x.dtype, w.shape[:-2], *rest, choice), [x, dense], expected[2])]
+    return [
+        (recipe.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *rest, g.shape[1:-1], choice), [x, w], expected[0]),
+        (recipe.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *rest, choice), [g, w], expected[1]),
+        (
+            recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(dense), x.dtype, w.shape[:-2], *rest, choice),
+            [x, dense],
+            expected[2],
+        ),
+    ]
 
 
 def assert_between_fences(made, dtype, fences):

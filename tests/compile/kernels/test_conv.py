@@ -71,12 +71,22 @@ PLAIN = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "gr
 def case(x_shape, w_shape, dtype=np.float32, seed=0, **geometry):
     """Integers x, w and g for a geometry, SAME padding and all else 1 unless it is named."""
     rank = len(x_shape) - 2
-    full = {"strides": (1,) * rank, "dilation": (1,) * rank, "groups": 1,
-            "padding": tuple(((k - 1) // 2, k // 2) for k in w_shape[:-2])} | geometry
+    full = {
+        "strides": (1,) * rank,
+        "dilation": (1,) * rank,
+        "groups": 1,
+        "padding": tuple(((k - 1) // 2, k // 2) for k in w_shape[:-2]),
+    } | geometry
     rng = np.random.default_rng(seed)
     x, w = integers(rng, x_shape, dtype), integers(rng, w_shape, dtype)
-    return x, w, integers(rng, convolution(x[..., :1] * 0, w[..., :1, :1] * 0, None, **(full | {"groups": 1}))[0].shape[:-1]
-                          + w_shape[-1:], dtype), full
+    return (
+        x,
+        w,
+        integers(
+            rng, convolution(x[..., :1] * 0, w[..., :1, :1] * 0, None, **(full | {"groups": 1}))[0].shape[:-1] + w_shape[-1:], dtype
+        ),
+        full,
+    )
 
 
 LANES = engine.machine().vector_bytes // 4
@@ -98,19 +108,22 @@ def test_channels(channels, groups):
     assert_all_three(*case((2, 4, 5, channels * groups), (3, 2, channels, 9 * groups), np.float64, groups=groups))
 
 
-@pytest.mark.parametrize("x_shape, w_shape, geometry", [
-    ((2, 12, 11, 40), (3, 3, 40, 70), {}),
-    ((1, 21, 23, 3), (7, 7, 3, 40), {"strides": (2, 2)}),
-    ((3, 14, 14, 64), (1, 1, 64, 90), {}),
-    ((2, 13, 12, 30), (1, 1, 30, 40), {"strides": (2, 2)}),
-    ((1, 30, 3, 24), (3, 3, 12, 50), {"groups": 2}),
-    ((2, 6, 7, 5, 9), (3, 2, 3, 9, 20), {"dilation": (1, 2, 1)}),
-    ((2, 300, 20), (5, 20, 33), {"dilation": (7,)}),
-    ((60, 9, 8), (3, 8, 8), {}),
-    ((1, 3000, 3), (5, 3, 70), {}),
-    ((2, 2500, 2), (3, 2, 65), {"strides": (2,), "padding": ((0, 0),)}),
-    ((1, 2, 2000, 4), (1, 3, 4, 40), {}),
-])
+@pytest.mark.parametrize(
+    "x_shape, w_shape, geometry",
+    [
+        ((2, 12, 11, 40), (3, 3, 40, 70), {}),
+        ((1, 21, 23, 3), (7, 7, 3, 40), {"strides": (2, 2)}),
+        ((3, 14, 14, 64), (1, 1, 64, 90), {}),
+        ((2, 13, 12, 30), (1, 1, 30, 40), {"strides": (2, 2)}),
+        ((1, 30, 3, 24), (3, 3, 12, 50), {"groups": 2}),
+        ((2, 6, 7, 5, 9), (3, 2, 3, 9, 20), {"dilation": (1, 2, 1)}),
+        ((2, 300, 20), (5, 20, 33), {"dilation": (7,)}),
+        ((60, 9, 8), (3, 8, 8), {}),
+        ((1, 3000, 3), (5, 3, 70), {}),
+        ((2, 2500, 2), (3, 2, 65), {"strides": (2,), "padding": ((0, 0),)}),
+        ((1, 2, 2000, 4), (1, 3, 4, 40), {}),
+    ],
+)
 def test_more_than_one_block_of_work(x_shape, w_shape, geometry):
     assert_all_three(*case(x_shape, w_shape, **geometry))
 
@@ -129,8 +142,16 @@ def test_long_kernels(strides):
     assert_all_three(*case((1, 90, 2), (120, 2, 3), strides=strides))
 
 
-@pytest.mark.parametrize("x_shape, w_shape", [((0, 4, 4, 3), (3, 3, 3, 5)), ((2, 0, 4, 3), (3, 3, 3, 5)), ((2, 4, 4, 0), (3, 3, 0, 5)),
-                                              ((2, 4, 4, 3), (3, 3, 3, 0)), ((2, 2, 4, 3), (5, 3, 3, 4))])
+@pytest.mark.parametrize(
+    "x_shape, w_shape",
+    [
+        ((0, 4, 4, 3), (3, 3, 3, 5)),
+        ((2, 0, 4, 3), (3, 3, 3, 5)),
+        ((2, 4, 4, 0), (3, 3, 0, 5)),
+        ((2, 4, 4, 3), (3, 3, 3, 0)),
+        ((2, 2, 4, 3), (5, 3, 3, 4)),
+    ],
+)
 def test_empty_arrays(x_shape, w_shape):
     geometry = PLAIN if x_shape[1] != 2 else PLAIN | {"padding": ((1, 1), (0, 0))}
     x, w = np.ones(x_shape), np.ones(w_shape)
@@ -211,9 +232,11 @@ def test_results_are_written_inside_their_memory(guarded):
         y, x_bar, w_bar = convolution(x, w, g, **geometry)
         strides = lambda a: tuple(s // a.itemsize for s in a.strides)
         given_ = geometry["strides"], geometry["padding"], geometry["dilation"], groups
-        made = [(recipe.conv(x.shape, strides(x), w.shape, strides(w), x.dtype, *given_, y.shape[1:-1]), [x, w], y),
-                (recipe.conv_input_grad(g.shape, strides(g), w.shape, strides(w), x.dtype, x.shape, *given_), [g, w], x_bar),
-                (recipe.conv_weight_grad(x.shape, strides(x), g.shape, strides(g), x.dtype, (2, 3), *given_), [x, g], w_bar)]
+        made = [
+            (recipe.conv(x.shape, strides(x), w.shape, strides(w), x.dtype, *given_, y.shape[1:-1]), [x, w], y),
+            (recipe.conv_input_grad(g.shape, strides(g), w.shape, strides(w), x.dtype, x.shape, *given_), [g, w], x_bar),
+            (recipe.conv_weight_grad(x.shape, strides(x), g.shape, strides(g), x.dtype, (2, 3), *given_), [x, g], w_bar),
+        ]
         for one, operands, expected in made:
             out = guarded(np.full(expected.shape, np.nan, x.dtype))
             scratch = [guarded(np.full(n, np.nan, x.dtype)) for n in one.scratch]
@@ -235,8 +258,15 @@ def test_results_do_not_depend_on_threads_or_the_run(problem):
     assert results[0] == results[1] == results[2]
 
 
-@pytest.mark.parametrize("x_shape, w_shape", [((8, 14, 14, 32), (3, 3, 32, 48)), ((16, 28, 28, 1), (3, 3, 1, 32)),
-                                              ((64, 9, 9, 16), (1, 1, 16, 16)), ((2, 40, 40, 8), (5, 5, 8, 8))])
+@pytest.mark.parametrize(
+    "x_shape, w_shape",
+    [
+        ((8, 14, 14, 32), (3, 3, 32, 48)),
+        ((16, 28, 28, 1), (3, 3, 1, 32)),
+        ((64, 9, 9, 16), (1, 1, 16, 16)),
+        ((2, 40, 40, 8), (5, 5, 8, 8)),
+    ],
+)
 def test_large_results_do_not_depend_on_threads_or_the_run(x_shape, w_shape):
     """Large enough for threads to share all phases, and for gradients by weights in several chunks."""
     x, w, g, geometry = case(x_shape, w_shape)

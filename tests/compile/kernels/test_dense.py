@@ -35,9 +35,7 @@ def test_inputs_are_not_modified(guarded):
         a.check()
 
 
-@pytest.mark.parametrize(
-    "shapes", [((2, 3), (4, 5), (5,)), ((2, 3), (3, 5), (4,)), ((3,), (3, 5), (5,)), ((2, 3), (3,), (5,))]
-)
+@pytest.mark.parametrize("shapes", [((2, 3), (4, 5), (5,)), ((2, 3), (3, 5), (4,)), ((3,), (3, 5), (5,)), ((2, 3), (3,), (5,))])
 def test_shapes_that_do_not_fit(shapes):
     with pytest.raises(ShapeError):
         dense(*map(np.ones, shapes))

@@ -33,9 +33,11 @@ def recipes(x, w, g, strides, padding, dilation):
     """The three recipes with their operands."""
     c = x.shape[-1]
     geometry = (strides, padding, dilation, c)
-    return [(recipe.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *geometry, g.shape[1:-1]), [x, w]),
-            (recipe.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *geometry), [g, w]),
-            (recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(g), x.dtype, w.shape[:-2], *geometry), [x, g])]
+    return [
+        (recipe.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *geometry, g.shape[1:-1]), [x, w]),
+        (recipe.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *geometry), [g, w]),
+        (recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(g), x.dtype, w.shape[:-2], *geometry), [x, g]),
+    ]
 
 
 def is_depthwise(made):
@@ -132,9 +134,18 @@ def test_columns_of_every_residue(size):
     check(x, w, g, **geometry)
 
 
-@pytest.mark.parametrize(("x_shape", "window", "stride"), [
-    ((1, 4000, 16), (3,), 1), ((1, 3000, 33), (9,), 2), ((1, 2, 900, 70), (2, 7), 1), ((2, 300, 2, 24), (7, 1), 3),
-    ((1, 70, 80), (MOST_TAPS,), 1), ((1, 20, 19, 40), (9, 9), 1), ((1, 9, 8, 10, 40), (3, 3, 3), 2)])
+@pytest.mark.parametrize(
+    ("x_shape", "window", "stride"),
+    [
+        ((1, 4000, 16), (3,), 1),
+        ((1, 3000, 33), (9,), 2),
+        ((1, 2, 900, 70), (2, 7), 1),
+        ((2, 300, 2, 24), (7, 1), 3),
+        ((1, 70, 80), (MOST_TAPS,), 1),
+        ((1, 20, 19, 40), (9, 9), 1),
+        ((1, 9, 8, 10, 40), (3, 3, 3), 2),
+    ],
+)
 def test_rows_cut_and_windows_that_are_long(x_shape, window, stride):
     rank = len(window)
     padding = tuple((k // 2, k // 2) for k in window)

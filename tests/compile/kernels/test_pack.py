@@ -54,8 +54,19 @@ def check(groups, taps, depth, width, order, gap, vectors, lanes, dtype, around=
 
 
 @examples(80)
-@given(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 40), st.integers(1, 70), st.sampled_from(ORDERS),
-                 st.sampled_from([1, 1, 3]), st.integers(1, 4), st.sampled_from([1, 2, 4, 8, 16]), st.sampled_from(DTYPES)))
+@given(
+    st.tuples(
+        st.integers(1, 3),
+        st.integers(1, 4),
+        st.integers(1, 40),
+        st.integers(1, 70),
+        st.sampled_from(ORDERS),
+        st.sampled_from([1, 1, 3]),
+        st.integers(1, 4),
+        st.sampled_from([1, 2, 4, 8, 16]),
+        st.sampled_from(DTYPES),
+    )
+)
 def test_packing(problem):
     check(*problem)
 

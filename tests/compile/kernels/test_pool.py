@@ -22,8 +22,10 @@ SPECIAL = [-np.inf, -1.0, 0.0, 2.0, np.inf, np.nan]  # few, so that ties and NaN
 def windows_of(shape, window, strides, padding):
     """(output shape, list of (output position, slices of the input)) by definition; slices may be empty."""
     spatial = shape[1:-1]
-    out = [max(0, (size + low + high - taps) // stride + 1)
-           for size, taps, stride, (low, high) in zip(spatial, window, strides, padding, strict=True)]
+    out = [
+        max(0, (size + low + high - taps) // stride + 1)
+        for size, taps, stride, (low, high) in zip(spatial, window, strides, padding, strict=True)
+    ]
     pairs = []
     for o in product(*map(range, out)):
         starts = [i * stride - low for i, stride, (low, _) in zip(o, strides, padding, strict=True)]
@@ -56,9 +58,13 @@ def by_definition(x, t, g, geometry):
 
 def results(x, t, g, geometry):
     """The same by the kernels."""
-    return {"max_pool": max_pool(x, **geometry), "max_pool_push": max_pool_push(x, t, **geometry),
-            "max_pool_grad": max_pool_grad(x, g, **geometry), "sum_pool": sum_pool(t, **geometry),
-            "sum_pool_grad": sum_pool_grad(g, x.shape, **geometry)}
+    return {
+        "max_pool": max_pool(x, **geometry),
+        "max_pool_push": max_pool_push(x, t, **geometry),
+        "max_pool_grad": max_pool_grad(x, g, **geometry),
+        "sum_pool": sum_pool(t, **geometry),
+        "sum_pool_grad": sum_pool_grad(g, x.shape, **geometry),
+    }
 
 
 @st.composite
@@ -191,9 +197,16 @@ def test_first_maximum_nan_and_padding():
 
 def test_how_gradients_of_maxima_are_made():
     """Small windows that do not overlap are looked at twice; others are numbered first, in as few bytes as it takes."""
+
     def specs(window, stride, channels=4):
-        recipe = RECIPES["max_pool_grad"](((1, 40, 40, channels), (1, 40, 40, channels)), ((1, 1, 1, 1),) * 2, np.dtype(np.float32),
-                                          window=(window,) * 2, strides=(stride,) * 2, padding=((0, 0),) * 2)
+        recipe = RECIPES["max_pool_grad"](
+            ((1, 40, 40, channels), (1, 40, 40, channels)),
+            ((1, 1, 1, 1),) * 2,
+            np.dtype(np.float32),
+            window=(window,) * 2,
+            strides=(stride,) * 2,
+            padding=((0, 0),) * 2,
+        )
         return [type(p.spec) for p in recipe.phases], getattr(recipe.phases[-1].spec, "codes", "")
 
     assert specs(2, 2) == specs(2, 3) == ([Share], "")
@@ -202,14 +215,21 @@ def test_how_gradients_of_maxima_are_made():
     assert specs(3, 2, 3)[1] == "i32"
 
 
-SIDES = st.builds(Side, inputs=st.integers(1, 12), outputs=st.integers(1, 6), taps=st.integers(1, 9), stride=st.integers(1, 5),
-                  low=st.integers(0, 5))
+SIDES = st.builds(
+    Side,
+    inputs=st.integers(1, 12),
+    outputs=st.integers(1, 6),
+    taps=st.integers(1, 9),
+    stride=st.integers(1, 5),
+    low=st.integers(0, 5),
+)
 
 
 @given(SIDES)
 def test_windows_that_lie_in_the_input(side):
-    inside = [0 <= o * side.stride - side.low and o * side.stride - side.low + side.taps <= side.inputs
-              for o in range(side.outputs)]
+    inside = [
+        0 <= o * side.stride - side.low and o * side.stride - side.low + side.taps <= side.inputs for o in range(side.outputs)
+    ]
     first, stop = side.whole
     assert inside == [first <= o < stop for o in range(side.outputs)]
     assert side.inside == all(inside)
@@ -239,8 +259,11 @@ def test_a_window_in_padding_alone_is_fine_for_sums_only():
     np.testing.assert_array_equal(sum_pool(x, (2,), (2,), ((2, 2),)).ravel(), [0, 2, 0])
     np.testing.assert_array_equal(sum_pool_grad(np.ones((1, 3, 1)), x.shape, (2,), (2,), ((2, 2),)).ravel(), [1, 1])
     for padding in ((2, 0), (0, 2)):
-        for pool in (max_pool, lambda x, *geometry: max_pool_push(x, x, *geometry),
-                     lambda x, *geometry: max_pool_grad(x, np.ones((1, 2, 1)), *geometry)):
+        for pool in (
+            max_pool,
+            lambda x, *geometry: max_pool_push(x, x, *geometry),
+            lambda x, *geometry: max_pool_grad(x, np.ones((1, 2, 1)), *geometry),
+        ):
             with pytest.raises(ShapeError, match="entirely in padding"):
                 pool(x, (2,), (2,), (padding,))
 
@@ -266,8 +289,10 @@ def test_bad_arguments(pool, change, error):
 
 def test_bad_tangents_and_cotangents():
     x = np.ones((1, 5, 1))
-    for call in (lambda: sum_pool_grad(np.ones((1, 2, 1)), x.shape, (2,), (1,), ((0, 0),)),
-                 lambda: max_pool_grad(x, np.ones((1, 2, 1)), (2,), (1,), ((0, 0),)),
-                 lambda: max_pool_push(x, np.ones((1, 4, 1)), (2,), (1,), ((0, 0),))):
+    for call in (
+        lambda: sum_pool_grad(np.ones((1, 2, 1)), x.shape, (2,), (1,), ((0, 0),)),
+        lambda: max_pool_grad(x, np.ones((1, 2, 1)), (2,), (1,), ((0, 0),)),
+        lambda: max_pool_push(x, np.ones((1, 4, 1)), (2,), (1,), ((0, 0),)),
+    ):
         with pytest.raises(ShapeError):
             call()

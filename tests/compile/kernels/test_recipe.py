@@ -68,14 +68,33 @@ def test_matrices(m, k, n, a_transposed, b_transposed, dtype, machine, seed):
 def test_every_residue_of_rows_depth_and_columns(a_transposed, b_transposed):
     rng = np.random.default_rng(0)
     with small_machine(16):  # 4 lanes: every residue comes soon
-        for m, k, n in [*product((1, 2), (1, 5), range(1, 9)), *product((1, 3), range(1, 10), (1, 6)), *product(range(1, 9), (4, 7), (5,))]:
+        for m, k, n in [
+            *product((1, 2), (1, 5), range(1, 9)),
+            *product((1, 3), range(1, 10), (1, 6)),
+            *product(range(1, 9), (4, 7), (5,)),
+        ]:
             a, b = transposable(rng, (m, k), DTYPES[0], a_transposed), transposable(rng, (k, n), DTYPES[0], b_transposed)
             np.testing.assert_array_equal(matmul(a, b), a @ b)
 
 
 @pytest.mark.parametrize("a_transposed, b_transposed", list(product([False, True], [False, True])))
-@pytest.mark.parametrize("m, k, n", [(1, 300, 1), (1, 1000, 3), (500, 100, 1), (3, 2, 700), (1, 1, 1), (128, 784, 10), (17, 3, 33),
-                                     (300, 5, 2), (2, 800, 65), (200, 150, 170), (5, 4000, 6), (60, 1000, 4)])
+@pytest.mark.parametrize(
+    "m, k, n",
+    [
+        (1, 300, 1),
+        (1, 1000, 3),
+        (500, 100, 1),
+        (3, 2, 700),
+        (1, 1, 1),
+        (128, 784, 10),
+        (17, 3, 33),
+        (300, 5, 2),
+        (2, 800, 65),
+        (200, 150, 170),
+        (5, 4000, 6),
+        (60, 1000, 4),
+    ],
+)
 def test_shapes_that_choose_differently(m, k, n, a_transposed, b_transposed):
     """Vectors, few columns, few rows, short and long depths: by windows, along the depth, by the gradient's kernel."""
     rng = np.random.default_rng(1)
@@ -126,7 +145,10 @@ def test_few_columns(columns, depth):
 
 def test_few_columns_of_a_long_depth_are_vectors_along_it():
     made = recipe.matmul((40, 300), (300, 1), (300, 3), (3, 1), DTYPES[0])
-    assert made.phases[-1].spec.across > 1 and recipe.matmul((40, 300), (300, 1), (300, 30), (30, 1), DTYPES[0]).phases[-1].spec.across == 0
+    assert (
+        made.phases[-1].spec.across > 1
+        and recipe.matmul((40, 300), (300, 1), (300, 30), (30, 1), DTYPES[0]).phases[-1].spec.across == 0
+    )
 
 
 def test_reversed_stacks():
@@ -152,8 +174,13 @@ def test_stacks_without_one_distance_have_no_recipe():
 @given(st.lists(st.integers(1, 4), max_size=4), st.integers(-9, 9), st.data())
 def test_stack_steps(shape, step, data):
     """One distance d, if matrix number i of a stack lies at i * d; of one matrix it is 0."""
-    strides = data.draw(st.one_of(st.just([step * s for s in strides_of(tuple(shape))]), st.just([0] * len(shape)),
-                                  st.lists(st.integers(-9, 9), min_size=len(shape), max_size=len(shape))))
+    strides = data.draw(
+        st.one_of(
+            st.just([step * s for s in strides_of(tuple(shape))]),
+            st.just([0] * len(shape)),
+            st.lists(st.integers(-9, 9), min_size=len(shape), max_size=len(shape)),
+        )
+    )
     found = stack_steps(tuple(shape), tuple(strides))
     places = [sum(i * s for i, s in zip(index, strides, strict=True)) for index in np.ndindex(*shape)]
     if found is None:
@@ -221,7 +248,13 @@ def fenced(x, layout, rng, fences):
     return np.ndarray(x.shape, x.dtype, copy, origin, view.strides) if memory.size else copy.reshape(x.shape)
 
 
-TIGHT = ["contiguous", "channels first", "reversed", "reversed axes", "one for all"]  # some element is the first in memory, one the last
+TIGHT = [
+    "contiguous",
+    "channels first",
+    "reversed",
+    "reversed axes",
+    "one for all",
+]  # some element is the first in memory, one the last
 
 
 @pytest.mark.parametrize("at_end", [True, False])
@@ -250,14 +283,26 @@ def test_convolutions_touch_nothing_outside(problem, x_layout, g_layout, at_end,
 
 
 @examples(40)
-@given(SIDES, SIDES, SIDES, st.booleans(), st.booleans(), st.sampled_from([(), (1,), (3,)]), st.sampled_from(DTYPES), st.booleans(), machines())
+@given(
+    SIDES,
+    SIDES,
+    SIDES,
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([(), (1,), (3,)]),
+    st.sampled_from(DTYPES),
+    st.booleans(),
+    machines(),
+)
 def test_matrices_touch_nothing_outside(m, k, n, a_transposed, b_transposed, stack, dtype, at_end, machine):
     from .conftest import Fence, in_a_child
 
     fences, rng = Fence(at_end), np.random.default_rng(0)
 
     def operand(shape, transposed):
-        return fences.around(integers(rng, (*stack, *(shape[::-1] if transposed else shape)), dtype)).swapaxes(-1, -2 if transposed else -1)
+        return fences.around(integers(rng, (*stack, *(shape[::-1] if transposed else shape)), dtype)).swapaxes(
+            -1, -2 if transposed else -1
+        )
 
     a, b = operand((m, k), a_transposed), operand((k, n), b_transposed)
     with machine():
@@ -272,7 +317,10 @@ def test_larger_products_touch_nothing_outside(at_end, fence, child):
     def touch():
         for m, k, n in [(130, 200, 70), (3, 900, 5), (70, 3000, 3), (257, 64, 129)]:
             for a_transposed, b_transposed in product([False, True], [False, True]):
-                a, b = (fences.around(integers(rng, s[::-1] if t else s, DTYPES[0])) for s, t in (((m, k), a_transposed), ((k, n), b_transposed)))
+                a, b = (
+                    fences.around(integers(rng, s[::-1] if t else s, DTYPES[0]))
+                    for s, t in (((m, k), a_transposed), ((k, n), b_transposed))
+                )
                 a, b = a.T if a_transposed else a, b.T if b_transposed else b
                 np.testing.assert_array_equal(matmul(a, b, fences.around), a @ b)
 

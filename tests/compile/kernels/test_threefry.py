@@ -62,7 +62,9 @@ def native_pieces(key, n, first, count):
         key_at, out_at = (Value(block, name, "i32", 1) for name in ("%key", "%out"))
 
         def take(inside, index, value):
-            p = write(f"getelementptr i32, ptr %out, i64 {(index[0] - first * CHUNK).name}", "ptr", 1, out_at, index[0] - first * CHUNK)
+            p = write(
+                f"getelementptr i32, ptr %out, i64 {(index[0] - first * CHUNK).name}", "ptr", 1, out_at, index[0] - first * CHUNK
+            )
             inside.append(f"store {value.type} {value.name}, ptr {p.name}, align 4")
 
         Threefry(n).write(block, [key_at], Epilogue(take), block.integer(first), block.integer(first + count))

@@ -26,23 +26,52 @@ def recipe_for(problem, tile, axis, count, chunks, shares):
     steps = strides_of(x_shape)
     axes = [Axis(x_shape[0], steps[0], size=x_shape[0])]
     for a, n in enumerate(out):
-        axes.append(Axis(n, steps[1 + a], geometry["strides"][a], window[a], geometry["dilation"][a], -geometry["padding"][a][0],
-                         x_shape[1 + a], turns[a]))
+        axes.append(
+            Axis(
+                n,
+                steps[1 + a],
+                geometry["strides"][a],
+                window[a],
+                geometry["dilation"][a],
+                -geometry["padding"][a][0],
+                x_shape[1 + a],
+                turns[a],
+            )
+        )
     axis = min(axis, len(axes) - 1)
     if axis == len(axes) - 1 and axes[-1].taps > 1 and depth < 6:  # rows over the taps of the last axis: it stays whole
         axis, count = (axis - 1, count) if axis else (axis, 1)
     count = min(count, axes[axis].extent)
     blocks = int(np.prod([a.extent for a in axes[:axis]])) * count
     chunks = min(chunks, blocks)
-    spec = Weights(axes=tuple(axes), steps=strides_of(g_shape)[:-1], depth=depth, depth_step=1, width=width, groups=groups, x_group=depth,
-                   g_group=width, out=(width, depth * columns, columns), tile=tile, kind={4: "float", 8: "double"}[dtype.itemsize],
-                   blocks=(axis, count), chunks=chunks, shares=shares, rank=len(window))
+    spec = Weights(
+        axes=tuple(axes),
+        steps=strides_of(g_shape)[:-1],
+        depth=depth,
+        depth_step=1,
+        width=width,
+        groups=groups,
+        x_group=depth,
+        g_group=width,
+        out=(width, depth * columns, columns),
+        tile=tile,
+        kind={4: "float", 8: "double"}[dtype.itemsize],
+        blocks=(axis, count),
+        chunks=chunks,
+        shares=shares,
+        rank=len(window),
+    )
     sums = () if spec.whole and chunks == 1 else (chunks * int(np.prod(w_shape)),)
     return Recipe((Phase(spec, (0, 1, -1) if sums else (0, 1), last=chunks == 1),), sums, w_shape, chunks)
 
 
-CHOICES = st.tuples(st.builds(Tile, rows=st.integers(1, 6), vectors=st.integers(1, 3), lanes=st.sampled_from([1, 2, 4, 8, 16])),
-                    st.integers(0, 3), st.integers(1, 6), st.integers(1, 5), st.integers(1, 5))
+CHOICES = st.tuples(
+    st.builds(Tile, rows=st.integers(1, 6), vectors=st.integers(1, 3), lanes=st.sampled_from([1, 2, 4, 8, 16])),
+    st.integers(0, 3),
+    st.integers(1, 6),
+    st.integers(1, 5),
+    st.integers(1, 5),
+)
 
 
 def run(made, x, g, around=lambda x: x):
@@ -60,8 +89,13 @@ def test_any_tile_blocks_chunks_and_shares(problem, choices):
 
 def plain(x_shape, w_shape, dtype=DTYPES[0], seed=0, **geometry):
     rank = len(x_shape) - 2
-    return (x_shape, w_shape, dtype, seed,
-            {"strides": (1,) * rank, "padding": ((1, 1),) * rank, "dilation": (1,) * rank, "groups": 1} | geometry)
+    return (
+        x_shape,
+        w_shape,
+        dtype,
+        seed,
+        {"strides": (1,) * rank, "padding": ((1, 1),) * rank, "dilation": (1,) * rank, "groups": 1} | geometry,
+    )
 
 
 @pytest.mark.smoke
@@ -80,7 +114,9 @@ def test_nothing_outside_is_touched(at_end, fence, child):
 
     def touch():
         for channels, features, chunks in [(1, 5, 1), (3, 17, 2), (8, 33, 3), (40, 16, 1)]:
-            problem = plain((3, 4, 5, channels), (3, 2, channels, features), strides=(1, 2), dilation=(2, 1), padding=((2, 0), (0, 3)))
+            problem = plain(
+                (3, 4, 5, channels), (3, 2, channels, features), strides=(1, 2), dilation=(2, 1), padding=((2, 0), (0, 3))
+            )
             (x, w, g), _ = arrays_of(problem)
             expected = convolution(x, w, g, **problem[-1])[2]
             for tile in (Tile(4, 1, 16), Tile(2, 2, 4)):

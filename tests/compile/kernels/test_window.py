@@ -18,8 +18,16 @@ from fad.native.tile import Tile
 
 from .oracle import DTYPES, arrays_of, convolution, examples, fits, forget, integers, output_of, problems
 
-AXES = st.builds(Axis, extent=st.integers(1, 30), step=st.just(1), stride=st.integers(1, 4), taps=st.integers(0, 9),
-                 dilation=st.integers(-3, 3).filter(bool), offset=st.integers(-12, 12), size=st.integers(1, 25))
+AXES = st.builds(
+    Axis,
+    extent=st.integers(1, 30),
+    step=st.just(1),
+    stride=st.integers(1, 4),
+    taps=st.integers(0, 9),
+    dilation=st.integers(-3, 3).filter(bool),
+    offset=st.integers(-12, 12),
+    size=st.integers(1, 25),
+)
 
 
 def place(axis, position, tap):
@@ -83,11 +91,36 @@ def window_of(problem, tile, inner=True, shares=1):
     steps, turns = strides_of(x_shape), strides_of((*taps, 1))
     axes = [Axis(x_shape[0], steps[0], size=x_shape[0])]
     for a, n in enumerate(out):
-        axes.append(Axis(n, steps[1 + a], geometry["strides"][a], taps[a], geometry["dilation"][a], -geometry["padding"][a][0],
-                         x_shape[1 + a], turns[a]))
-    made = Window(axes=tuple(axes), depth=depth, depth_step=1, width=width, groups=groups, x_group=depth, w_group=width,
-                  w_tap=depth * width * groups, w_step=width * groups, w_first=0, taps=int(np.prod(taps)), packed=False, tile=tile,
-                  kind={4: "float", 8: "double"}[dtype.itemsize], inner=inner, shares=shares)
+        axes.append(
+            Axis(
+                n,
+                steps[1 + a],
+                geometry["strides"][a],
+                taps[a],
+                geometry["dilation"][a],
+                -geometry["padding"][a][0],
+                x_shape[1 + a],
+                turns[a],
+            )
+        )
+    made = Window(
+        axes=tuple(axes),
+        depth=depth,
+        depth_step=1,
+        width=width,
+        groups=groups,
+        x_group=depth,
+        w_group=width,
+        w_tap=depth * width * groups,
+        w_step=width * groups,
+        w_first=0,
+        taps=int(np.prod(taps)),
+        packed=False,
+        tile=tile,
+        kind={4: "float", 8: "double"}[dtype.itemsize],
+        inner=inner,
+        shares=shares,
+    )
     return made, (x_shape[0], *out, w_shape[-1])
 
 
@@ -162,7 +195,13 @@ def test_every_residue_of_rows_and_columns(dtype):
 
 
 def test_pieces_and_work_are_counted():
-    problem = ((2, 6, 7, 3), (3, 3, 3, 70), DTYPES[0], 0, {"strides": (1, 1), "padding": ((1, 1),) * 2, "dilation": (1, 1), "groups": 1})
+    problem = (
+        (2, 6, 7, 3),
+        (3, 3, 3, 70),
+        DTYPES[0],
+        0,
+        {"strides": (1, 1), "padding": ((1, 1),) * 2, "dilation": (1, 1), "groups": 1},
+    )
     spec, _ = window_of(problem, Tile(4, 2, 16))
     assert spec.rows == spec.pieces == 2 * 6
     assert replace(spec, inner=False).pieces == 2 * 6 * 3  # 70 columns: 5 vectors in 3 panels
@@ -184,8 +223,10 @@ def test_code_of_long_kernels_is_short(taps, size):
     x, w, g = (2, size, 3), (taps, 3, 4), (2, size, 4)
     geometry = (1,), (((taps - 1) // 2, taps // 2),), (1,), 1
     start = time.perf_counter()
-    for one in (recipe.conv(x, strides_of(x), w, strides_of(w), DTYPES[0], *geometry, (size,)),
-                recipe.conv_input_grad(g, strides_of(g), w, strides_of(w), DTYPES[0], x, *geometry),
-                recipe.conv_weight_grad(x, strides_of(x), g, strides_of(g), DTYPES[0], (taps,), *geometry)):
+    for one in (
+        recipe.conv(x, strides_of(x), w, strides_of(w), DTYPES[0], *geometry, (size,)),
+        recipe.conv_input_grad(g, strides_of(g), w, strides_of(w), DTYPES[0], x, *geometry),
+        recipe.conv_weight_grad(x, strides_of(x), g, strides_of(g), DTYPES[0], (taps,), *geometry),
+    ):
         assert len(text(one)) < 1_000_000
     assert time.perf_counter() - start < 3

@@ -74,7 +74,11 @@ def test_values_and_gradients(problem, machine, n):
 
 
 @examples(25)
-@given(problems(), st.sampled_from(["odd offset", "gaps", "channels first"]), st.sampled_from(["odd offset", "reversed", "channels first"]))
+@given(
+    problems(),
+    st.sampled_from(["odd offset", "gaps", "channels first"]),
+    st.sampled_from(["odd offset", "reversed", "channels first"]),
+)
 def test_views(problem, x_layout, g_layout):
     """Steps between images, rows and columns are free; elements between those of a view are NaN."""
     (x, w, g), rng = arrays_of(problem)
@@ -138,9 +142,15 @@ def test_rounding(dtype):
     """Errors against the sum of the products' magnitudes at each element: near those of the definition, for values and gradients."""
     rng = np.random.default_rng(0)
     x, w, g = (rng.standard_normal(s).astype(dtype) for s in ((4, 20, 20, 64), (3, 3, 64, 64), (4, 20, 20, 64)))
-    w, x = w * 10 ** rng.uniform(-2, 2, w.shape[3:]).astype(dtype), x * 10 ** rng.uniform(-2, 2, x.shape[:3])[..., None].astype(dtype)
-    exact = all_three(*(a.astype(np.longdouble).astype(float) for a in (x, w, g)), SAME) if dtype == np.float32 else \
-        convolution(x, w, g, **SAME)
+    w, x = (
+        w * 10 ** rng.uniform(-2, 2, w.shape[3:]).astype(dtype),
+        x * 10 ** rng.uniform(-2, 2, x.shape[:3])[..., None].astype(dtype),
+    )
+    exact = (
+        all_three(*(a.astype(np.longdouble).astype(float) for a in (x, w, g)), SAME)
+        if dtype == np.float32
+        else convolution(x, w, g, **SAME)
+    )
     sizes = convolution(abs(x), abs(w), abs(g), **SAME)
     with always():
         transformed = all_three(x, w, g, SAME)
@@ -166,19 +176,26 @@ def test_what_is_not_finite_stays_in_its_window():
 
 def test_chosen_where_it_is_faster():
     """Layers of networks: many channels on maps that are not tiny; not images of three colours, nor weights read once."""
+
     def spec(images, size, depth, width, **other):
         geometry = SAME | other
         out = output_of((size, size), (3, 3), geometry["strides"], geometry["padding"], geometry["dilation"])
         x, w, g = (images, size, size, depth), (3, 3, depth // geometry["groups"], width), (images, *out, width)
         of, dtype = strides_of, DTYPES[0]
-        made = [recipe.conv(x, of(x), w, of(w), dtype, **geometry, output=out),
-                recipe.conv_input_grad(g, of(g), w, of(w), dtype, x, **geometry),
-                recipe.conv_weight_grad(x, of(x), g, of(g), dtype, (3, 3), **geometry)]
-        return [isinstance(m.phases[k].spec, kind) for m, k, kind in zip(made, (-1, -1, 0), (Winograd, Winograd, Summed), strict=True)]
+        made = [
+            recipe.conv(x, of(x), w, of(w), dtype, **geometry, output=out),
+            recipe.conv_input_grad(g, of(g), w, of(w), dtype, x, **geometry),
+            recipe.conv_weight_grad(x, of(x), g, of(g), dtype, (3, 3), **geometry),
+        ]
+        return [
+            isinstance(m.phases[k].spec, kind) for m, k, kind in zip(made, (-1, -1, 0), (Winograd, Winograd, Summed), strict=True)
+        ]
 
     images = (8, 32, 32, 64), (64 * 1024, 32, 1, 1024)  # with channels first
-    made = [recipe.conv(*images, (3, 3, 64, 64), strides_of((3, 3, 64, 64)), DTYPES[0], **SAME, output=(32, 32)),
-            recipe.conv_weight_grad(*images, (8, 32, 32, 64), strides_of((8, 32, 32, 64)), DTYPES[0], (3, 3), **SAME)]
+    made = [
+        recipe.conv(*images, (3, 3, 64, 64), strides_of((3, 3, 64, 64)), DTYPES[0], **SAME, output=(32, 32)),
+        recipe.conv_weight_grad(*images, (8, 32, 32, 64), strides_of((8, 32, 32, 64)), DTYPES[0], (3, 3), **SAME),
+    ]
     assert isinstance(made[0].phases[-1].spec, Winograd) and isinstance(made[1].phases[1].spec, Summed)
     assert all(spec(32, 32, 64, 64)) and all(spec(1, 56, 128, 128))
     for images, size, depth, width in [(32, 32, 3, 64), (1, 7, 512, 512), (64, 3, 64, 64)]:
