@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 _LATER = ("initializers", "losses", "nn", "numpy", "optim", "random", "stax", "testing", "train")
 
 
-_THREADS = ("get_num_threads", "set_num_threads")
+_THREADS = ("get_num_threads", "get_threading_layer", "set_num_threads", "set_threading_layer")
 
 
 def __getattr__(name: str) -> object:

@@ -1,10 +1,10 @@
-"""Convolution and its adjoints, for any shape: data (N, *spatial, C), weights (*window, C // groups, O), 1 to 3 spatial axes.
+"""Convolution and its gradient by the input, for any shape: data (N, *spatial, C), weights (*window, C // groups, O), 1 to 3 spatial axes.
 
     y[n, o, f] = sum over taps t and channels c of  x[n, o stride + t dilation - pad, c] w[t, c, f]
 
-One kernel serves the forward product and the gradient by the input, which is a convolution of g with the window turned round. The rows
-of the product are positions of y. Those whose window lies inside x read x where it lies; the others read a copy of their window, in
-which zeros stand for what is outside. The gradient by the weights is a sum over positions, whose windows are copied a block at a time.
+One kernel serves both: the gradient is a convolution of g with the window turned round, one for each remainder of the position by the stride.
+It is a product of matrices. Its rows are positions of y: those whose window lies inside x read x where it lies, the others read a copy of
+their window, in which zeros stand for what is outside. Its depth is taps and channels, its columns are features.
 """
 
 from __future__ import annotations
@@ -12,30 +12,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
+from numba.extending import register_jitable
 
-from fad.kernels.pieces import entry, floats, numbers
-from fad.kernels.tile import BYTES, ROWS, clear, fill_up, move, multiply, pack, width_of
+from fad.kernels.axes import Axis, copy_window, following, forward_axis, gradient_axis, holds, position, steps, tap_tables
+from fad.kernels.pieces import Kernel, floats, numbers
+from fad.kernels.tile import BYTES, ROWS, fill_up, multiply, pack, width_of
+
+__all__ = ["Product", "convolve", "convolve_all", "convolve_pieces", "plan_forward", "plan_gradient"]
 
 DEPTH = 256  # steps of the depth in one block: a panel of so many rows stays in the first cache
 PANELS = 4  # that are packed together: longer pieces of memory are read, and all stay in the second cache
-POSITIONS = 128  # of a gradient by weights in one block
-
-
-class Axis(NamedTuple):
-    """A spatial axis: output i and tap t meet at input i step + start + t spread, if that lies in [0, size)."""
-
-    outputs: int
-    size: int
-    step: int
-    start: int
-    spread: int
-    taps: int
-    x_step: int  # elements from one input to the next
-    w_start: int  # and of the weights to the first tap, and from one tap to the next
-    w_step: int
-    y_start: int
-    y_step: int
+CHUNK, LEAST = 240, 48  # rows of a piece, at most, and where there are few
+PIECES = 4  # for each thread, so that all end together
 
 
 class Product(NamedTuple):
@@ -53,60 +42,6 @@ class Product(NamedTuple):
     w_row: int  # from channel to channel of x
     w_column: int  # from feature to feature of y
     w_group: int
-
-
-@njit(cache=True, error_model="numpy")
-def tap_tables(a, b, c):
-    """For each tap, how far on its input and its weights lie, in elements, and its distance along each axis."""
-    taps = a.taps * b.taps * c.taps
-    x_shift, w_shift, away = np.empty(taps, np.int64), np.empty(taps, np.int64), np.empty((taps, 3), np.int64)
-    for t in range(taps):
-        i, j, k = t // (b.taps * c.taps), t // c.taps % b.taps, t % c.taps
-        away[t, 0], away[t, 1], away[t, 2] = i * a.spread, j * b.spread, k * c.spread
-        x_shift[t] = away[t, 0] * a.x_step + away[t, 1] * b.x_step + away[t, 2] * c.x_step
-        w_shift[t] = a.w_start + b.w_start + c.w_start + i * a.w_step + j * b.w_step + k * c.w_step
-    return x_shift, w_shift, away
-
-
-@njit(cache=True, error_model="numpy")
-def position(row, a, b, c):
-    """A row as the indices of its example and its place."""
-    plane = b.outputs * c.outputs
-    return row // (a.outputs * plane), row // plane % a.outputs, row // c.outputs % b.outputs, row % c.outputs
-
-
-@njit(cache=True, error_model="numpy")
-def following(n, i, j, k, a, b, c):
-    """The position after this one."""
-    k += 1
-    if k == c.outputs:
-        j, k = j + 1, 0
-        if j == b.outputs:
-            i, j = i + 1, 0
-            if i == a.outputs:
-                n, i = n + 1, 0
-    return n, i, j, k
-
-
-@njit(cache=True, error_model="numpy")
-def holds(axis, first):
-    """Whether a window that begins there lies inside the axis."""
-    return first >= 0 and first + (axis.taps - 1) * axis.spread < axis.size
-
-
-@njit(cache=True, error_model="numpy")
-def copy_window(x, base, i, j, k, a, b, c, away, t, t_end, run_taps, channels, windows, at):
-    """The channels at some taps of the window that begins at i, j, k, run by run, and zeros where it is outside of x."""
-    for tap in range(t, t_end, run_taps):
-        i_x, j_x, k_x = i + away[tap, 0], j + away[tap, 1], k + away[tap, 2]
-        low, high = max(0, -k_x), min(run_taps, c.size - k_x)  # taps of the run that are inside; a run of several is one of neighbours
-        if low < high and 0 <= i_x < a.size and 0 <= j_x < b.size:
-            if high - low < run_taps:
-                clear(windows, at, run_taps * channels)
-            move(x, base + i_x * a.x_step + j_x * b.x_step + (k_x + low) * c.x_step, windows, at + low * channels, (high - low) * channels)
-        else:
-            clear(windows, at, run_taps * channels)
-        at += run_taps * channels
 
 
 @njit(cache=True, error_model="numpy")
@@ -166,65 +101,65 @@ def convolve(x, w, y, p, a, b, c, begin, end):
                         multiply(patches, 0, patch_rows, n_out, alone, 0, 1, depth, 1, panels, panel, width, columns, y, column, outside_y, add)
 
 
-@entry
+@njit(parallel=True, cache=True, error_model="numpy")
+def convolve_all(x, w, y, p, a, b, c, pieces):
+    """`convolve` on numba's threads."""
+    for piece in prange(pieces):
+        convolve(x, w, y, p, a, b, c, piece, piece + 1)
+
+
+@Kernel
 def convolve_pieces(data, begin, end):
     """`convolve` as the pool calls it."""
-    a, b, c = numbers(data, 6, 11), numbers(data, 17, 11), numbers(data, 28, 11)
-    convolve(floats(data, 0), floats(data, 2), floats(data, 4), Product(*numbers(data, 39, 12)), Axis(*a), Axis(*b), Axis(*c), begin, end)
+    a, b, c = numbers(data, 0, 11), numbers(data, 11, 11), numbers(data, 22, 11)
+    convolve(floats(data, 0), floats(data, 1), floats(data, 2), Product(*numbers(data, 33, 12)), Axis(*a), Axis(*b), Axis(*c), begin, end)
 
 
-class Sums(NamedTuple):
-    """A gradient by weights: sums over positions."""
-
-    positions: int
-    chunk: int  # of them in a piece
-    rows: int  # of the weights in a piece: channels of some taps
-    columns: int  # features of one group
-    groups: int
-    depth: int  # channels of x in one group
-    joined: int  # whether the last axis's taps and the channels lie in one run of memory
-    x_batch: int
-    g_step: int  # from one position to the next
-    size: int  # elements of the weights
+# -- what is multiplied, from shapes -----------------------------------------------------------------------------------------
 
 
-@njit(cache=True, error_model="numpy")
-def sum_weights(x, g, y, p, a, b, c, begin, end):
-    """Pieces of the gradient: each some rows of one group, summed over a chunk of positions; y has a slice for each chunk."""
-    (_, w_shift, away), run_taps = tap_tables(a, b, c), c.taps if p.joined else 1
-    width = width_of(p.columns, BYTES // x.itemsize)
-    panels, windows = np.empty(POSITIONS * width * PANELS, x.dtype), np.empty(POSITIONS * p.rows, x.dtype)
-    alone, room = np.zeros(1, np.int64), -(-p.rows // ROWS) * ROWS
-    places, to = np.empty(room, np.int64), np.empty(room, np.int64)
-    parts, some_taps = -(-p.depth // p.rows), max(1, p.rows // p.depth)
-    blocks = -(-len(w_shift) // some_taps) * parts
-    for piece in range(begin, end):
-        block, group, chunk = piece % blocks, piece // blocks % p.groups, piece // (blocks * p.groups)
-        t, q = block // parts * some_taps, block % parts * p.rows
-        t_end, channels = min(t + some_taps, len(w_shift)), min(p.depth - q, p.rows)
-        rows = (t_end - t) * channels
-        for r in range(rows):
-            places[r] = r
-            to[r] = chunk * p.size + w_shift[t + r // channels] + ((q + r % channels) * p.groups + group) * p.columns
-        fill_up(places, rows)
-        fill_up(to, rows)
-        for first in range(chunk * p.chunk, min(p.positions, chunk * p.chunk + p.chunk), POSITIONS):
-            count, add = min(POSITIONS, p.positions - first), first > chunk * p.chunk
-            n, i, j, k = position(first, a, b, c)
-            for s in range(count):
-                copy_window(x, n * p.x_batch + group * p.depth + q, i * a.step + a.start, j * b.step + b.start, k * c.step + c.start,
-                            a, b, c, away, t, t_end, run_taps, channels, windows, s * rows)
-                n, i, j, k = following(n, i, j, k, a, b, c)
-            for some in range(0, p.columns, width * PANELS):
-                start = first * p.g_step + group * p.columns + some
-                pack(g, start, p.g_step, 1, count, min(p.columns - some, width * PANELS), width, panels, 0, count * width)
-                for column in range(some, min(p.columns, some + width * PANELS), width):
-                    multiply(windows, 0, places, rows, alone, 0, 1, count, rows, panels, (column - some) * count, width,
-                             min(width, p.columns - column), y, column, to, add)
+@register_jitable
+def shares_of(rows, columns, groups, width, threads):  # type: ignore[no-untyped-def]
+    """How many rows and columns a piece has: all columns while there are pieces enough; results do not depend on it."""
+    chunk, share = -(-min(rows, CHUNK) // ROWS) * ROWS, columns
+    while -(-rows // chunk) * groups * -(-columns // share) < PIECES * threads and share > width:
+        share = -(-share // 2 // width) * width
+    while -(-rows // chunk) * groups * -(-columns // share) < PIECES * threads and chunk > LEAST:
+        chunk = max(LEAST, -(-chunk // 2 // ROWS) * ROWS)
+    return chunk, share
 
 
-@entry
-def sum_weights_pieces(data, begin, end):
-    """`sum_weights` as the pool calls it."""
-    a, b, c = numbers(data, 6, 11), numbers(data, 17, 11), numbers(data, 28, 11)
-    sum_weights(floats(data, 0), floats(data, 2), floats(data, 4), Sums(*numbers(data, 39, 10)), Axis(*a), Axis(*b), Axis(*c), begin, end)
+@register_jitable
+def plan(a, b, c, batch, columns, groups, depth, x_batch, y_batch, w_row, w_column, w_group, itemsize, threads):  # type: ignore[no-untyped-def]
+    """The product, and how many pieces it has."""
+    rows = batch * a.outputs * b.outputs * c.outputs
+    joined = groups == 1 and c.spread * c.x_step == depth and 1 < c.taps and c.taps * depth <= DEPTH
+    chunk, share = shares_of(rows, columns, groups, width_of(columns, BYTES // itemsize), threads)
+    p = Product(rows, chunk, columns, share, groups, depth, int(joined), x_batch, y_batch, w_row, w_column, w_group)
+    return p, -(-rows // chunk) * groups * -(-columns // share)
+
+
+@register_jitable
+def plan_forward(x_shape, w_shape, y_shape, strides, lows, dilation, groups, itemsize, threads):  # type: ignore[no-untyped-def]
+    """y = conv(x, w), all with three spatial axes: the product, its axes, and pieces."""
+    batch, size, channels, outputs, taps, depth, width = x_shape[0], x_shape[1:4], x_shape[4], y_shape[1:4], w_shape[:3], w_shape[3], w_shape[4]
+    xs, ws, ys = steps(size, channels), steps(taps, depth * width), steps(outputs, width)
+    a = forward_axis(outputs[0], size[0], taps[0], strides[0], lows[0], dilation[0], xs[0], ws[0], ys[0])
+    b = forward_axis(outputs[1], size[1], taps[1], strides[1], lows[1], dilation[1], xs[1], ws[1], ys[1])
+    c = forward_axis(outputs[2], size[2], taps[2], strides[2], lows[2], dilation[2], xs[2], ws[2], ys[2])
+    columns = width // groups
+    p, pieces = plan(a, b, c, batch, columns, groups, depth, size[0] * xs[0], outputs[0] * ys[0], width, 1, columns, itemsize, threads)
+    return p, a, b, c, pieces
+
+
+@register_jitable
+def plan_gradient(phase, g_shape, w_shape, x_shape, strides, lows, dilation, groups, itemsize, threads):  # type: ignore[no-untyped-def]
+    """x_bar at the positions that are ``phase`` by the strides; without taps, where it is 0, there are no pieces."""
+    batch, size, channels, outputs, taps, depth, width = x_shape[0], x_shape[1:4], x_shape[4], g_shape[1:4], w_shape[:3], w_shape[3], w_shape[4]
+    gs, ws, xs = steps(outputs, width), steps(taps, depth * width), steps(size, channels)
+    a = gradient_axis(phase[0], outputs[0], size[0], taps[0], strides[0], lows[0], dilation[0], gs[0], ws[0], xs[0])
+    b = gradient_axis(phase[1], outputs[1], size[1], taps[1], strides[1], lows[1], dilation[1], gs[1], ws[1], xs[1])
+    c = gradient_axis(phase[2], outputs[2], size[2], taps[2], strides[2], lows[2], dilation[2], gs[2], ws[2], xs[2])
+    features = width // groups
+    p, pieces = plan(a, b, c, batch, depth, groups, features, outputs[0] * gs[0], size[0] * xs[0], 1, width, features, itemsize, threads)
+    return p, a, b, c, pieces * min(1, a.taps * b.taps * c.taps)

@@ -1,86 +1,217 @@
-"""How a numba kernel meets the threads: a function of (data, begin, end), run over pieces of its work.
+"""How a numba kernel meets the threads: a function of (data, begin, end) that does some pieces of its work.
 
-``data`` is what C calls a struct: addresses and lengths of the arrays, then the integers of the geometry, 8 bytes each. A kernel reads it with
-`floats` and `numbers`, and is compiled once for each dtype, as its numba signature says what its arrays hold.
+``data`` is what C calls a struct: 8 bytes each for the address and the length of up to ARRAYS arrays, then for the integers of the geometry.
+A kernel reads it with `floats`, `integers` and `numbers`. It is compiled once for each dtype, which its signature names, and then kept by numba
+on disk. Under NUMBA_DISABLE_JIT=1 data is a pair of tuples, and all is plain Python.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, cfunc, types
+from numba import carray, cfunc, config, from_dtype, get_num_threads, njit, prange, set_num_threads, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
+from numba.np.ufunc import parallel
 
-from fad.native.launch import launcher
+from fad.native import launch
 
-__all__ = ["Kernel", "entry", "floats", "numbers", "run"]
+__all__ = ["Kernel", "floats", "integers", "numbers", "run"]
+
+ARRAYS = 6  # at most
+PATIENCE = 2.0  # seconds of compilation before a line says so
+
+
+# -- what a kernel reads ----------------------------------------------------------------------------------------------------
+
+
+def floats(data: Any, k: int) -> Any:
+    """Array k, flat, of the kernel's dtype."""
+    return data[0][k]
+
+
+def integers(data: Any, k: int) -> Any:
+    """Array k, flat, of int64."""
+    return data[0][k]
+
+
+def numbers(data: Any, first: int, count: int) -> Any:
+    """A tuple of ``count`` integers of the geometry, from number ``first`` on."""
+    return data[1][first : first + count]
+
+
+def words(builder: Any, data: Any) -> Any:
+    """The data as 64-bit integers."""
+    return builder.bitcast(data, ir.IntType(64).as_pointer())
+
+
+def place(kind: Any) -> Callable:
+    """An intrinsic's code for the address, of an array of ``kind``, and the length of array k."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        first = builder.gep(words(builder, args[0]), [builder.mul(args[1], ir.IntType(64)(2))])
+        address = builder.inttoptr(builder.load(first), context.get_value_type(kind))
+        return context.make_tuple(builder, signature.return_type, [address, builder.load(cgutils.gep_inbounds(builder, first, 1))])
+
+    return codegen
+
+
+@intrinsic
+def place_of_floats(context, data, k):  # type: ignore[no-untyped-def]
+    return types.Tuple([data, types.int64])(data, types.int64), place(data)
+
+
+@intrinsic
+def place_of_integers(context, data, k):  # type: ignore[no-untyped-def]
+    kind = types.CPointer(types.int64)
+    return types.Tuple([kind, types.int64])(data, types.int64), place(kind)
 
 
 @intrinsic(prefer_literal=True)
-def numbers(context: Any, data: Any, first: Any, count: Any) -> Any:
-    """A tuple of ``count`` integers of the data, from number ``first`` on."""
-    start, many = first.literal_value, count.literal_value
+def native_numbers(context, data, first, count):  # type: ignore[no-untyped-def]
+    start, many = 2 * ARRAYS + first.literal_value, count.literal_value
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        words = builder.bitcast(args[0], ir.IntType(64).as_pointer())
-        values = [builder.load(cgutils.gep_inbounds(builder, words, start + k)) for k in range(many)]
-        return context.make_tuple(builder, signature.return_type, values)
+        found = [builder.load(cgutils.gep_inbounds(builder, words(builder, args[0]), start + k)) for k in range(many)]
+        return context.make_tuple(builder, signature.return_type, found)
 
     return types.UniTuple(types.int64, many)(data, first, count), codegen
 
 
-@intrinsic
-def pointer(context: Any, data: Any, k: Any) -> Any:
-    """The address that is number ``k`` of the data, and the length that follows it."""
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = builder.gep(builder.bitcast(args[0], ir.IntType(64).as_pointer()), [args[1]])
-        address = builder.inttoptr(builder.load(place), context.get_value_type(data))
-        length = builder.load(cgutils.gep_inbounds(builder, place, 1))
-        return context.make_tuple(builder, signature.return_type, [address, length])
+@overload(floats)
+def compiled_floats(data, k):  # type: ignore[no-untyped-def]
+    def found(data, k):  # type: ignore[no-untyped-def]
+        address, length = place_of_floats(data, k)
+        return carray(address, length)
 
-    return types.Tuple([data, types.int64])(data, types.int64), codegen
+    return found
 
 
-from numba import njit
+@overload(integers)
+def compiled_integers(data, k):  # type: ignore[no-untyped-def]
+    def found(data, k):  # type: ignore[no-untyped-def]
+        address, length = place_of_integers(data, k)
+        return carray(address, length)
+
+    return found
 
 
-@njit
-def floats(data, first):
-    """The array whose address and length are numbers ``first`` and ``first + 1`` of the data, flat."""
-    address, length = pointer(data, first)
-    return carray(address, length)
+@overload(numbers, prefer_literal=True)
+def compiled_numbers(data, first, count):  # type: ignore[no-untyped-def]
+    return lambda data, first, count: native_numbers(data, first, count)
+
+
+# -- kernels, and the threads that run them ---------------------------------------------------------------------------------
 
 
 class Kernel:
-    def __init__(self, function):
-        self.function = function
-        self.made = {}
+    """A function of (data, begin, end), to be run over pieces; `address` compiles it."""
 
-    def address(self, dtype):
-        if dtype not in self.made:
-            kind = types.float32 if dtype == np.float32 else types.float64
-            self.made[dtype] = cfunc(types.void(types.CPointer(kind), types.int64, types.int64), cache=True)(self.function)
-        return self.made[dtype].address
+    def __init__(self, function: Callable) -> None:
+        self.function, self.compiled = function, {}  # type: ignore[var-annotated]  # by dtype
+        self.lock = threading.Lock()
+
+    def address(self, dtype: np.dtype) -> int:
+        """The address of the C function for arrays of this dtype: from numba's cache, or compiled, which takes seconds."""
+        found = self.compiled.get(dtype)
+        if found is None:
+            with self.lock, progress(f"compiling the kernel {self.function.__name__} for {dtype}, once on this machine"):
+                signature = types.void(types.CPointer(from_dtype(dtype)), types.int64, types.int64)
+                found = self.compiled.get(dtype) or cfunc(signature, cache=True, error_model="numpy")(self.function)
+                self.compiled[dtype] = found
+        return found.address
 
 
-def entry(function):
-    return Kernel(function)
+class progress:  # noqa: N801
+    """Says on stderr what takes long, if it does."""
+
+    def __init__(self, text: str) -> None:
+        self.timer = threading.Timer(PATIENCE, lambda: print(f"fad: {text} ...", file=sys.stderr, flush=True))  # noqa: T201
+        self.timer.daemon = True
+
+    def __enter__(self) -> None:
+        self.timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.timer.cancel()
+
+
+def run(kernel: Kernel, arrays: Sequence[np.ndarray], geometry: Sequence[int], pieces: int) -> None:
+    """Run pieces 0 to ``pieces`` of a kernel on all threads: of fad, or of numba where that is the threading layer."""
+    if config.DISABLE_JIT:
+        kernel.function((tuple(x.reshape(-1) for x in arrays), tuple(geometry)), 0, pieces)
+        return
+    data = np.empty(2 * ARRAYS + len(geometry), np.int64)
+    for k, x in enumerate(arrays):
+        data[2 * k], data[2 * k + 1] = x.ctypes.data, x.size
+    data[2 * ARRAYS :] = geometry
+    address = kernel.address(arrays[0].dtype)
+    if launch.get_threading_layer() == "numba":
+        run_on_numba(address, data, pieces)
+    else:
+        launcher()(address, data.ctypes.data, 0, pieces, 1, None)
 
 
 @functools.cache
-def _launch():
-    return ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3, ctypes.c_void_p)(launcher())
+def launcher() -> Callable:
+    """`fad.native.launch.launcher` as a Python function, which lets other Python threads run meanwhile."""
+    return ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3, ctypes.c_void_p)(launch.launcher())
 
 
-def run(kernel, arrays, geometry, pieces):
-    words = []
-    for x in arrays:
-        words += [x.ctypes.data, x.size]
-    data = np.array(words + list(geometry), np.int64)
-    _launch()(kernel.address(arrays[0].dtype), data.ctypes.data, 0, pieces, 1, None)
+@intrinsic
+def call(context, address, data, begin, end):  # type: ignore[no-untyped-def]
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        n, pointer = ir.IntType(64), cgutils.voidptr_t
+        kind = ir.FunctionType(ir.VoidType(), [pointer, n, n]).as_pointer()
+        array = context.make_array(signature.args[1])(context, builder, args[1])
+        builder.call(builder.inttoptr(args[0], kind), [builder.bitcast(array.data, pointer), args[2], args[3]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, data, types.int64, types.int64), codegen
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def spread_pieces(address, data, pieces):  # type: ignore[no-untyped-def]
+    for piece in prange(pieces):
+        call(address, data, piece, piece + 1)
+
+
+@njit(cache=True, nogil=True)
+def do_pieces(address, data, pieces):  # type: ignore[no-untyped-def]
+    call(address, data, 0, pieces)
+
+
+_has_numbas = threading.Lock()
+_orphaned = False  # whether this process is the fork of one in which numba's threads ran
+
+
+def run_on_numba(address: int, data: np.ndarray, pieces: int) -> None:
+    """The pieces on numba's threads. One launch has them at a time, as its workqueue ends the process otherwise; and a forked child of a
+    process in which they ran does without, as OpenMP ends it otherwise. What cannot have them runs by itself."""
+    if _orphaned or not _has_numbas.acquire(blocking=False):
+        do_pieces(address, data, pieces)
+        return
+    before = get_num_threads()
+    try:
+        set_num_threads(min(launch.get_num_threads(), config.NUMBA_NUM_THREADS))
+        spread_pieces(address, data, pieces)
+    finally:
+        set_num_threads(before)
+        _has_numbas.release()
+
+
+def _after_fork_in_child() -> None:
+    global _has_numbas, _orphaned
+    _has_numbas, _orphaned = threading.Lock(), _orphaned or getattr(parallel, "_is_initialized", True)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -29,9 +29,9 @@ def tile(x, first, rows, row, shifts, run, runs, depth, step, panel, corner, wid
     x[first + rows[r] + shifts[run + t] + k step] panel[corner + (t depth + k) width + j], for ROWS rows r from ``row`` on and j < columns."""
     taken = np.add.outer(shifts[run : run + runs], np.arange(depth) * step).ravel()
     b = panel[corner :][: runs * depth * width].reshape(-1, width)[:, :columns]
-    for r in range(row, row + ROWS):
-        out = y[at + y_rows[r] :][:columns]
-        out[:] = x[first + rows[r] + taken] @ b + (out if add else 0)
+    places = at + y_rows[row : row + ROWS, None] + np.arange(columns)
+    sums = [x[first + start + taken] @ b for start in rows[row : row + ROWS]]
+    y[places] = sums + y[places] if add else sums  # all is read before any is written: rows may be alike
 
 
 def transpose(x, first, x_step, y, at, y_step) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,15 @@ from fad.errors import FadError
 if TYPE_CHECKING:
     from fad.native.pool import Pool
 
-__all__ = ["ThreadsError", "get_num_threads", "launcher", "set_num_threads"]
+__all__ = ["ThreadsError", "get_num_threads", "get_threading_layer", "launcher", "set_num_threads", "set_threading_layer"]
 
 _lock = threading.RLock()  # a signal handler may come back here
 _pool: Pool | None = None
+_layer = "numba" if sys.platform == "win32" else "fad"
 _threads: int | None = None  # as set; None: the default
+
+
+LAYERS = ("fad", "numba")
 
 
 class ThreadsError(FadError, ValueError):
@@ -69,6 +74,28 @@ def set_num_threads(n: int) -> None:
         _threads = number
         if _pool is not None:
             _pool.use(number)
+
+
+def get_threading_layer() -> str:
+    """Whose threads run kernels: "fad" or "numba"."""
+    return _layer
+
+
+def set_threading_layer(name: str) -> None:
+    """Later kernels run on the threads of fad's pool ("fad", the default where there are pthreads), or of numba ("numba").
+
+    Numba's are the choice of who runs numba code of his own between kernels and wants one pool for both. What `fad.jit` compiles runs on fad's.
+    Raises ThreadsError (a ValueError) for other names.
+
+    >>> fad.set_threading_layer("numba")
+    >>> fad.get_threading_layer()
+    'numba'
+    >>> fad.set_threading_layer("fad")
+    """
+    global _layer
+    if name not in LAYERS:
+        raise ThreadsError("set_threading_layer", got=repr(name), rule=f"a threading layer is one of {LAYERS}", fix='pass "fad"')
+    _layer = name
 
 
 @functools.cache

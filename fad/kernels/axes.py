@@ -1,0 +1,112 @@
+"""The spatial axes of a convolution: where its windows meet the input, and copies of windows that reach beyond it."""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numba.extending import register_jitable
+
+from fad.kernels.tile import clear, move
+
+__all__ = ["Axis", "copy_window", "following", "forward_axis", "gradient_axis", "holds", "position", "steps", "tap_tables"]
+
+
+class Axis(NamedTuple):
+    """A spatial axis: output i and tap t meet at input i step + start + t spread, if that lies in [0, size)."""
+
+    outputs: int
+    size: int
+    step: int
+    start: int
+    spread: int
+    taps: int
+    x_step: int  # elements from one input to the next
+    w_start: int  # and of the weights to the first tap, and from one tap to the next
+    w_step: int
+    y_start: int
+    y_step: int
+
+
+@register_jitable
+def steps(spatial, each):  # type: ignore[no-untyped-def]
+    """Elements from one place to the next along three axes, if the last one's lie ``each`` apart."""
+    return spatial[1] * spatial[2] * each, spatial[2] * each, each
+
+
+@register_jitable
+def forward_axis(outputs, size, taps, stride, low, dilation, x_step, w_step, y_step):  # type: ignore[no-untyped-def]
+    """Output i and tap t meet at input i stride + t dilation - low."""
+    return Axis(outputs, size, stride, -low, dilation, taps, x_step, 0, w_step, 0, y_step)
+
+
+@register_jitable
+def gradient_axis(phase, outputs, size, taps, stride, low, dilation, g_step, w_step, x_step):  # type: ignore[no-untyped-def]
+    """The gradient at inputs ``phase``, phase + stride, ...: a convolution of g by every few taps, the last one first."""
+    common = gcd(stride, dilation)
+    every, first = stride // common, 0
+    while first < min(taps, every) and (phase + low - first * dilation) % stride:
+        first += 1
+    count = (taps - 1 - first) // every + 1 if first < min(taps, every) else 0
+    last = first + (count - 1) * every
+    start = (phase + low - last * dilation) // stride
+    return Axis((size - phase + stride - 1) // stride, outputs, 1, start, dilation // common, count, g_step, last * w_step, -every * w_step,
+                phase * x_step, stride * x_step)
+
+
+@njit(cache=True, error_model="numpy")
+def tap_tables(a, b, c):
+    """For each tap, how far on its input and its weights lie, in elements, and its distance along each axis."""
+    taps = a.taps * b.taps * c.taps
+    x_shift, w_shift, away = np.empty(taps, np.int64), np.empty(taps, np.int64), np.empty((taps, 3), np.int64)
+    for t in range(taps):
+        i, j, k = t // (b.taps * c.taps), t // c.taps % b.taps, t % c.taps
+        away[t, 0], away[t, 1], away[t, 2] = i * a.spread, j * b.spread, k * c.spread
+        x_shift[t] = away[t, 0] * a.x_step + away[t, 1] * b.x_step + away[t, 2] * c.x_step
+        w_shift[t] = a.w_start + b.w_start + c.w_start + i * a.w_step + j * b.w_step + k * c.w_step
+    return x_shift, w_shift, away
+
+
+@njit(cache=True, error_model="numpy")
+def position(row, a, b, c):
+    """A row as the indices of its example and its place."""
+    plane = b.outputs * c.outputs
+    return row // (a.outputs * plane), row // plane % a.outputs, row // c.outputs % b.outputs, row % c.outputs
+
+
+@njit(cache=True, error_model="numpy")
+def following(n, i, j, k, a, b, c):
+    """The position after this one."""
+    k += 1
+    if k == c.outputs:
+        j, k = j + 1, 0
+        if j == b.outputs:
+            i, j = i + 1, 0
+            if i == a.outputs:
+                n, i = n + 1, 0
+    return n, i, j, k
+
+
+@njit(cache=True, error_model="numpy")
+def holds(axis, first):
+    """Whether a window that begins there lies inside the axis."""
+    return first >= 0 and first + (axis.taps - 1) * axis.spread < axis.size
+
+
+@njit(cache=True, error_model="numpy")
+def copy_window(x, base, i, j, k, a, b, c, away, t, t_end, run_taps, channels, windows, at):
+    """The channels at some taps of the window that begins at i, j, k, run by run, and zeros where it is outside of x."""
+    for tap in range(t, t_end, run_taps):
+        i_x, j_x, k_x = i + away[tap, 0], j + away[tap, 1], k + away[tap, 2]
+        low, high = max(0, -k_x), min(run_taps, c.size - k_x)  # taps of the run that are inside; a run of several is one of neighbours
+        if low < high and 0 <= i_x < a.size and 0 <= j_x < b.size:
+            if high - low < run_taps:
+                clear(windows, at, run_taps * channels)
+            move(x, base + i_x * a.x_step + j_x * b.x_step + (k_x + low) * c.x_step, windows, at + low * channels, (high - low) * channels)
+        else:
+            clear(windows, at, run_taps * channels)
+        at += run_taps * channels
+
+

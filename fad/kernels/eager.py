@@ -1,0 +1,104 @@
+"""Convolution on arrays: checks, shapes, and the kernels that do it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fad.errors import ShapeError
+from fad.kernels.convolution import convolve_pieces, plan_forward, plan_gradient
+from fad.kernels.pieces import run
+from fad.kernels.weights import plan_weights, sum_weights_pieces
+from fad.kernels.windows import Ints, Windows, check_cotangent, kernel_dtype
+from fad.native.launch import get_num_threads
+
+__all__ = ["conv", "conv_input_grad", "conv_weight_grad"]
+
+Padding = tuple[tuple[int, int], ...]
+
+
+def conv(x: np.ndarray, w: np.ndarray, strides: Ints, padding: Padding, dilation: Ints, groups: int = 1) -> np.ndarray:
+    """Convolve x (N, *spatial, C) with w (*window, C // groups, O), giving (N, *output, O).
+
+    The output's spatial size is (size + low + high - dilation * (taps - 1) - 1) // stride + 1, or 0 where
+    that is negative. Raises ShapeError for shapes that do not fit, DtypeError unless float32 or float64.
+
+    >>> conv(np.ones((1, 4, 1)), np.ones((3, 1, 1)), (1,), ((1, 1),), (1,)).ravel()
+    array([2., 3., 3., 2.])
+    """
+    windows = Windows(x.shape[1:-1], w.shape[:-2], strides, padding, dilation)
+    check_channels(x.shape[-1], w.shape, groups)
+    dtype = kernel_dtype(x, w)
+    y = np.empty((x.shape[0], *windows.output, w.shape[-1]), dtype)
+    if not y.size:
+        return y
+    if not (x.size and w.size):
+        return np.zeros_like(y)
+    x, w = np.ascontiguousarray(x, dtype), np.ascontiguousarray(w, dtype)
+    shapes, moves = spatial_3d(x.shape, w.shape, y.shape), moves_3d(strides, padding, dilation)
+    p, a, b, c, pieces = plan_forward(*shapes, *moves, groups, dtype.itemsize, get_num_threads())
+    run(convolve_pieces, (x, w, y), (*a, *b, *c, *p), pieces)
+    return y
+
+
+def conv_input_grad(g: np.ndarray, w: np.ndarray, input_shape: Ints, strides: Ints, padding: Padding, dilation: Ints, groups: int = 1) -> np.ndarray:
+    """The x_bar of shape `input_shape` with <g, conv(x, w)> = <x_bar, x> for every x.
+
+    >>> conv_input_grad(np.ones((1, 4, 1)), np.ones((3, 1, 1)), (1, 4, 1), (1,), ((1, 1),), (1,)).ravel()
+    array([2., 3., 3., 2.])
+    """
+    windows = Windows(tuple(input_shape[1:-1]), w.shape[:-2], strides, padding, dilation)
+    check_channels(input_shape[-1], w.shape, groups)
+    check_cotangent(g, (input_shape[0], *windows.output, w.shape[-1]))
+    dtype = kernel_dtype(g, w)
+    if not (g.size and w.size and 0 not in input_shape):
+        return np.zeros(input_shape, dtype)
+    g, w = np.ascontiguousarray(g, dtype), np.ascontiguousarray(w, dtype)
+    shapes, moves = spatial_3d(g.shape, w.shape, tuple(input_shape)), moves_3d(strides, padding, dilation)
+    phases = [plan_gradient(phase, *shapes, *moves, groups, dtype.itemsize, get_num_threads())
+              for phase in np.ndindex(*map(min, moves[0], shapes[2][1:4]))]
+    x_bar = (np.empty if all(pieces for *_, pieces in phases) else np.zeros)(input_shape, dtype)
+    for p, a, b, c, pieces in phases:
+        run(convolve_pieces, (g, w, x_bar), (*a, *b, *c, *p), pieces)
+    return x_bar
+
+
+def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Ints, strides: Ints, padding: Padding, dilation: Ints, groups: int = 1) -> np.ndarray:
+    """The w_bar of shape (*window, C // groups, O) with <g, conv(x, w)> = <w_bar, w> for every w.
+
+    >>> conv_weight_grad(np.ones((1, 4, 1)), np.ones((1, 4, 1)), (3,), (1,), ((1, 1),), (1,)).ravel()
+    array([3., 4., 3.])
+    """
+    windows = Windows(x.shape[1:-1], tuple(window), strides, padding, dilation)
+    if groups < 1 or x.shape[-1] % groups:
+        raise ShapeError("groups must divide the input channels", got=f"groups={groups}, {x.shape[-1]} channels")
+    shape = (*window, x.shape[-1] // groups, g.shape[-1])
+    check_channels(x.shape[-1], shape, groups)
+    check_cotangent(g, (x.shape[0], *windows.output, g.shape[-1]))
+    dtype = kernel_dtype(x, g)
+    if not (x.size and g.size and 0 not in shape):
+        return np.zeros(shape, dtype)
+    x, g = np.ascontiguousarray(x, dtype), np.ascontiguousarray(g, dtype)
+    p, a, b, c, pieces, chunks = plan_weights(*spatial_3d(x.shape, shape, g.shape), *moves_3d(strides, padding, dilation), groups)
+    sums = np.empty((chunks, *shape), dtype)
+    run(sum_weights_pieces, (x, g, sums), (*a, *b, *c, *p), pieces)
+    return sums[0] if chunks == 1 else sums.sum(0)
+
+
+def spatial_3d(x_shape: Ints, w_shape: Ints, y_shape: Ints) -> tuple[Ints, Ints, Ints]:
+    """Shapes of data, weights and data, with three spatial axes: axes of length one come first."""
+    ones = (1,) * (5 - len(x_shape))
+    return (x_shape[0], *ones, *x_shape[1:]), (*ones, *w_shape), (y_shape[0], *ones, *y_shape[1:])
+
+
+def moves_3d(strides: Ints, padding: Padding, dilation: Ints) -> tuple[Ints, Ints, Ints]:
+    """Strides, padding in front, and dilation of three spatial axes."""
+    rest = 3 - len(strides)
+    return (1,) * rest + tuple(strides), (0,) * rest + tuple(low for low, _ in padding), (1,) * rest + tuple(dilation)
+
+
+def check_channels(channels: int, weights_shape: Ints, groups: int) -> None:
+    """Raise ShapeError unless groups divide the channels of x as they do those of w."""
+    depth, features = weights_shape[-2:]
+    if groups < 1 or channels != depth * groups or features % groups:
+        raise ShapeError("the channels of x and w do not fit", got=f"{channels} channels in x, w of shape {tuple(weights_shape)}, groups={groups}",
+                         rule="w is (*window, C // groups, O), and groups divides both C and O")

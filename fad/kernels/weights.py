@@ -1,0 +1,112 @@
+"""The gradient of a convolution by its weights: sums over positions.
+
+    w_bar[t, c, f] = sum over n and o of  x[n, o stride + t dilation - pad, c] g[n, o, f]
+
+It is a product of matrices. Its rows are channels at some taps, its columns are features, and its depth is positions, whose windows
+are copied side by side, a block of them at a time. Few weights are summed in several chunks of positions, which are added up in order.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, prange
+from numba.extending import register_jitable
+
+from fad.kernels.axes import Axis, copy_window, following, forward_axis, position, steps, tap_tables
+from fad.kernels.pieces import Kernel, floats, numbers
+from fad.kernels.tile import BYTES, ROWS, fill_up, multiply, pack, width_of
+
+__all__ = ["Sums", "plan_weights", "sum_weights", "sum_weights_all", "sum_weights_pieces"]
+
+POSITIONS = 128  # in one block: a panel of so many rows stays in the first cache
+PANELS = 4  # that are packed together
+WEIGHTS = 192  # rows of a piece, at most
+PIECES = 16  # that there should be, for which positions are cut into chunks of at least LEAST
+LEAST = 256
+
+
+class Sums(NamedTuple):
+    """A gradient by weights: sums over positions."""
+
+    positions: int
+    chunk: int  # of them in a piece
+    rows: int  # of the weights in a piece: channels of some taps
+    columns: int  # features of one group
+    groups: int
+    depth: int  # channels of x in one group
+    joined: int  # whether the last axis's taps and the channels lie in one run of memory
+    x_batch: int
+    g_step: int  # from one position to the next
+    size: int  # elements of the weights
+
+
+@njit(cache=True, error_model="numpy")
+def sum_weights(x, g, y, p, a, b, c, begin, end):
+    """Pieces of the gradient: each some rows of one group, summed over a chunk of positions; y has a slice for each chunk."""
+    (_, w_shift, away), run_taps = tap_tables(a, b, c), c.taps if p.joined else 1
+    width = width_of(p.columns, BYTES // x.itemsize)
+    panels, windows = np.empty(POSITIONS * width * PANELS, x.dtype), np.empty(POSITIONS * p.rows, x.dtype)
+    alone, room = np.zeros(1, np.int64), -(-p.rows // ROWS) * ROWS
+    places, to = np.empty(room, np.int64), np.empty(room, np.int64)
+    parts, some_taps = -(-p.depth // p.rows), max(1, p.rows // p.depth)
+    blocks = -(-len(w_shift) // some_taps) * parts
+    for piece in range(begin, end):
+        block, group, chunk = piece % blocks, piece // blocks % p.groups, piece // (blocks * p.groups)
+        t, q = block // parts * some_taps, block % parts * p.rows
+        t_end, channels = min(t + some_taps, len(w_shift)), min(p.depth - q, p.rows)
+        rows = (t_end - t) * channels
+        for r in range(rows):
+            places[r] = r
+            to[r] = chunk * p.size + w_shift[t + r // channels] + ((q + r % channels) * p.groups + group) * p.columns
+        fill_up(places, rows)
+        fill_up(to, rows)
+        for first in range(chunk * p.chunk, min(p.positions, chunk * p.chunk + p.chunk), POSITIONS):
+            count, add = min(POSITIONS, p.positions - first), first > chunk * p.chunk
+            n, i, j, k = position(first, a, b, c)
+            for s in range(count):
+                copy_window(x, n * p.x_batch + group * p.depth + q, i * a.step + a.start, j * b.step + b.start, k * c.step + c.start,
+                            a, b, c, away, t, t_end, run_taps, channels, windows, s * rows)
+                n, i, j, k = following(n, i, j, k, a, b, c)
+            for some in range(0, p.columns, width * PANELS):
+                start = first * p.g_step + group * p.columns + some
+                pack(g, start, p.g_step, 1, count, min(p.columns - some, width * PANELS), width, panels, 0, count * width)
+                for column in range(some, min(p.columns, some + width * PANELS), width):
+                    multiply(windows, 0, places, rows, alone, 0, 1, count, rows, panels, (column - some) * count, width,
+                             min(width, p.columns - column), y, column, to, add)
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def sum_weights_all(x, g, y, p, a, b, c, pieces):
+    """`sum_weights` on numba's threads."""
+    for piece in prange(pieces):
+        sum_weights(x, g, y, p, a, b, c, piece, piece + 1)
+
+
+@Kernel
+def sum_weights_pieces(data, begin, end):
+    """`sum_weights` as the pool calls it."""
+    a, b, c = numbers(data, 0, 11), numbers(data, 11, 11), numbers(data, 22, 11)
+    sum_weights(floats(data, 0), floats(data, 1), floats(data, 2), Sums(*numbers(data, 33, 10)), Axis(*a), Axis(*b), Axis(*c), begin, end)
+
+
+@register_jitable
+def plan_weights(x_shape, w_shape, g_shape, strides, lows, dilation, groups):  # type: ignore[no-untyped-def]
+    """The sums, their axes, pieces, and how many chunks of positions there are. It asks for nothing but shapes: so do the results."""
+    batch, size, channels, outputs, taps, depth, width = x_shape[0], x_shape[1:4], x_shape[4], g_shape[1:4], w_shape[:3], w_shape[3], w_shape[4]
+    xs, ws = steps(size, channels), steps(taps, depth * width)
+    a = forward_axis(outputs[0], size[0], taps[0], strides[0], lows[0], dilation[0], xs[0], ws[0], 0)
+    b = forward_axis(outputs[1], size[1], taps[1], strides[1], lows[1], dilation[1], xs[1], ws[1], 0)
+    c = forward_axis(outputs[2], size[2], taps[2], strides[2], lows[2], dilation[2], xs[2], ws[2], 0)
+    positions = batch * outputs[0] * outputs[1] * outputs[2]
+    joined = groups == 1 and dilation[2] == 1 and taps[2] * depth <= WEIGHTS
+    unit = taps[2] * depth if joined else depth  # rows that stay together
+    rows = WEIGHTS // unit * unit if unit <= WEIGHTS else WEIGHTS
+    blocks = groups * (-(-taps[0] * taps[1] * taps[2] // (rows // depth)) if unit <= WEIGHTS else taps[0] * taps[1] * taps[2] * -(-depth // rows))
+    chunks = max(1, min(-(-PIECES // blocks), -(-positions // LEAST)))
+    chunk = -(-positions // (chunks * POSITIONS)) * POSITIONS
+    chunks = -(-positions // chunk)
+    size_of = taps[0] * taps[1] * taps[2] * depth * width
+    p = Sums(positions, chunk, rows, width // groups, groups, depth, int(joined), size[0] * xs[0], width, size_of)
+    return p, a, b, c, blocks * chunks, chunks
