@@ -7,6 +7,7 @@ import numpy as np
 from fad.errors import ShapeError
 from fad.kernels.convolution import convolve_pieces, plan_forward, plan_gradient
 from fad.kernels.pieces import run
+from fad.kernels.products import multiply_pieces, plan_matrices
 from fad.kernels.weights import plan_weights, sum_weights_pieces
 from fad.kernels.windows import Ints, Windows, check_cotangent, kernel_dtype
 from fad.native.launch import get_num_threads
@@ -102,3 +103,39 @@ def check_channels(channels: int, weights_shape: Ints, groups: int) -> None:
     if groups < 1 or channels != depth * groups or features % groups:
         raise ShapeError("the channels of x and w do not fit", got=f"{channels} channels in x, w of shape {tuple(weights_shape)}, groups={groups}",
                          rule="w is (*window, C // groups, O), and groups divides both C and O")
+
+
+def matmul(x, w, bias=None):
+    """x @ w as np.matmul, for two or more dimensions, and b added."""
+    dtype = kernel_dtype(x, w)
+    (m, k), n = x.shape[-2:], w.shape[-1]
+    x, w = lined_up(x, dtype), lined_up(w, dtype)
+    lead = np.broadcast_shapes(x.shape[:-2], w.shape[:-2])
+    y = np.empty((*lead, m, n), dtype)
+    if not y.size or not k:
+        return np.zeros_like(y)
+    each = dtype.itemsize
+    x_at, w_at = starts(x, lead), starts(w, lead)
+    xs, ws = [s // each for s in x.strides[-2:]], [s // each for s in w.strides[-2:]]
+    p, pieces = plan_matrices(len(x_at), m, n, k, *xs, *ws, int(bias is not None), each, get_num_threads())
+    run(multiply_pieces, (x, w, y, y if bias is None else bias, x_at, w_at), p, pieces)
+    return y
+
+
+def lined_up(x, dtype):
+    each = dtype.itemsize
+    x = x.astype(dtype, copy=False)
+    s = x.strides
+    if x.ndim and each in s[-2:] and all(v % each == 0 and v >= 0 for v in s) and x.flags.aligned and max(s[-2:]) >= each:
+        return x
+    return np.ascontiguousarray(x)
+
+
+def starts(x, lead):
+    at = np.zeros((1,) * len(lead), np.int64)
+    shape, strides = x.shape[:-2], x.strides[:-2]
+    shape, strides = (1,) * (len(lead) - len(shape)) + shape, (0,) * (len(lead) - len(strides)) + strides
+    for axis, (n, s) in enumerate(zip(shape, strides)):
+        if n > 1:
+            at = at + np.arange(n).reshape((-1,) + (1,) * (len(lead) - axis - 1)) * (s // x.itemsize)
+    return np.ascontiguousarray(np.broadcast_to(at, lead)).reshape(-1)
