@@ -24,3 +24,5 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 from fad.core.primitive import load_primitives  # noqa: E402
 
 load_primitives()  # the laws are about every record
+
+from tests.guards import child, fence, guarded  # noqa: E402, F401  # fixtures

@@ -7,6 +7,9 @@ import numpy as np
 from fad.errors import ShapeError
 from fad.kernels.convolution import convolve_pieces, plan_forward, plan_gradient
 from fad.kernels.pieces import run
+from fad.kernels.pooling import plan_pools, pool_grad_pieces, pool_pieces
+from fad.kernels.scatter import add_rows_pieces
+from fad.kernels.threefry import BLOCKS, draw_pieces
 from fad.kernels.products import multiply_pieces, plan_matrices
 from fad.kernels.weights import plan_weights, sum_weights_pieces
 from fad.kernels.windows import Ints, Windows, check_cotangent, kernel_dtype
@@ -139,3 +142,76 @@ def starts(x, lead):
         if n > 1:
             at = at + np.arange(n).reshape((-1,) + (1,) * (len(lead) - axis - 1)) * (s // x.itemsize)
     return np.ascontiguousarray(np.broadcast_to(at, lead)).reshape(-1)
+
+
+def max_pool(x, window, strides, padding):
+    return _pool(1, x, x, window, strides, padding)
+
+
+def max_pool_push(x, t, window, strides, padding):
+    return _pool(2, x, t, window, strides, padding)
+
+
+def sum_pool(x, window, strides, padding):
+    return _pool(0, x, x, window, strides, padding)
+
+
+def _pool(what, x, t, window, strides, padding):
+    windows = Windows(x.shape[1:-1], window, strides, padding, (1,) * len(window))
+    dtype = kernel_dtype(x, t)
+    x, t = np.ascontiguousarray(x, dtype), np.ascontiguousarray(t, dtype)
+    y = np.empty((x.shape[0], *windows.output, x.shape[-1]), dtype)
+    if not (y.size and x.size):
+        return np.zeros_like(y)
+    xs, ws, ys = spatial_3d(x.shape, (*window, 1, 1), y.shape)
+    moves = moves_3d(strides, padding, (1,) * len(window))
+    p, a, b, c, pieces = plan_pools(xs, ys, ws[:3], moves[0], moves[1], False, get_num_threads())
+    run(pool_pieces, (x, t, y), (*a, *b, *c, *p, what), pieces)
+    return y
+
+
+def max_pool_grad(x, g, window, strides, padding):
+    return _pool_grad(1, x, g, x.shape, window, strides, padding)
+
+
+def sum_pool_grad(g, input_shape, window, strides, padding):
+    return _pool_grad(0, g, g, input_shape, window, strides, padding)
+
+
+def _pool_grad(what, x, g, shape, window, strides, padding):
+    dtype = kernel_dtype(x, g)
+    x, g = np.ascontiguousarray(x, dtype), np.ascontiguousarray(g, dtype)
+    x_bar = np.empty(shape, dtype)
+    if not (x_bar.size and g.size):
+        return np.zeros_like(x_bar)
+    xs, ws, gs = spatial_3d(shape, (*window, 1, 1), g.shape)
+    moves = moves_3d(strides, padding, (1,) * len(window))
+    p, a, b, c, pieces = plan_pools(xs, gs, ws[:3], moves[0], moves[1], True, get_num_threads())
+    run(pool_grad_pieces, (x, g, x_bar), (*a, *b, *c, *p, what), pieces)
+    return x_bar
+
+
+def scatter_add(target_shape, index, values):
+    m, n = target_shape[0], len(index)
+    width = values.size // n
+    y = np.zeros(target_shape, values.dtype)
+    if width == 1:
+        np.add.at(y.reshape(-1), index, values.reshape(-1))
+        return y
+    values = np.ascontiguousarray(values)
+    index = np.ascontiguousarray(index, np.int64)
+    ranges = max(1, min(4 * get_num_threads(), m, values.size // 16384)) if get_num_threads() > 1 else 1
+    if ranges > 1:
+        which = (index * ranges // m).astype(np.uint16)
+        order = np.argsort(which, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(which, minlength=ranges))])
+    else:
+        order, starts = np.arange(n), np.array([0, n])
+    run(add_rows_pieces, (values, y, index, order, starts), (width,), ranges)
+    return y
+
+
+def threefry_bits(key, n):
+    words = np.empty(2 * ((n + 1) // 2), np.uint32)
+    run(draw_pieces, (np.ascontiguousarray(key, np.uint32), words), (), -(-len(words) // (2 * BLOCKS)))
+    return words[:n]

@@ -147,7 +147,8 @@ class progress:  # noqa: N801
 def run(kernel: Kernel, arrays: Sequence[np.ndarray], geometry: Sequence[int], pieces: int) -> None:
     """Run pieces 0 to ``pieces`` of a kernel on all threads: of fad, or of numba where that is the threading layer."""
     if config.DISABLE_JIT:
-        kernel.function((tuple(x.reshape(-1) for x in arrays), tuple(geometry)), 0, pieces)
+        with np.errstate(over="ignore"):  # of random bits
+            kernel.function((tuple(x.reshape(-1) for x in arrays), tuple(geometry)), 0, pieces)
         return
     data = np.empty(2 * ARRAYS + len(geometry), np.int64)
     for k, x in enumerate(arrays):

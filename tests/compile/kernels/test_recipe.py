@@ -271,7 +271,7 @@ def test_a_touch_outside_ends_the_process(at_end, fence, child):
 @examples(30)
 @given(problems(batch=(1, 2)).filter(fits), st.sampled_from(TIGHT), st.sampled_from(TIGHT), st.booleans(), machines())
 def test_convolutions_touch_nothing_outside(problem, x_layout, g_layout, at_end, machine):
-    from .conftest import Fence, in_a_child
+    from tests.guards import Fence, in_a_child
 
     fences = Fence(at_end)
     (x, w, g), rng = arrays_of(problem)
@@ -295,7 +295,7 @@ def test_convolutions_touch_nothing_outside(problem, x_layout, g_layout, at_end,
     machines(),
 )
 def test_matrices_touch_nothing_outside(m, k, n, a_transposed, b_transposed, stack, dtype, at_end, machine):
-    from .conftest import Fence, in_a_child
+    from tests.guards import Fence, in_a_child
 
     fences, rng = Fence(at_end), np.random.default_rng(0)
 

@@ -91,7 +91,7 @@ def test_views(problem, x_layout, g_layout):
 @given(problems(), st.booleans(), machines())
 def test_nothing_outside_is_touched(problem, at_end, machine):
     """Operands, scratch memory and results lie between pages that may not be touched."""
-    from .conftest import Fence, in_a_child
+    from tests.guards import Fence, in_a_child
 
     fences, ((x, w, g), _) = Fence(at_end), arrays_of(problem)
     x, w, g = map(fences.around, (x, w, g))

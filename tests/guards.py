@@ -1,4 +1,4 @@
-"""Arrays surrounded by canaries, and arrays surrounded by pages that may not be touched."""
+"""Guarded memory for tests of native code: arrays surrounded by canaries, and arrays surrounded by pages that may not be touched."""
 
 import ctypes
 import mmap
