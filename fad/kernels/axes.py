@@ -11,7 +11,8 @@ from numba.extending import register_jitable
 
 from fad.kernels.tile import clear, move
 
-__all__ = ["Axis", "copy_window", "following", "forward_axis", "gradient_axis", "holds", "position", "steps", "tap_tables"]
+__all__ = ["Axis", "copy_window", "following", "forward_axis", "gradient_axis", "holds", "outputs_inside", "outputs_meeting",
+           "position", "steps", "tap_tables", "taps_inside"]
 
 
 class Axis(NamedTuple):
@@ -93,6 +94,27 @@ def following(n, i, j, k, a, b, c):
 def holds(axis, first):
     """Whether a window that begins there lies inside the axis."""
     return first >= 0 and first + (axis.taps - 1) * axis.spread < axis.size
+
+
+@njit(cache=True, error_model="numpy")
+def taps_inside(axis, first):
+    """The taps, from and to, that lie inside of the axis, of a window that begins there."""
+    return max(0, -(first // axis.spread)), min(axis.taps, (axis.size - 1 - first) // axis.spread + 1)
+
+
+@njit(cache=True, error_model="numpy")
+def outputs_inside(axis, tap):
+    """The outputs, from and to, whose tap lies inside of the axis."""
+    at = axis.start + tap * axis.spread
+    low = max(0, -(at // axis.step))
+    return low, max(low, min(axis.outputs, (axis.size - 1 - at) // axis.step + 1))
+
+
+@njit(cache=True, error_model="numpy")
+def outputs_meeting(axis, low, high):
+    """The outputs, from and to, whose windows may meet the inputs from ``low`` up to ``high``."""
+    reach = axis.start + (axis.taps - 1) * axis.spread
+    return max(0, -((reach - low) // axis.step)), min(axis.outputs, (high - 1 - axis.start) // axis.step + 1)
 
 
 @njit(cache=True, error_model="numpy")

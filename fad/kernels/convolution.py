@@ -22,9 +22,9 @@ from fad.kernels.tile import BYTES, ROWS, fill_up, multiply, pack, width_of
 __all__ = ["Product", "convolve", "convolve_all", "convolve_pieces", "plan_forward", "plan_gradient"]
 
 DEPTH = 256  # steps of the depth in one block: a panel of so many rows stays in the first cache
-PANELS = 4  # that are packed together: longer pieces of memory are read, and all stay in the second cache
+PANELS = 8  # that are packed together: longer pieces of memory are read, and all stay in the second cache
 CHUNK, LEAST = 240, 48  # rows of a piece, at most, and where there are few
-PIECES = 4  # for each thread, so that all end together
+PIECES = 2  # for each thread, so that all end together
 
 
 class Product(NamedTuple):

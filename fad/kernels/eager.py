@@ -1,23 +1,36 @@
-"""Convolution on arrays: checks, shapes, and the kernels that do it."""
+"""What eager evaluation calls: functions of arrays that check shapes, choose pieces of work, and run the kernels on all threads.
+
+Data is (N, *spatial, C) with 1 to 3 spatial axes, float32 or float64, of any strides; it is fastest contiguous. No result depends on
+the number of threads.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
 import numpy as np
 
-from fad.errors import ShapeError
+from fad.errors import OutOfRangeError, ShapeError
 from fad.kernels.convolution import convolve_pieces, plan_forward, plan_gradient
+from fad.kernels.depthwise import depthwise_pieces, plan_depthwise
 from fad.kernels.pieces import run
 from fad.kernels.pooling import plan_pools, pool_grad_pieces, pool_pieces
+from fad.kernels.products import multiply_pieces, plan_matrices
+from fad.kernels.rent import specialised
 from fad.kernels.scatter import add_rows_pieces
 from fad.kernels.threefry import BLOCKS, draw_pieces
-from fad.kernels.products import multiply_pieces, plan_matrices
 from fad.kernels.weights import plan_weights, sum_weights_pieces
 from fad.kernels.windows import Ints, Windows, check_cotangent, kernel_dtype
 from fad.native.launch import get_num_threads
 
-__all__ = ["conv", "conv_input_grad", "conv_weight_grad"]
+__all__ = ["conv", "conv_input_grad", "conv_weight_grad", "dense", "draw_bits", "matmul", "max_pool", "max_pool_grad", "max_pool_push", "scatter_add",
+           "sum_pool", "sum_pool_grad"]
 
 Padding = tuple[tuple[int, int], ...]
+
+# -- convolution ------------------------------------------------------------------------------------------------------------
 
 
 def conv(x: np.ndarray, w: np.ndarray, strides: Ints, padding: Padding, dilation: Ints, groups: int = 1) -> np.ndarray:
@@ -37,10 +50,17 @@ def conv(x: np.ndarray, w: np.ndarray, strides: Ints, padding: Padding, dilation
         return y
     if not (x.size and w.size):
         return np.zeros_like(y)
-    x, w = np.ascontiguousarray(x, dtype), np.ascontiguousarray(w, dtype)
+    key = (x.shape, w.shape, strides, padding, dilation, groups, dtype)
+    if own := specialised("conv", key, 2.0 * y.size * prod(w.shape[:-1])):
+        return own(x, w, strides, padding, dilation, groups)
+    x, w = contiguous(x, dtype), contiguous(w, dtype)
     shapes, moves = spatial_3d(x.shape, w.shape, y.shape), moves_3d(strides, padding, dilation)
-    p, a, b, c, pieces = plan_forward(*shapes, *moves, groups, dtype.itemsize, get_num_threads())
-    run(convolve_pieces, (x, w, y), (*a, *b, *c, *p), pieces)
+    if is_depthwise(w.shape, groups):
+        *geometry, pieces = plan_depthwise(0, *shapes, *moves, get_num_threads())
+        run(depthwise_pieces, (x, w, y), flat(geometry, 0), pieces)
+        return y
+    *geometry, pieces = plan_forward(*shapes, *moves, groups, dtype.itemsize, get_num_threads())
+    run(convolve_pieces, (x, w, y), flat(geometry), pieces)
     return y
 
 
@@ -56,13 +76,22 @@ def conv_input_grad(g: np.ndarray, w: np.ndarray, input_shape: Ints, strides: In
     dtype = kernel_dtype(g, w)
     if not (g.size and w.size and 0 not in input_shape):
         return np.zeros(input_shape, dtype)
-    g, w = np.ascontiguousarray(g, dtype), np.ascontiguousarray(w, dtype)
+    key = (g.shape, w.shape, input_shape, strides, padding, dilation, groups, dtype)
+    if own := specialised("conv_input_grad", key, 2.0 * g.size * prod(w.shape[:-1])):
+        return own(g, w, input_shape, strides, padding, dilation, groups)
+    g, w = contiguous(g, dtype), contiguous(w, dtype)
     shapes, moves = spatial_3d(g.shape, w.shape, tuple(input_shape)), moves_3d(strides, padding, dilation)
+    if is_depthwise(w.shape, groups):
+        x_bar = np.empty(input_shape, dtype)
+        *geometry, pieces = plan_depthwise(1, shapes[2], shapes[1], shapes[0], *moves, get_num_threads())
+        run(depthwise_pieces, (x_bar, w, g), flat(geometry, 1), pieces)
+        return x_bar
     phases = [plan_gradient(phase, *shapes, *moves, groups, dtype.itemsize, get_num_threads())
               for phase in np.ndindex(*map(min, moves[0], shapes[2][1:4]))]
     x_bar = (np.empty if all(pieces for *_, pieces in phases) else np.zeros)(input_shape, dtype)
-    for p, a, b, c, pieces in phases:
-        run(convolve_pieces, (g, w, x_bar), (*a, *b, *c, *p), pieces)
+    for *geometry, pieces in phases:
+        if pieces:
+            run(convolve_pieces, (g, w, x_bar), flat(geometry), pieces)
     return x_bar
 
 
@@ -81,11 +110,37 @@ def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Ints, strides: Ints, 
     dtype = kernel_dtype(x, g)
     if not (x.size and g.size and 0 not in shape):
         return np.zeros(shape, dtype)
-    x, g = np.ascontiguousarray(x, dtype), np.ascontiguousarray(g, dtype)
-    p, a, b, c, pieces, chunks = plan_weights(*spatial_3d(x.shape, shape, g.shape), *moves_3d(strides, padding, dilation), groups)
+    key = (x.shape, g.shape, window, strides, padding, dilation, groups, dtype)
+    if own := specialised("conv_weight_grad", key, 2.0 * g.size * prod(shape[:-1])):
+        return own(x, g, window, strides, padding, dilation, groups)
+    x, g = contiguous(x, dtype), contiguous(g, dtype)
+    shapes, moves = spatial_3d(x.shape, shape, g.shape), moves_3d(strides, padding, dilation)
+    if is_depthwise(shape, groups):
+        *geometry, pieces = plan_depthwise(2, *shapes, *moves, 1)
+        sums = np.empty((pieces, *shape), dtype)
+        run(depthwise_pieces, (x, sums, g), flat(geometry, 2), pieces)
+        return sums.sum(0)
+    *geometry, pieces, chunks = plan_weights(*shapes, *moves, groups)
     sums = np.empty((chunks, *shape), dtype)
-    run(sum_weights_pieces, (x, g, sums), (*a, *b, *c, *p), pieces)
+    run(sum_weights_pieces, (x, g, sums), flat(geometry), pieces)
     return sums[0] if chunks == 1 else sums.sum(0)
+
+
+def is_depthwise(w_shape: Ints, groups: int) -> bool:
+    """Whether each channel is convolved by itself."""
+    return w_shape[-2] == 1 and groups > 1
+
+
+def flat(geometry: Sequence[Any], *more: int) -> tuple[int, ...]:
+    """What a plan returns, (record, axes...), as the integers that a kernel reads: axes first, then the record."""
+    record, *axes = geometry
+    return (*(number for axis in axes for number in axis), *record, *more)
+
+
+def contiguous(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """x itself if it lies as kernels read it, otherwise a copy."""
+    x = np.ascontiguousarray(x, dtype)
+    return x if x.flags.aligned else x.copy()
 
 
 def spatial_3d(x_shape: Ints, w_shape: Ints, y_shape: Ints) -> tuple[Ints, Ints, Ints]:
@@ -106,6 +161,30 @@ def check_channels(channels: int, weights_shape: Ints, groups: int) -> None:
     if groups < 1 or channels != depth * groups or features % groups:
         raise ShapeError("the channels of x and w do not fit", got=f"{channels} channels in x, w of shape {tuple(weights_shape)}, groups={groups}",
                          rule="w is (*window, C // groups, O), and groups divides both C and O")
+
+
+# -- products ---------------------------------------------------------------------------------------------------------------
+
+
+def dense(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
+    """x @ w + b for x (n, k), w (k, m) and b (m,), giving (n, m).
+
+    >>> dense(np.array([[1.0, 2.0]]), np.eye(2), np.array([10.0, 20.0]))
+    array([[11., 22.]])
+    """
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0] or (b is not None and b.shape != w.shape[1:]):
+        raise ShapeError(
+            "dense: shapes do not fit",
+            got=f"x {x.shape}, w {w.shape}, b {None if b is None else b.shape}",
+            rule="x must be (n, k), w (k, m) and b (m,)",
+        )
+    y = matmul(x, w)
+    if b is None:
+        return y
+    if np.can_cast(b.dtype, y.dtype):
+        y += b
+        return y
+    return y + b
 
 
 def matmul(x, w, bias=None):
@@ -144,6 +223,7 @@ def starts(x, lead):
     return np.ascontiguousarray(np.broadcast_to(at, lead)).reshape(-1)
 
 
+# POOLS
 def max_pool(x, window, strides, padding):
     return _pool(1, x, x, window, strides, padding)
 

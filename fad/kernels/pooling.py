@@ -12,11 +12,10 @@ import numpy as np
 from numba import njit, prange
 from numba.extending import register_jitable
 
-from fad.kernels.axes import Axis, forward_axis, steps
+from fad.kernels.axes import Axis, forward_axis, outputs_inside, outputs_meeting, steps, taps_inside
 from fad.kernels.pieces import Kernel, floats, numbers
 
-__all__ = ["Pools", "plan_pools", "pool_max", "pool_max_all", "pool_max_grad", "pool_max_grad_pieces", "pool_max_pieces", "pool_push_pieces",
-           "pool_sum", "pool_sum_all", "pool_sum_grad_pieces", "pool_sum_pieces"]
+__all__ = ["Pools", "plan_pools", "pool", "pool_all", "pool_grad", "pool_grad_pieces", "pool_pieces"]
 
 PIECES = 4  # for each thread
 LEAST = 4096  # elements of the input in a piece
@@ -30,24 +29,6 @@ class Pools(NamedTuple):
     slab: int  # rows of one piece: of the output, or of the input in gradients
     x_batch: int
     y_batch: int
-
-
-@njit(cache=True, error_model="numpy")
-def taps_inside(axis, first):  # type: ignore[no-untyped-def]
-    """The taps, from and to, that lie inside of the axis, of a window that begins there."""
-    return max(0, -first), min(axis.taps, axis.size - first)
-
-
-@njit(cache=True, error_model="numpy")
-def outputs_inside(axis, tap):  # type: ignore[no-untyped-def]
-    """The outputs, from and to, whose tap lies inside of the axis."""
-    return max(0, -((axis.start + tap) // axis.step)), min(axis.outputs, (axis.size - 1 - tap - axis.start) // axis.step + 1)
-
-
-@njit(cache=True, error_model="numpy")
-def outputs_meeting(axis, low, high):  # type: ignore[no-untyped-def]
-    """The outputs, from and to, whose windows may meet the inputs from ``low`` up to ``high``."""
-    return max(0, -((axis.start + axis.taps - 1 - low) // axis.step)), min(axis.outputs, (high - 1 - axis.start) // axis.step + 1)
 
 
 # One tap, for a row of outputs: arrays are (positions, channels), and the loops over channels become vectors. None of them stores only

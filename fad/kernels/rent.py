@@ -1,0 +1,31 @@
+"""Rent or buy: which shapes have earned kernels of their own.
+
+The kernels of this folder take any shape; `fad.compile` makes faster ones for one shape, which costs a tenth of a second or more. Buying when
+the rent that was paid comes up to the price never costs more than twice what one who knows the future would pay (Karlin, Manasse, Rudolph
+and Sleator, Competitive snoopy caching, 1988). Rent is counted in operations, not in seconds: so the same program takes the same kernels, and gets
+the same bits, each time it runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+from typing import Any
+
+__all__ = ["PRICE", "SPECIALISED", "specialised"]
+
+PRICE = 2e10  # operations, of which these kernels do 1e11 in a second on two cores
+MOST = 10_000  # shapes that are counted
+SPECIALISED: dict[str, Callable[..., Any]] = {}  # functions of the same arguments, by name; `fad.compile` fills it
+_paid: Counter[Hashable] = Counter()
+
+
+def specialised(name: str, shape: Hashable, operations: float) -> Callable[..., Any] | None:
+    """The specialised function of this name, if enough was computed for this shape; otherwise so many operations are noted."""
+    paid = _paid[name, shape]
+    if paid >= PRICE:
+        return SPECIALISED.get(name)
+    if len(_paid) > MOST:
+        _paid.clear()
+    _paid[name, shape] = paid + operations
+    return None
