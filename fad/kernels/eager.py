@@ -30,6 +30,12 @@ __all__ = ["conv", "conv_input_grad", "conv_weight_grad", "dense", "draw_bits", 
 
 Padding = tuple[tuple[int, int], ...]
 
+SMALL, LARGE = 8, 1 << 21  # sides, at least, and multiply-adds, at most, of a matrix product that BLAS does on one thread
+MANY = 1 << 24  # multiply-adds of a stack, from which it is worth all threads
+FEW = 1 << 14  # elements that are scattered, to which one thread is enough
+PIECES = 4  # ranges of a scatter for each thread
+ELEMENT = 10.0  # operations that one element of a window is worth, to `rent`
+
 # -- convolution ------------------------------------------------------------------------------------------------------------
 
 
@@ -187,111 +193,194 @@ def dense(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarr
     return y + b
 
 
-def matmul(x, w, bias=None):
-    """x @ w as np.matmul, for two or more dimensions, and b added."""
-    dtype = kernel_dtype(x, w)
-    (m, k), n = x.shape[-2:], w.shape[-1]
-    x, w = lined_up(x, dtype), lined_up(w, dtype)
-    lead = np.broadcast_shapes(x.shape[:-2], w.shape[:-2])
-    y = np.empty((*lead, m, n), dtype)
-    if not y.size or not k:
+def matmul(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """x @ w, as np.matmul for two or more dimensions.
+
+    One product is BLAS's, which measures as fast as these kernels or faster. Of a stack of small ones np.matmul computes each on one thread:
+    where there is work enough for all threads, they are computed here.
+
+    >>> matmul(np.ones((2, 3)), np.ones((3, 1))).ravel()
+    array([3., 3.])
+    """
+    x, w = np.asarray(x), np.asarray(w)
+    if x.ndim > 2 and w.ndim > 2 and x.dtype == w.dtype and x.dtype in (np.float32, np.float64):
+        rows, depth, columns, stack = x.shape[-2], x.shape[-1], w.shape[-1], max(prod(x.shape[:-2]), prod(w.shape[:-2]))
+        each = rows * depth * columns
+        if min(rows, depth, columns) >= SMALL and each <= LARGE and each * stack >= MANY:
+            return multiply_stack(x, w)
+    return np.matmul(x, w)
+
+
+def multiply_stack(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    """x @ w (+ bias) of stacks of matrices, of one dtype, by the kernel."""
+    dtype, (rows, depth), columns = kernel_dtype(x, w), x.shape[-2:], w.shape[-1]
+    stack = np.broadcast_shapes(x.shape[:-2], w.shape[:-2])
+    y = np.empty((*stack, rows, columns), dtype)
+    if not (y.size and depth):
         return np.zeros_like(y)
-    each = dtype.itemsize
-    x_at, w_at = starts(x, lead), starts(w, lead)
-    xs, ws = [s // each for s in x.strides[-2:]], [s // each for s in w.strides[-2:]]
-    p, pieces = plan_matrices(len(x_at), m, n, k, *xs, *ws, int(bias is not None), each, get_num_threads())
-    run(multiply_pieces, (x, w, y, y if bias is None else bias, x_at, w_at), p, pieces)
+    x, w = steps_known(x, dtype), steps_known(w, dtype)
+    x_at, w_at = starts(x, stack), starts(w, stack)
+    steps = [s // dtype.itemsize for s in (*x.strides[-2:], *w.strides[-2:])]
+    *geometry, pieces = plan_matrices(len(x_at), rows, columns, depth, *steps, int(bias is not None), dtype.itemsize, get_num_threads())
+    run(multiply_pieces, (x, w, y, y if bias is None else contiguous(bias, dtype), x_at, w_at), geometry[0], pieces)
     return y
 
 
-def lined_up(x, dtype):
-    each = dtype.itemsize
-    x = x.astype(dtype, copy=False)
-    s = x.strides
-    if x.ndim and each in s[-2:] and all(v % each == 0 and v >= 0 for v in s) and x.flags.aligned and max(s[-2:]) >= each:
-        return x
-    return np.ascontiguousarray(x)
+def steps_known(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """x itself if rows or columns of its matrices are contiguous, otherwise a copy."""
+    lies = x.dtype == dtype and x.flags.aligned and all(s >= 0 and s % dtype.itemsize == 0 for s in x.strides)
+    return x if lies and dtype.itemsize in x.strides[-2:] else contiguous(x, dtype)
 
 
-def starts(x, lead):
-    at = np.zeros((1,) * len(lead), np.int64)
-    shape, strides = x.shape[:-2], x.strides[:-2]
-    shape, strides = (1,) * (len(lead) - len(shape)) + shape, (0,) * (len(lead) - len(strides)) + strides
-    for axis, (n, s) in enumerate(zip(shape, strides)):
-        if n > 1:
-            at = at + np.arange(n).reshape((-1,) + (1,) * (len(lead) - axis - 1)) * (s // x.itemsize)
-    return np.ascontiguousarray(np.broadcast_to(at, lead)).reshape(-1)
+def starts(x: np.ndarray, stack: Ints) -> np.ndarray:
+    """Where the matrices of a stack begin, in elements of x, whose stack broadcasts to this one."""
+    at = np.zeros(x.shape[:-2], np.int64)
+    for axis, step in enumerate(x.strides[:-2]):
+        at += (np.arange(x.shape[axis]) * (step // x.itemsize)).reshape(-1, *(1,) * (x.ndim - 3 - axis))
+    return np.ascontiguousarray(np.broadcast_to(at, stack)).reshape(-1)
 
 
-# POOLS
-def max_pool(x, window, strides, padding):
-    return _pool(1, x, x, window, strides, padding)
+# -- pooling ----------------------------------------------------------------------------------------------------------------
 
 
-def max_pool_push(x, t, window, strides, padding):
-    return _pool(2, x, t, window, strides, padding)
+def max_pool(x: np.ndarray, window: Ints, strides: Ints, padding: Padding) -> np.ndarray:
+    """The largest element of each window, of shape (N, *output, C); NaN where there is one.
+
+    Raises ShapeError where a window lies in padding alone, DtypeError unless float32 or float64.
+
+    >>> max_pool(np.array([[[1.0], [3.0], [3.0], [2.0]]]), (2,), (2,), ((0, 0),)).ravel()
+    array([3., 3.])
+    """
+    windows = Windows(tuple(x.shape[1:-1]), window, strides, padding, (1,) * len(window)).for_maxima()
+    return fold_windows("max_pool", 1, windows, kernel_dtype(x), x)
 
 
-def sum_pool(x, window, strides, padding):
-    return _pool(0, x, x, window, strides, padding)
+def max_pool_push(x: np.ndarray, t: np.ndarray, window: Ints, strides: Ints, padding: Padding) -> np.ndarray:
+    """The element of t at the first maximum of each window of x. Raises as `max_pool`.
 
-
-def _pool(what, x, t, window, strides, padding):
-    windows = Windows(x.shape[1:-1], window, strides, padding, (1,) * len(window))
+    >>> max_pool_push(np.array([[[1.0], [3.0], [3.0], [2.0]]]), np.arange(4.0).reshape(1, 4, 1), (2,), (2,), ((0, 0),)).ravel()
+    array([1., 2.])
+    """
+    windows = Windows(tuple(x.shape[1:-1]), window, strides, padding, (1,) * len(window)).for_maxima()
     dtype = kernel_dtype(x, t)
-    x, t = np.ascontiguousarray(x, dtype), np.ascontiguousarray(t, dtype)
+    if t.shape != x.shape:
+        raise ShapeError("the tangent does not have the input's shape", got=t.shape, rule=f"the input is {x.shape}")
+    return fold_windows("max_pool_push", 2, windows, dtype, x, t).astype(t.dtype, copy=False)
+
+
+def sum_pool(x: np.ndarray, window: Ints, strides: Ints, padding: Padding) -> np.ndarray:
+    """Sum of each window, padding counting as 0, in the dtype of x and of shape (N, *output, C).
+
+    >>> sum_pool(np.array([[[1.0], [3.0], [3.0], [2.0]]]), (2,), (2,), ((0, 0),)).ravel()
+    array([4., 5.])
+    """
+    windows = Windows(tuple(x.shape[1:-1]), window, strides, padding, (1,) * len(window))
+    return fold_windows("sum_pool", 0, windows, kernel_dtype(x), x)
+
+
+def max_pool_grad(x: np.ndarray, g: np.ndarray, window: Ints, strides: Ints, padding: Padding) -> np.ndarray:
+    """The x_bar with <g, max_pool_push(x, t)> = <x_bar, t> for every t. Raises as `max_pool`.
+
+    >>> max_pool_grad(np.array([[[1.0], [3.0], [3.0], [2.0]]]), np.array([[[4.0], [5.0]]]), (2,), (2,), ((0, 0),)).ravel()
+    array([0., 4., 5., 0.])
+    """
+    windows = Windows(tuple(x.shape[1:-1]), window, strides, padding, (1,) * len(window)).for_maxima()
+    return spread_windows("max_pool_grad", 1, windows, kernel_dtype(x, g), x.shape, x, g).astype(g.dtype, copy=False)
+
+
+def sum_pool_grad(g: np.ndarray, input_shape: Ints, window: Ints, strides: Ints, padding: Padding) -> np.ndarray:
+    """The x_bar of shape `input_shape` with <g, sum_pool(x)> = <x_bar, x> for every x.
+
+    >>> sum_pool_grad(np.array([[[4.0], [5.0]]]), (1, 4, 1), (2,), (2,), ((0, 0),)).ravel()
+    array([4., 4., 5., 5.])
+    """
+    windows = Windows(tuple(input_shape[1:-1]), window, strides, padding, (1,) * len(window))
+    return spread_windows("sum_pool_grad", 0, windows, kernel_dtype(g), tuple(input_shape), g)
+
+
+def fold_windows(name: str, what: int, windows: Windows, dtype: np.dtype, *operands: np.ndarray) -> np.ndarray:
+    """Windows of x to one element each; `what` as the kernel `pooling.pool` counts them."""
+    x = operands[0]
     y = np.empty((x.shape[0], *windows.output, x.shape[-1]), dtype)
     if not (y.size and x.size):
         return np.zeros_like(y)
-    xs, ws, ys = spatial_3d(x.shape, (*window, 1, 1), y.shape)
-    moves = moves_3d(strides, padding, (1,) * len(window))
-    p, a, b, c, pieces = plan_pools(xs, ys, ws[:3], moves[0], moves[1], False, get_num_threads())
-    run(pool_pieces, (x, t, y), (*a, *b, *c, *p, what), pieces)
+    if own := specialised(name, (x.shape, windows, dtype), ELEMENT * y.size * prod(windows.window)):
+        return own(*operands, windows.window, windows.strides, windows.padding)
+    operands = tuple(contiguous(a, dtype) for a in operands)
+    *geometry, pieces = plan_windows(windows, x.shape, y.shape, by_input=False)
+    run(pool_pieces, (operands[0], operands[-1], y), flat(geometry, what), pieces)
     return y
 
 
-def max_pool_grad(x, g, window, strides, padding):
-    return _pool_grad(1, x, g, x.shape, window, strides, padding)
-
-
-def sum_pool_grad(g, input_shape, window, strides, padding):
-    return _pool_grad(0, g, g, input_shape, window, strides, padding)
-
-
-def _pool_grad(what, x, g, shape, window, strides, padding):
-    dtype = kernel_dtype(x, g)
-    x, g = np.ascontiguousarray(x, dtype), np.ascontiguousarray(g, dtype)
+def spread_windows(name: str, what: int, windows: Windows, dtype: np.dtype, shape: Ints, *operands: np.ndarray) -> np.ndarray:
+    """Elements of g, the last operand, to their windows; `what` as the kernel `pooling.pool_grad` counts them."""
+    g = operands[-1]
+    check_cotangent(g, (shape[0], *windows.output, shape[-1]))
     x_bar = np.empty(shape, dtype)
     if not (x_bar.size and g.size):
         return np.zeros_like(x_bar)
-    xs, ws, gs = spatial_3d(shape, (*window, 1, 1), g.shape)
-    moves = moves_3d(strides, padding, (1,) * len(window))
-    p, a, b, c, pieces = plan_pools(xs, gs, ws[:3], moves[0], moves[1], True, get_num_threads())
-    run(pool_grad_pieces, (x, g, x_bar), (*a, *b, *c, *p, what), pieces)
+    if own := specialised(name, (shape, windows, dtype), ELEMENT * g.size * prod(windows.window)):
+        return own(*operands, *(() if what else (shape,)), windows.window, windows.strides, windows.padding)
+    operands = tuple(contiguous(a, dtype) for a in operands)
+    *geometry, pieces = plan_windows(windows, shape, g.shape, by_input=True)
+    run(pool_grad_pieces, (operands[0], operands[-1], x_bar), flat(geometry, what), pieces)
     return x_bar
 
 
-def scatter_add(target_shape, index, values):
-    m, n = target_shape[0], len(index)
-    width = values.size // n
+def plan_windows(windows: Windows, x_shape: Ints, y_shape: Ints, by_input: bool) -> Any:
+    """The geometry of pooling, from the record of its windows."""
+    x_shape, (*window, _, _), y_shape = spatial_3d(x_shape, (*windows.window, 1, 1), y_shape)
+    strides, lows, _ = moves_3d(windows.strides, windows.padding, windows.dilation)
+    return plan_pools(x_shape, y_shape, tuple(window), strides, lows, by_input, get_num_threads())
+
+
+# -- scatter, random bits ---------------------------------------------------------------------------------------------------
+
+
+def scatter_add(target_shape: Ints, flat_index: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Zeros of shape (m, *row), then y[flat_index[i]] += values[i] for each row of values (n, *row).
+
+    Repeated indices add up in the order of i. Rows of one element, few values, and dtypes other than float32 and float64 go through np.add.at.
+    Raises ShapeError; OutOfRangeError unless 0 <= index < m.
+
+    >>> scatter_add((3,), np.array([2, 0, 2]), np.array([1.0, 2.0, 3.0]))
+    array([2., 0., 4.])
+    """
+    target_shape = tuple(target_shape)
+    if flat_index.ndim != 1 or values.shape != (len(flat_index), *target_shape[1:]):
+        raise ShapeError(
+            "scatter_add: shapes differ",
+            got=f"values {values.shape}, index {flat_index.shape}, target {target_shape}",
+            rule="values must be (n, *row), index (n,), target (m, *row)",
+        )
+    if len(flat_index) and not 0 <= flat_index.min() <= flat_index.max() < target_shape[0]:
+        raise OutOfRangeError(
+            "scatter_add: index out of range",
+            got=f"indices from {flat_index.min()} to {flat_index.max()}",
+            rule=f"the target has {target_shape[0]} rows, and negative indices are not wrapped here",
+        )
     y = np.zeros(target_shape, values.dtype)
-    if width == 1:
-        np.add.at(y.reshape(-1), index, values.reshape(-1))
+    width = prod(target_shape[1:])
+    if width == 1 or values.size < FEW or values.dtype not in (np.float32, np.float64):
+        np.add.at(y.reshape(len(y), -1)[:, 0] if width == 1 else y, flat_index, values.reshape(-1) if width == 1 else values)
         return y
-    values = np.ascontiguousarray(values)
-    index = np.ascontiguousarray(index, np.int64)
-    ranges = max(1, min(4 * get_num_threads(), m, values.size // 16384)) if get_num_threads() > 1 else 1
-    if ranges > 1:
-        which = (index * ranges // m).astype(np.uint16)
-        order = np.argsort(which, kind="stable")
-        starts = np.concatenate([[0], np.cumsum(np.bincount(which, minlength=ranges))])
-    else:
-        order, starts = np.arange(n), np.array([0, n])
-    run(add_rows_pieces, (values, y, index, order, starts), (width,), ranges)
+    index, order, firsts = sort_by_range(flat_index.astype(np.int64), target_shape[0], values.size)
+    run(add_rows_pieces, (contiguous(values, values.dtype), y, index, order, firsts), (width,), len(firsts) - 1)
     return y
 
 
-def threefry_bits(key, n):
-    words = np.empty(2 * ((n + 1) // 2), np.uint32)
+def sort_by_range(index: np.ndarray, rows: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows in ranges, one a piece: the indices, their numbers sorted by range, and where each range begins among them."""
+    ranges = max(1, min(PIECES * get_num_threads(), rows, size // FEW))
+    if ranges == 1:
+        return index, np.arange(len(index)), np.array([0, len(index)])
+    which = (index * ranges // rows).astype(np.uint16)  # which NumPy sorts by its digits
+    firsts = np.concatenate([[0], np.cumsum(np.bincount(which, minlength=ranges))])
+    return index, np.argsort(which, kind="stable"), firsts
+
+
+def draw_bits(key: np.ndarray, n: int) -> np.ndarray:
+    """n random words, uint32 of shape (n,), for a key (2,): `fad.kernels.threefry`."""
+    words = np.empty(-(-n // 2) * 2, np.uint32)
     run(draw_pieces, (np.ascontiguousarray(key, np.uint32), words), (), -(-len(words) // (2 * BLOCKS)))
     return words[:n]
