@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fad.compile.index import strides_of
-from fad.compile.kernels.geometry import stack_steps
 from fad.core.expr import Expr
+from fad.kernels.windows import stack_steps
 
 if TYPE_CHECKING:
     from fad.compile.kernels.recipe import Recipe

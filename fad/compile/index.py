@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fad.compile.kernels.geometry import strides_of
 from fad.core.expr import Expr
+from fad.kernels.windows import strides_of
 
 __all__ = ["identity", "through", "broadcast", "basic_index", "unit_reshape", "strides_of", "CONSTANT"]
 

@@ -11,8 +11,20 @@ from numba.extending import register_jitable
 
 from fad.kernels.tile import clear, move
 
-__all__ = ["Axis", "copy_window", "following", "forward_axis", "gradient_axis", "holds", "outputs_inside", "outputs_meeting",
-           "position", "steps", "tap_tables", "taps_inside"]
+__all__ = [
+    "Axis",
+    "copy_window",
+    "following",
+    "forward_axis",
+    "gradient_axis",
+    "holds",
+    "outputs_inside",
+    "outputs_meeting",
+    "position",
+    "steps",
+    "tap_tables",
+    "taps_inside",
+]
 
 
 class Axis(NamedTuple):
@@ -32,19 +44,19 @@ class Axis(NamedTuple):
 
 
 @register_jitable
-def steps(spatial, each):  # type: ignore[no-untyped-def]
+def steps(spatial, each):
     """Elements from one place to the next along three axes, if the last one's lie ``each`` apart."""
     return spatial[1] * spatial[2] * each, spatial[2] * each, each
 
 
 @register_jitable
-def forward_axis(outputs, size, taps, stride, low, dilation, x_step, w_step, y_step):  # type: ignore[no-untyped-def]
+def forward_axis(outputs, size, taps, stride, low, dilation, x_step, w_step, y_step):
     """Output i and tap t meet at input i stride + t dilation - low."""
     return Axis(outputs, size, stride, -low, dilation, taps, x_step, 0, w_step, 0, y_step)
 
 
 @register_jitable
-def gradient_axis(phase, outputs, size, taps, stride, low, dilation, g_step, w_step, x_step):  # type: ignore[no-untyped-def]
+def gradient_axis(phase, outputs, size, taps, stride, low, dilation, g_step, w_step, x_step):
     """The gradient at inputs ``phase``, phase + stride, ...: a convolution of g by every few taps, the last one first."""
     common = gcd(stride, dilation)
     every, first = stride // common, 0
@@ -53,8 +65,19 @@ def gradient_axis(phase, outputs, size, taps, stride, low, dilation, g_step, w_s
     count = (taps - 1 - first) // every + 1 if first < min(taps, every) else 0
     last = first + (count - 1) * every
     start = (phase + low - last * dilation) // stride
-    return Axis((size - phase + stride - 1) // stride, outputs, 1, start, dilation // common, count, g_step, last * w_step, -every * w_step,
-                phase * x_step, stride * x_step)
+    return Axis(
+        (size - phase + stride - 1) // stride,
+        outputs,
+        1,
+        start,
+        dilation // common,
+        count,
+        g_step,
+        last * w_step,
+        -every * w_step,
+        phase * x_step,
+        stride * x_step,
+    )
 
 
 @njit(cache=True, error_model="numpy")
@@ -122,13 +145,20 @@ def copy_window(x, base, i, j, k, a, b, c, away, t, t_end, run_taps, channels, w
     """The channels at some taps of the window that begins at i, j, k, run by run, and zeros where it is outside of x."""
     for tap in range(t, t_end, run_taps):
         i_x, j_x, k_x = i + away[tap, 0], j + away[tap, 1], k + away[tap, 2]
-        low, high = max(0, -k_x), min(run_taps, c.size - k_x)  # taps of the run that are inside; a run of several is one of neighbours
+        low, high = (
+            max(0, -k_x),
+            min(run_taps, c.size - k_x),
+        )  # taps of the run that are inside; a run of several is one of neighbours
         if low < high and 0 <= i_x < a.size and 0 <= j_x < b.size:
             if high - low < run_taps:
                 clear(windows, at, run_taps * channels)
-            move(x, base + i_x * a.x_step + j_x * b.x_step + (k_x + low) * c.x_step, windows, at + low * channels, (high - low) * channels)
+            move(
+                x,
+                base + i_x * a.x_step + j_x * b.x_step + (k_x + low) * c.x_step,
+                windows,
+                at + low * channels,
+                (high - low) * channels,
+            )
         else:
             clear(windows, at, run_taps * channels)
         at += run_taps * channels
-
-

@@ -1,10 +1,12 @@
-"""Convolution and its gradient by the input, for any shape: data (N, *spatial, C), weights (*window, C // groups, O), 1 to 3 spatial axes.
+"""Convolution and its gradient by the input, for any shape: data (N, *spatial, C), weights (*window, C // groups, O), 1 to 3
+spatial axes.
 
     y[n, o, f] = sum over taps t and channels c of  x[n, o stride + t dilation - pad, c] w[t, c, f]
 
-One kernel serves both: the gradient is a convolution of g with the window turned round, one for each remainder of the position by the stride.
-It is a product of matrices. Its rows are positions of y: those whose window lies inside x read x where it lies, the others read a copy of
-their window, in which zeros stand for what is outside. Its depth is taps and channels, its columns are features.
+One kernel serves both: the gradient is a convolution of g with the window turned round, one for each remainder of the position
+by the stride. It is a product of matrices. Its rows are positions of y: those whose window lies inside x read x where it lies,
+the others read a copy of their window, in which zeros stand for what is outside. Its depth is taps and channels, its columns
+are features.
 """
 
 from __future__ import annotations
@@ -55,8 +57,12 @@ def convolve(x, w, y, p, a, b, c, begin, end):
     width = width_of(p.share, BYTES // x.itemsize)
     panels = np.empty(deepest * width * PANELS, x.dtype)
     room = -(-p.chunk // ROWS) * ROWS
-    inside, inside_y, outside, outside_y = (np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64),
-                                            np.empty(room, np.int64))
+    inside, inside_y, outside, outside_y = (
+        np.empty(room, np.int64),
+        np.empty(room, np.int64),
+        np.empty(room, np.int64),
+        np.empty(room, np.int64),
+    )
     corner, patch_rows = np.empty((room, 3), np.int64), np.empty(room, np.int64)
     shares = -(-p.columns // p.share)
     for piece in range(begin, end):
@@ -66,7 +72,9 @@ def convolve(x, w, y, p, a, b, c, begin, end):
         for _ in range(first, min(first + p.chunk, p.rows)):
             i_x, j_x, k_x = i * a.step + a.start, j * b.step + b.start, k * c.step + c.start
             base = group * p.depth + n * p.x_batch
-            place = group * p.columns + n * p.y_batch + i * a.y_step + j * b.y_step + k * c.y_step + a.y_start + b.y_start + c.y_start
+            place = (
+                group * p.columns + n * p.y_batch + i * a.y_step + j * b.y_step + k * c.y_step + a.y_start + b.y_start + c.y_start
+            )
             if holds(a, i_x) and holds(b, j_x) and holds(c, k_x):
                 inside[n_in], inside_y[n_in] = base + i_x * a.x_step + j_x * b.x_step + k_x * c.x_step, place
                 n_in += 1
@@ -85,20 +93,80 @@ def convolve(x, w, y, p, a, b, c, begin, end):
                 depth = (t_end - t) * channels
                 for r in range(n_out):
                     patch_rows[r] = r * depth
-                    copy_window(x, outside[r] + q, corner[r, 0], corner[r, 1], corner[r, 2], a, b, c, away, t, t_end, run_taps, channels, patches,
-                                r * depth)
+                    copy_window(
+                        x,
+                        outside[r] + q,
+                        corner[r, 0],
+                        corner[r, 1],
+                        corner[r, 2],
+                        a,
+                        b,
+                        c,
+                        away,
+                        t,
+                        t_end,
+                        run_taps,
+                        channels,
+                        patches,
+                        r * depth,
+                    )
                 fill_up(patch_rows, n_out)
                 add, last = t > 0 or q > 0, min(share * p.share + p.share, p.columns)
                 for some in range(share * p.share, last, width * PANELS):
                     for tap in range(t, t_end):
                         start = w_shift[tap] + group * p.w_group + q * p.w_row + some * p.w_column
-                        pack(w, start, p.w_row, p.w_column, channels, min(last - some, width * PANELS), width, panels,
-                             (tap - t) * channels * width, depth * width)
+                        pack(
+                            w,
+                            start,
+                            p.w_row,
+                            p.w_column,
+                            channels,
+                            min(last - some, width * PANELS),
+                            width,
+                            panels,
+                            (tap - t) * channels * width,
+                            depth * width,
+                        )
                     for column in range(some, min(last, some + width * PANELS), width):
                         columns, panel = min(width, last - column), (column - some) * depth
-                        multiply(x, q, inside, n_in, run_shift, t // run_taps, (t_end - t) // run_taps, channels * run_taps, 1,
-                                 panels, panel, width, columns, y, column, inside_y, add)
-                        multiply(patches, 0, patch_rows, n_out, alone, 0, 1, depth, 1, panels, panel, width, columns, y, column, outside_y, add)
+                        multiply(
+                            x,
+                            q,
+                            inside,
+                            n_in,
+                            run_shift,
+                            t // run_taps,
+                            (t_end - t) // run_taps,
+                            channels * run_taps,
+                            1,
+                            panels,
+                            panel,
+                            width,
+                            columns,
+                            y,
+                            column,
+                            inside_y,
+                            add,
+                        )
+                        multiply(
+                            patches,
+                            0,
+                            patch_rows,
+                            n_out,
+                            alone,
+                            0,
+                            1,
+                            depth,
+                            1,
+                            panels,
+                            panel,
+                            width,
+                            columns,
+                            y,
+                            column,
+                            outside_y,
+                            add,
+                        )
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -112,14 +180,16 @@ def convolve_all(x, w, y, p, a, b, c, pieces):
 def convolve_pieces(data, begin, end):
     """`convolve` as the pool calls it."""
     a, b, c = numbers(data, 0, 11), numbers(data, 11, 11), numbers(data, 22, 11)
-    convolve(floats(data, 0), floats(data, 1), floats(data, 2), Product(*numbers(data, 33, 12)), Axis(*a), Axis(*b), Axis(*c), begin, end)
+    convolve(
+        floats(data, 0), floats(data, 1), floats(data, 2), Product(*numbers(data, 33, 12)), Axis(*a), Axis(*b), Axis(*c), begin, end
+    )
 
 
 # -- what is multiplied, from shapes -----------------------------------------------------------------------------------------
 
 
 @register_jitable
-def shares_of(rows, columns, groups, width, threads):  # type: ignore[no-untyped-def]
+def shares_of(rows, columns, groups, width, threads):
     """How many rows and columns a piece has: all columns while there are pieces enough; results do not depend on it."""
     chunk, share = -(-min(rows, CHUNK) // ROWS) * ROWS, columns
     while -(-rows // chunk) * groups * -(-columns // share) < PIECES * threads and share > width:
@@ -130,7 +200,7 @@ def shares_of(rows, columns, groups, width, threads):  # type: ignore[no-untyped
 
 
 @register_jitable
-def plan(a, b, c, batch, columns, groups, depth, x_batch, y_batch, w_row, w_column, w_group, itemsize, threads):  # type: ignore[no-untyped-def]
+def plan(a, b, c, batch, columns, groups, depth, x_batch, y_batch, w_row, w_column, w_group, itemsize, threads):
     """The product, and how many pieces it has."""
     rows = batch * a.outputs * b.outputs * c.outputs
     joined = groups == 1 and c.spread * c.x_step == depth and 1 < c.taps and c.taps * depth <= DEPTH
@@ -140,26 +210,46 @@ def plan(a, b, c, batch, columns, groups, depth, x_batch, y_batch, w_row, w_colu
 
 
 @register_jitable
-def plan_forward(x_shape, w_shape, y_shape, strides, lows, dilation, groups, itemsize, threads):  # type: ignore[no-untyped-def]
+def plan_forward(x_shape, w_shape, y_shape, strides, lows, dilation, groups, itemsize, threads):
     """y = conv(x, w), all with three spatial axes: the product, its axes, and pieces."""
-    batch, size, channels, outputs, taps, depth, width = x_shape[0], x_shape[1:4], x_shape[4], y_shape[1:4], w_shape[:3], w_shape[3], w_shape[4]
+    batch, size, channels, outputs, taps, depth, width = (
+        x_shape[0],
+        x_shape[1:4],
+        x_shape[4],
+        y_shape[1:4],
+        w_shape[:3],
+        w_shape[3],
+        w_shape[4],
+    )
     xs, ws, ys = steps(size, channels), steps(taps, depth * width), steps(outputs, width)
     a = forward_axis(outputs[0], size[0], taps[0], strides[0], lows[0], dilation[0], xs[0], ws[0], ys[0])
     b = forward_axis(outputs[1], size[1], taps[1], strides[1], lows[1], dilation[1], xs[1], ws[1], ys[1])
     c = forward_axis(outputs[2], size[2], taps[2], strides[2], lows[2], dilation[2], xs[2], ws[2], ys[2])
     columns = width // groups
-    p, pieces = plan(a, b, c, batch, columns, groups, depth, size[0] * xs[0], outputs[0] * ys[0], width, 1, columns, itemsize, threads)
+    p, pieces = plan(
+        a, b, c, batch, columns, groups, depth, size[0] * xs[0], outputs[0] * ys[0], width, 1, columns, itemsize, threads
+    )
     return p, a, b, c, pieces
 
 
 @register_jitable
-def plan_gradient(phase, g_shape, w_shape, x_shape, strides, lows, dilation, groups, itemsize, threads):  # type: ignore[no-untyped-def]
+def plan_gradient(phase, g_shape, w_shape, x_shape, strides, lows, dilation, groups, itemsize, threads):
     """x_bar at the positions that are ``phase`` by the strides; without taps, where it is 0, there are no pieces."""
-    batch, size, channels, outputs, taps, depth, width = x_shape[0], x_shape[1:4], x_shape[4], g_shape[1:4], w_shape[:3], w_shape[3], w_shape[4]
+    batch, size, channels, outputs, taps, depth, width = (
+        x_shape[0],
+        x_shape[1:4],
+        x_shape[4],
+        g_shape[1:4],
+        w_shape[:3],
+        w_shape[3],
+        w_shape[4],
+    )
     gs, ws, xs = steps(outputs, width), steps(taps, depth * width), steps(size, channels)
     a = gradient_axis(phase[0], outputs[0], size[0], taps[0], strides[0], lows[0], dilation[0], gs[0], ws[0], xs[0])
     b = gradient_axis(phase[1], outputs[1], size[1], taps[1], strides[1], lows[1], dilation[1], gs[1], ws[1], xs[1])
     c = gradient_axis(phase[2], outputs[2], size[2], taps[2], strides[2], lows[2], dilation[2], gs[2], ws[2], xs[2])
     features = width // groups
-    p, pieces = plan(a, b, c, batch, depth, groups, features, outputs[0] * gs[0], size[0] * xs[0], 1, width, features, itemsize, threads)
+    p, pieces = plan(
+        a, b, c, batch, depth, groups, features, outputs[0] * gs[0], size[0] * xs[0], 1, width, features, itemsize, threads
+    )
     return p, a, b, c, pieces * min(1, a.taps * b.taps * c.taps)

@@ -2,8 +2,9 @@
 
     y[n, o, c m + j] = sum over taps t of  x[n, o stride + t dilation - pad, c] w[t, c m + j]
 
-A row of outputs is computed tap by tap: arrays are (positions, channels), and the loops over channels become vectors. In the gradient by the
-input, threads share the input's rows among them, and each adds to its own; that by the weights is summed in chunks of examples and rows.
+A row of outputs is computed tap by tap: arrays are (positions, channels), and the loops over channels become vectors. In the
+gradient by the input, threads share the input's rows among them, and each adds to its own; that by the weights is summed in
+chunks of examples and rows.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Depthwise(NamedTuple):
 
 
 @njit(cache=True, error_model="numpy")
-def add_products(x, at, step, w, tap, y, to, count, each):  # type: ignore[no-untyped-def]
+def add_products(x, at, step, w, tap, y, to, count, each):
     """y += x w for one tap and a row of outputs."""
     for r in range(count):
         if each == 1:
@@ -47,7 +48,7 @@ def add_products(x, at, step, w, tap, y, to, count, each):  # type: ignore[no-un
 
 
 @njit(cache=True, error_model="numpy")
-def add_transposed(g, at, w, tap, x_bar, to, step, count, each):  # type: ignore[no-untyped-def]
+def add_transposed(g, at, w, tap, x_bar, to, step, count, each):
     """x_bar += g w for one tap and a row of outputs."""
     for r in range(count):
         if each == 1:
@@ -60,7 +61,7 @@ def add_transposed(g, at, w, tap, x_bar, to, step, count, each):  # type: ignore
 
 
 @njit(cache=True, error_model="numpy")
-def add_weights(x, at, step, g, at_g, w_bar, tap, count, each):  # type: ignore[no-untyped-def]
+def add_weights(x, at, step, g, at_g, w_bar, tap, count, each):
     """w_bar += x g for one tap and a row of outputs."""
     for r in range(count):
         if each == 1:
@@ -73,9 +74,9 @@ def add_weights(x, at, step, g, at_g, w_bar, tap, count, each):  # type: ignore[
 
 
 @njit(cache=True, error_model="numpy")
-def depthwise(what, x, w, y, p, a, b, c, begin, end):  # type: ignore[no-untyped-def]
-    """``what`` 0: y from x and w. 1: x, the gradient by the input, from w and y, that by the output. 2: w, that by the weights, a slice for
-    each piece, from x and y."""
+def depthwise(what, x, w, y, p, a, b, c, begin, end):
+    """``what`` 0: y from x and w. 1: x, the gradient by the input, from w and y, that by the output. 2: w, that by the weights,
+    a slice for each piece, from x and y."""
     taps, x, y = a.taps * b.taps * c.taps, x.reshape(-1, p.channels), y.reshape(-1, p.channels * p.each)
     w = w.reshape(-1, p.channels * p.each)
     for piece in range(begin, end):
@@ -112,15 +113,25 @@ def depthwise(what, x, w, y, p, a, b, c, begin, end):  # type: ignore[no-untyped
 
 
 @Kernel
-def depthwise_pieces(data, begin, end):  # type: ignore[no-untyped-def]
+def depthwise_pieces(data, begin, end):
     """`depthwise` as the pool calls it."""
     a, b, c = numbers(data, 0, 11), numbers(data, 11, 11), numbers(data, 22, 11)
-    depthwise(numbers(data, 39, 1)[0], floats(data, 0), floats(data, 1), floats(data, 2), Depthwise(*numbers(data, 33, 6)), Axis(*a), Axis(*b),
-              Axis(*c), begin, end)
+    depthwise(
+        numbers(data, 39, 1)[0],
+        floats(data, 0),
+        floats(data, 1),
+        floats(data, 2),
+        Depthwise(*numbers(data, 33, 6)),
+        Axis(*a),
+        Axis(*b),
+        Axis(*c),
+        begin,
+        end,
+    )
 
 
 @register_jitable
-def plan_depthwise(what, x_shape, w_shape, y_shape, strides, lows, dilation, threads):  # type: ignore[no-untyped-def]
+def plan_depthwise(what, x_shape, w_shape, y_shape, strides, lows, dilation, threads):
     """How rows are shared, the axes, and pieces. Of a gradient by weights these depend on shapes alone, and so do the results."""
     batch, size, channels, outputs, taps = x_shape[0], x_shape[1:4], x_shape[4], y_shape[1:4], w_shape[:3]
     xs, ys = steps(size, 1), steps(outputs, 1)

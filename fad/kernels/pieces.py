@@ -1,8 +1,8 @@
 """How a numba kernel meets the threads: a function of (data, begin, end) that does some pieces of its work.
 
-``data`` is what C calls a struct: 8 bytes each for the address and the length of up to ARRAYS arrays, then for the integers of the geometry.
-A kernel reads it with `floats`, `integers` and `numbers`. It is compiled once for each dtype, which its signature names, and then kept by numba
-on disk. Under NUMBA_DISABLE_JIT=1 data is a pair of tuples, and all is plain Python.
+``data`` is what C calls a struct: 8 bytes each for the address and the length of up to ARRAYS arrays, then for the integers of
+the geometry. A kernel reads it with `floats`, `integers` and `numbers`. It is compiled once for each dtype, which its signature
+names, and then kept by numba on disk. Under NUMBA_DISABLE_JIT=1 data is a pair of tuples, and all is plain Python.
 """
 
 from __future__ import annotations
@@ -65,18 +65,18 @@ def place(kind: Any) -> Callable:
 
 
 @intrinsic
-def place_of_floats(context, data, k):  # type: ignore[no-untyped-def]
+def place_of_floats(context, data, k):
     return types.Tuple([data, types.int64])(data, types.int64), place(data)
 
 
 @intrinsic
-def place_of_integers(context, data, k):  # type: ignore[no-untyped-def]
+def place_of_integers(context, data, k):
     kind = types.CPointer(types.int64)
     return types.Tuple([kind, types.int64])(data, types.int64), place(kind)
 
 
 @intrinsic(prefer_literal=True)
-def native_numbers(context, data, first, count):  # type: ignore[no-untyped-def]
+def native_numbers(context, data, first, count):
     start, many = 2 * ARRAYS + first.literal_value, count.literal_value
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -87,8 +87,8 @@ def native_numbers(context, data, first, count):  # type: ignore[no-untyped-def]
 
 
 @overload(floats)
-def compiled_floats(data, k):  # type: ignore[no-untyped-def]
-    def found(data, k):  # type: ignore[no-untyped-def]
+def compiled_floats(data, k):
+    def found(data, k):
         address, length = place_of_floats(data, k)
         return carray(address, length)
 
@@ -96,8 +96,8 @@ def compiled_floats(data, k):  # type: ignore[no-untyped-def]
 
 
 @overload(integers)
-def compiled_integers(data, k):  # type: ignore[no-untyped-def]
-    def found(data, k):  # type: ignore[no-untyped-def]
+def compiled_integers(data, k):
+    def found(data, k):
         address, length = place_of_integers(data, k)
         return carray(address, length)
 
@@ -105,7 +105,7 @@ def compiled_integers(data, k):  # type: ignore[no-untyped-def]
 
 
 @overload(numbers, prefer_literal=True)
-def compiled_numbers(data, first, count):  # type: ignore[no-untyped-def]
+def compiled_numbers(data, first, count):
     return lambda data, first, count: native_numbers(data, first, count)
 
 
@@ -130,7 +130,7 @@ class Kernel:
         return found.address
 
 
-class progress:  # noqa: N801
+class progress:
     """Says on stderr what takes long, if it does."""
 
     def __init__(self, text: str) -> None:
@@ -168,7 +168,7 @@ def launcher() -> Callable:
 
 
 @intrinsic
-def call(context, address, data, begin, end):  # type: ignore[no-untyped-def]
+def call(context, address, data, begin, end):
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         n, pointer = ir.IntType(64), cgutils.voidptr_t
         kind = ir.FunctionType(ir.VoidType(), [pointer, n, n]).as_pointer()
@@ -180,13 +180,13 @@ def call(context, address, data, begin, end):  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def spread_pieces(address, data, pieces):  # type: ignore[no-untyped-def]
+def spread_pieces(address, data, pieces):
     for piece in prange(pieces):
         call(address, data, piece, piece + 1)
 
 
 @njit(cache=True, nogil=True)
-def do_pieces(address, data, pieces):  # type: ignore[no-untyped-def]
+def do_pieces(address, data, pieces):
     call(address, data, 0, pieces)
 
 
@@ -195,8 +195,8 @@ _orphaned = False  # whether this process is the fork of one in which numba's th
 
 
 def run_on_numba(address: int, data: np.ndarray, pieces: int) -> None:
-    """The pieces on numba's threads. One launch has them at a time, as its workqueue ends the process otherwise; and a forked child of a
-    process in which they ran does without, as OpenMP ends it otherwise. What cannot have them runs by itself."""
+    """The pieces on numba's threads. One launch has them at a time, as its workqueue ends the process otherwise; and a forked
+    child of a process in which they ran does without, as OpenMP ends it otherwise. What cannot have them runs by itself."""
     if _orphaned or not _has_numbas.acquire(blocking=False):
         do_pieces(address, data, pieces)
         return

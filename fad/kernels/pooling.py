@@ -1,7 +1,8 @@
 """Pooling over windows of up to three spatial axes of data (N, *spatial, C): the largest element of each window, or the sum.
 
-A NaN is larger than any number, the first maximum counts, and padding never wins. The maximum is looked for again where its place is wanted,
-which costs less than keeping it. Where windows overlap, threads share the input's rows among them: each adds to its own.
+A NaN is larger than any number, the first maximum counts, and padding never wins. The maximum is looked for again where its
+place is wanted, which costs less than keeping it. Where windows overlap, threads share the input's rows among them: each adds
+to its own.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ class Pools(NamedTuple):
     y_batch: int
 
 
-# One tap, for a row of outputs: arrays are (positions, channels), and the loops over channels become vectors. None of them stores only
-# where a condition holds, which is slow.
+# One tap, for a row of outputs: arrays are (positions, channels), and the loops over channels become vectors. None of them
+# stores only where a condition holds, which is slow.
 
 
 @njit(cache=True, error_model="numpy")
-def add_rows(x, at, x_step, y, to, y_step, count):  # type: ignore[no-untyped-def]
+def add_rows(x, at, x_step, y, to, y_step, count):
     """y += x."""
     for r in range(count):
         for q in range(x.shape[1]):
@@ -44,7 +45,7 @@ def add_rows(x, at, x_step, y, to, y_step, count):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, error_model="numpy")
-def keep_larger(x, at, x_step, y, to, count):  # type: ignore[no-untyped-def]
+def keep_larger(x, at, x_step, y, to, count):
     """y = max(x, y), NaN where there is one."""
     for r in range(count):
         for q in range(x.shape[1]):
@@ -52,7 +53,7 @@ def keep_larger(x, at, x_step, y, to, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def keep_first(x, at, x_step, largest, taps, tap, k, count):  # type: ignore[no-untyped-def]
+def keep_first(x, at, x_step, largest, taps, tap, k, count):
     """taps = min(taps, tap) where x is the largest, or both are NaN."""
     for r in range(k, k + count):
         for q in range(x.shape[1]):
@@ -61,7 +62,7 @@ def keep_first(x, at, x_step, largest, taps, tap, k, count):  # type: ignore[no-
 
 
 @njit(cache=True, error_model="numpy")
-def add_where(g, at, taps, tap, k, y, to, y_step, count):  # type: ignore[no-untyped-def]
+def add_where(g, at, taps, tap, k, y, to, y_step, count):
     """y += g where the tap is this one."""
     zero = g.dtype.type(0)
     for r in range(count):
@@ -70,7 +71,7 @@ def add_where(g, at, taps, tap, k, y, to, y_step, count):  # type: ignore[no-unt
 
 
 @njit(cache=True, error_model="numpy")
-def find_largest(x, corner, i_taps, j_taps, a, b, c, y, to):  # type: ignore[no-untyped-def]
+def find_largest(x, corner, i_taps, j_taps, a, b, c, y, to):
     """The largest element of each window of a row of outputs; ``corner`` is where the first one would begin."""
     y[to : to + c.outputs] = -np.inf
     for i in range(*i_taps):
@@ -82,7 +83,7 @@ def find_largest(x, corner, i_taps, j_taps, a, b, c, y, to):  # type: ignore[no-
 
 
 @njit(cache=True, error_model="numpy")
-def find_taps(x, corner, i_taps, j_taps, a, b, c, largest, taps):  # type: ignore[no-untyped-def]
+def find_taps(x, corner, i_taps, j_taps, a, b, c, largest, taps):
     """At which tap the largest element comes first; taps are counted, those of the last axis first."""
     taps[:] = 2**31 - 1
     for i in range(*i_taps):
@@ -97,7 +98,7 @@ def find_taps(x, corner, i_taps, j_taps, a, b, c, largest, taps):  # type: ignor
 
 
 @njit(cache=True, error_model="numpy")
-def pool(what, x, t, y, p, a, b, c, begin, end):  # type: ignore[no-untyped-def]
+def pool(what, x, t, y, p, a, b, c, begin, end):
     """y is the sum of each window (``what`` 0), its largest element (1), or the element of t where x has that (2)."""
     x, t, y = x.reshape(-1, p.channels), t.reshape(-1, p.channels), y.reshape(-1, p.channels)
     largest, taps = np.empty((c.outputs, p.channels), x.dtype), np.empty((c.outputs, p.channels), np.int32)
@@ -130,8 +131,9 @@ def pool(what, x, t, y, p, a, b, c, begin, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def pool_grad(what, x, g, x_bar, p, a, b, c, begin, end):  # type: ignore[no-untyped-def]
-    """g is added to each element of its window (``what`` 0), or where x is first the largest (1), in the rows of x_bar that a piece has."""
+def pool_grad(what, x, g, x_bar, p, a, b, c, begin, end):
+    """g is added to each element of its window (``what`` 0), or where x is first the largest (1), in the rows of x_bar that a
+    piece has."""
     x, g, x_bar = x.reshape(-1, p.channels), g.reshape(-1, p.channels), x_bar.reshape(-1, p.channels)
     largest, taps = np.empty((c.outputs, p.channels), x.dtype), np.empty((c.outputs, p.channels), np.int32)
     for piece in range(begin, end):
@@ -157,34 +159,56 @@ def pool_grad(what, x, g, x_bar, p, a, b, c, begin, end):  # type: ignore[no-unt
                             if what == 0:
                                 add_rows(g, row + k, 1, x_bar, at, c.step, k_end - k)
                             else:
-                                add_where(g, row + k, taps, (i_tap * b.taps + j_tap) * c.taps + tap, k, x_bar, at, c.step, k_end - k)
+                                add_where(
+                                    g, row + k, taps, (i_tap * b.taps + j_tap) * c.taps + tap, k, x_bar, at, c.step, k_end - k
+                                )
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def pool_all(what, x, t, y, p, a, b, c, pieces):  # type: ignore[no-untyped-def]
+def pool_all(what, x, t, y, p, a, b, c, pieces):
     """`pool` on numba's threads."""
     for piece in prange(pieces):
         pool(what, x, t, y, p, a, b, c, piece, piece + 1)
 
 
 @Kernel
-def pool_pieces(data, begin, end):  # type: ignore[no-untyped-def]
+def pool_pieces(data, begin, end):
     """`pool` as the pool of threads calls it."""
     a, b, c = numbers(data, 0, 11), numbers(data, 11, 11), numbers(data, 22, 11)
-    pool(numbers(data, 38, 1)[0], floats(data, 0), floats(data, 1), floats(data, 2), Pools(*numbers(data, 33, 5)), Axis(*a), Axis(*b), Axis(*c),
-         begin, end)
+    pool(
+        numbers(data, 38, 1)[0],
+        floats(data, 0),
+        floats(data, 1),
+        floats(data, 2),
+        Pools(*numbers(data, 33, 5)),
+        Axis(*a),
+        Axis(*b),
+        Axis(*c),
+        begin,
+        end,
+    )
 
 
 @Kernel
-def pool_grad_pieces(data, begin, end):  # type: ignore[no-untyped-def]
+def pool_grad_pieces(data, begin, end):
     """`pool_grad` as the pool of threads calls it."""
     a, b, c = numbers(data, 0, 11), numbers(data, 11, 11), numbers(data, 22, 11)
-    pool_grad(numbers(data, 38, 1)[0], floats(data, 0), floats(data, 1), floats(data, 2), Pools(*numbers(data, 33, 5)), Axis(*a), Axis(*b), Axis(*c),
-              begin, end)
+    pool_grad(
+        numbers(data, 38, 1)[0],
+        floats(data, 0),
+        floats(data, 1),
+        floats(data, 2),
+        Pools(*numbers(data, 33, 5)),
+        Axis(*a),
+        Axis(*b),
+        Axis(*c),
+        begin,
+        end,
+    )
 
 
 @register_jitable
-def plan_pools(x_shape, y_shape, window, strides, lows, by_input, threads):  # type: ignore[no-untyped-def]
+def plan_pools(x_shape, y_shape, window, strides, lows, by_input, threads):
     """How the rows of the middle axis are shared, of the output or of the input, the axes, and pieces."""
     batch, size, channels, outputs = x_shape[0], x_shape[1:4], x_shape[4], y_shape[1:4]
     xs, ys = steps(size, 1), steps(outputs, 1)

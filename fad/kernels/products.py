@@ -1,7 +1,7 @@
 """Products of matrices, for any shape, transposed or not, one or many: y[s] = x[s] w[s] + b with x (m, k), w (k, n), b (n,).
 
-Blocks of the depth k are multiplied one after another. Of each, columns of w are packed into panels that stay in the caches, and rows of x
-are read where they lie, or from a copy side by side where x is transposed.
+Blocks of the depth k are multiplied one after another. Of each, columns of w are packed into panels that stay in the caches,
+and rows of x are read where they lie, or from a copy side by side where x is transposed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Matrices(NamedTuple):
 
 
 @njit(cache=True, error_model="numpy")
-def multiply_matrices(x, w, y, bias, x_at, w_at, p, begin, end):  # type: ignore[no-untyped-def]
+def multiply_matrices(x, w, y, bias, x_at, w_at, p, begin, end):
     """Pieces of y: some rows and columns of some products; product s reads x from x_at[s] on and w from w_at[s]."""
     width, alone, room = width_of(p.share, BYTES // x.itemsize), np.zeros(1, np.int64), -(-p.chunk // ROWS) * ROWS
     x_rows, y_rows = np.empty(room, np.int64), np.empty(room, np.int64)
@@ -70,32 +70,87 @@ def multiply_matrices(x, w, y, bias, x_at, w_at, p, begin, end):  # type: ignore
                     for q in range(depth):
                         move(x, x_at[s] + first * p.x_row + (k + q) * p.x_column, copied, q * rows, rows)
                 for some in range(c_first, c_last, width * PANELS):
-                    pack(w, w_at[s] + k * p.w_row + some * p.w_column, p.w_row, p.w_column, depth, min(c_last - some, width * PANELS), width,
-                         panels, 0, depth * width)
+                    pack(
+                        w,
+                        w_at[s] + k * p.w_row + some * p.w_column,
+                        p.w_row,
+                        p.w_column,
+                        depth,
+                        min(c_last - some, width * PANELS),
+                        width,
+                        panels,
+                        0,
+                        depth * width,
+                    )
                     for column in range(some, min(c_last, some + width * PANELS), width):
                         panel, columns = (column - some) * depth, min(width, c_last - column)
                         if beside:
-                            multiply(copied, 0, x_rows, rows, alone, 0, 1, depth, rows, panels, panel, width, columns, y, to + column, y_rows, add)
+                            multiply(
+                                copied,
+                                0,
+                                x_rows,
+                                rows,
+                                alone,
+                                0,
+                                1,
+                                depth,
+                                rows,
+                                panels,
+                                panel,
+                                width,
+                                columns,
+                                y,
+                                to + column,
+                                y_rows,
+                                add,
+                            )
                         else:
-                            multiply(x, x_at[s] + k, x_rows, rows, alone, 0, 1, depth, 1, panels, panel, width, columns, y, to + column, y_rows, add)
+                            multiply(
+                                x,
+                                x_at[s] + k,
+                                x_rows,
+                                rows,
+                                alone,
+                                0,
+                                1,
+                                depth,
+                                1,
+                                panels,
+                                panel,
+                                width,
+                                columns,
+                                y,
+                                to + column,
+                                y_rows,
+                                add,
+                            )
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def multiply_all(x, w, y, bias, x_at, w_at, p, pieces):  # type: ignore[no-untyped-def]
+def multiply_all(x, w, y, bias, x_at, w_at, p, pieces):
     """`multiply_matrices` on numba's threads."""
     for piece in prange(pieces):
         multiply_matrices(x, w, y, bias, x_at, w_at, p, piece, piece + 1)
 
 
 @Kernel
-def multiply_pieces(data, begin, end):  # type: ignore[no-untyped-def]
+def multiply_pieces(data, begin, end):
     """`multiply_matrices` as the pool calls it."""
-    multiply_matrices(floats(data, 0), floats(data, 1), floats(data, 2), floats(data, 3), integers(data, 4), integers(data, 5),
-                      Matrices(*numbers(data, 0, 12)), begin, end)
+    multiply_matrices(
+        floats(data, 0),
+        floats(data, 1),
+        floats(data, 2),
+        floats(data, 3),
+        integers(data, 4),
+        integers(data, 5),
+        Matrices(*numbers(data, 0, 12)),
+        begin,
+        end,
+    )
 
 
 @register_jitable
-def plan_matrices(stack, rows, columns, depth, x_row, x_column, w_row, w_column, has_bias, itemsize, threads):  # type: ignore[no-untyped-def]
+def plan_matrices(stack, rows, columns, depth, x_row, x_column, w_row, w_column, has_bias, itemsize, threads):
     """The products, and how many pieces they have; results do not depend on it."""
     several, chunk, share, width = 1, -(-min(rows, CHUNK) // ROWS) * ROWS, columns, width_of(columns, BYTES // itemsize)
     if stack >= 2 * PIECES * threads:

@@ -1,9 +1,9 @@
 """Rent or buy: which shapes have earned kernels of their own.
 
-The kernels of this folder take any shape; `fad.compile` makes faster ones for one shape, which costs a tenth of a second or more. Buying when
-the rent that was paid comes up to the price never costs more than twice what one who knows the future would pay (Karlin, Manasse, Rudolph
-and Sleator, Competitive snoopy caching, 1988). Rent is counted in operations, not in seconds: so the same program takes the same kernels, and gets
-the same bits, each time it runs.
+The kernels of this folder take any shape; `fad.compile` makes faster ones for one shape, which costs a tenth of a second or
+more. Buying when the rent that was paid comes up to the price never costs more than twice what one who knows the future would
+pay (Karlin, Manasse, Rudolph and Sleator, Competitive snoopy caching, 1988). Rent is counted in operations, not in seconds: so
+the same program takes the same kernels, and gets the same bits, each time it runs.
 """
 
 from __future__ import annotations

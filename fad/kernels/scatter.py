@@ -1,12 +1,11 @@
 """Rows added at indices, in parallel and in order: y[index[i]] += values[i], the adjoint of gathering rows.
 
-Each piece owns a range of the rows of y and adds, in the order of i, those values that belong there. To find them without looking at all
-indices in every piece, a first kernel counts them by range and a second one sorts them into ranges, stably.
+Each piece owns a range of the rows of y and adds, in the order of i, those values that belong there. To find them without
+looking at all indices in every piece, a first kernel counts them by range and a second one sorts them into ranges, stably.
 """
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from fad.kernels.pieces import Kernel, floats, integers, numbers
@@ -15,7 +14,7 @@ __all__ = ["add_rows", "add_rows_pieces"]
 
 
 @njit(cache=True, error_model="numpy")
-def add_rows(values, y, index, order, starts, width, begin, end):  # type: ignore[no-untyped-def]
+def add_rows(values, y, index, order, starts, width, begin, end):
     """Ranges of the rows of y: range r gets the values order[starts[r]] to order[starts[r + 1]], one after another."""
     for piece in range(begin, end):
         for k in range(starts[piece], starts[piece + 1]):
@@ -26,6 +25,15 @@ def add_rows(values, y, index, order, starts, width, begin, end):  # type: ignor
 
 
 @Kernel
-def add_rows_pieces(data, begin, end):  # type: ignore[no-untyped-def]
+def add_rows_pieces(data, begin, end):
     """`add_rows` as the pool calls it."""
-    add_rows(floats(data, 0), floats(data, 1), integers(data, 2), integers(data, 3), integers(data, 4), numbers(data, 0, 1)[0], begin, end)
+    add_rows(
+        floats(data, 0),
+        floats(data, 1),
+        integers(data, 2),
+        integers(data, 3),
+        integers(data, 4),
+        numbers(data, 0, 1)[0],
+        begin,
+        end,
+    )

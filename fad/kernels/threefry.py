@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fad.kernels.pieces import Kernel, floats, numbers
+from fad.kernels.pieces import Kernel, floats
 
 __all__ = ["BLOCKS", "draw", "draw_pieces"]
 
@@ -17,14 +17,14 @@ PARITY = np.uint32(0x1BD11BDA)
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def mix(x0, x1, count):  # type: ignore[no-untyped-def]
+def mix(x0, x1, count):
     """One round: add, turn the 32 bits left, exclusive or. numba computes in 64 bits, of which the lower ones are kept."""
     x0 = np.uint32(x0 + x1)
     return x0, np.uint32(x1 << np.uint32(count)) ^ (x1 >> np.uint32(32 - count)) ^ x0
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def four(x0, x1, r0, r1, r2, r3):  # type: ignore[no-untyped-def]
+def four(x0, x1, r0, r1, r2, r3):
     """Four rounds."""
     x0, x1 = mix(x0, x1, r0)
     x0, x1 = mix(x0, x1, r1)
@@ -33,7 +33,7 @@ def four(x0, x1, r0, r1, r2, r3):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def cipher(k0, k1, k2, x0, x1):  # type: ignore[no-untyped-def]
+def cipher(k0, k1, k2, x0, x1):
     """Threefry-2x32 with 20 rounds, of the counter (x0, x1)."""
     x0, x1 = four(np.uint32(x0 + k0), np.uint32(x1 + k1), 13, 15, 26, 6)
     x0, x1 = four(np.uint32(x0 + k1), np.uint32(x1 + k2 + np.uint32(1)), 17, 29, 16, 24)
@@ -44,7 +44,7 @@ def cipher(k0, k1, k2, x0, x1):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def draw(key, words, begin, end):  # type: ignore[no-untyped-def]
+def draw(key, words, begin, end):
     """Pieces of the words: BLOCKS blocks of two each."""
     k0, k1 = key[0], key[1]
     k2 = np.uint32(k0 ^ k1 ^ PARITY)
@@ -55,6 +55,6 @@ def draw(key, words, begin, end):  # type: ignore[no-untyped-def]
 
 
 @Kernel
-def draw_pieces(data, begin, end):  # type: ignore[no-untyped-def]
+def draw_pieces(data, begin, end):
     """`draw` as the pool calls it."""
     draw(floats(data, 0), floats(data, 1), begin, end)

@@ -1,7 +1,8 @@
 """The register tile under every product: ROWS rows by a few vectors of sums that stay in registers while the depth runs.
 
-Three functions here are more than plain loops: `tile`, `copy` and `transpose`. What each does is the NumPy in its body. In compiled code a C
-function stands in its place, whose instructions `fad.native.functions` writes for this CPU, or a vector is moved.
+Three functions here are more than plain loops: `tile`, `copy` and `transpose`. What each does is the NumPy in its body. In
+compiled code a C function stands in its place, whose instructions `fad.native.functions` writes for this CPU, or a vector is
+moved.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ VECTORS = tile_vectors()  # of the widest tile; there is one for each power of t
 
 def tile(x, first, rows, row, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add) -> None:
     """y[at + y_rows[r] + j] = (add and itself) + sum over t < runs and k < depth of
-    x[first + rows[r] + shifts[run + t] + k step] panel[corner + (t depth + k) width + j], for ROWS rows r from ``row`` on and j < columns."""
+    x[first + rows[r] + shifts[run + t] + k step] panel[corner + (t depth + k) width + j], for ROWS rows r from ``row`` on and j
+    < columns."""
     taken = np.add.outer(shifts[run : run + runs], np.arange(depth) * step).ravel()
-    b = panel[corner :][: runs * depth * width].reshape(-1, width)[:, :columns]
+    b = panel[corner:][: runs * depth * width].reshape(-1, width)[:, :columns]
     places = at + y_rows[row : row + ROWS, None] + np.arange(columns)
     sums = [x[first + start + taken] @ b for start in rows[row : row + ROWS]]
     y[places] = sums + y[places] if add else sums  # all is read before any is written: rows may be alike
@@ -59,7 +61,9 @@ def call(context: Any, builder: Any, name: str, text: str, values: list) -> Any:
     if name not in builder.module.globals:
         context.active_code_library.add_llvm_module(llvm.parse_assembly(text))
     values = [builder.bitcast(v, cgutils.voidptr_t) if isinstance(v.type, ir.PointerType) else v for v in values]
-    builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [v.type for v in values]), name), values)
+    builder.call(
+        cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [v.type for v in values]), name), values
+    )
     return context.get_dummy_value()
 
 
@@ -69,20 +73,31 @@ def kind_of(x: Any) -> str:
 
 
 @intrinsic(prefer_literal=True)
-def native_tile(context, x, first, rows, row, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add, vectors):  # type: ignore[no-untyped-def]
+def native_tile(
+    context, x, first, rows, row, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add, vectors
+):
     n = types.int64
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = lambda k, offset: address(context, builder, signature.args[k], args[k], offset)
-        values = [place(0, args[1]), place(2, args[3]), place(4, args[5]), *args[6:9], place(9, args[10]), *args[11:13],
-                  place(13, args[14]), place(15, args[3]), args[16]]
+        values = [
+            place(0, args[1]),
+            place(2, args[3]),
+            place(4, args[5]),
+            *args[6:9],
+            place(9, args[10]),
+            *args[11:13],
+            place(13, args[14]),
+            place(15, args[3]),
+            args[16],
+        ]
         return call(context, builder, *tile_function(vectors.literal_value, kind_of(x)), values)
 
     return types.void(x, n, rows, n, shifts, n, n, n, n, panel, n, n, n, y, n, y_rows, n, vectors), codegen
 
 
 @intrinsic
-def native_transpose(context, x, first, x_step, y, at, y_step):  # type: ignore[no-untyped-def]
+def native_transpose(context, x, first, x_step, y, at, y_step):
     n = types.int64
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -93,7 +108,7 @@ def native_transpose(context, x, first, x_step, y, at, y_step):  # type: ignore[
 
 
 @intrinsic
-def native_copy(context, x, first, y, at):  # type: ignore[no-untyped-def]
+def native_copy(context, x, first, y, at):
     size = x.dtype.bitwidth // 8
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -108,10 +123,10 @@ def native_copy(context, x, first, y, at):  # type: ignore[no-untyped-def]
 
 
 @overload(tile)
-def tile_of_width(x, first, rows, row, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add):  # type: ignore[no-untyped-def]
+def tile_of_width(x, first, rows, row, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add):
     lanes = BYTES // (x.dtype.bitwidth // 8)
 
-    def chosen(x, first, rows, row, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add):  # type: ignore[no-untyped-def]
+    def chosen(x, first, rows, row, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add):
         if width == lanes:
             native_tile(x, first, rows, row, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add, 1)
         elif VECTORS == 2 or width == 2 * lanes:
@@ -122,7 +137,11 @@ def tile_of_width(x, first, rows, row, shifts, run, runs, depth, step, panel, co
     return chosen
 
 
-overload(transpose)(lambda x, first, x_step, y, at, y_step: lambda x, first, x_step, y, at, y_step: native_transpose(x, first, x_step, y, at, y_step))
+overload(transpose)(
+    lambda x, first, x_step, y, at, y_step: (
+        lambda x, first, x_step, y, at, y_step: native_transpose(x, first, x_step, y, at, y_step)
+    )
+)
 overload(copy)(lambda x, first, y, at: lambda x, first, y, at: native_copy(x, first, y, at))
 
 
@@ -130,7 +149,7 @@ overload(copy)(lambda x, first, y, at: lambda x, first, y, at: native_copy(x, fi
 
 
 @njit(cache=True, error_model="numpy")
-def width_of(columns, lanes):  # type: ignore[no-untyped-def]
+def width_of(columns, lanes):
     """The width of the tile for so many columns or more: the narrowest that holds them, or the widest there is."""
     width = lanes
     while width < columns and width < VECTORS * lanes:
@@ -139,7 +158,7 @@ def width_of(columns, lanes):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def move(x, first, y, at, count):  # type: ignore[no-untyped-def]
+def move(x, first, y, at, count):
     """y[at + j] = x[first + j] for j < count."""
     lanes = BYTES // x.itemsize
     whole = count - count % lanes
@@ -150,14 +169,14 @@ def move(x, first, y, at, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def clear(y, at, count):  # type: ignore[no-untyped-def]
+def clear(y, at, count):
     """y[at + j] = 0 for j < count."""
     for j in range(at, at + count):
         y[j] = 0
 
 
 @njit(cache=True, error_model="numpy")
-def pack(w, first, row_step, column_step, rows, columns, width, panel, at, size):  # type: ignore[no-untyped-def]
+def pack(w, first, row_step, column_step, rows, columns, width, panel, at, size):
     """Columns into panels that are ``width`` wide and ``size`` elements apart: panel[at + j // width size + i width + j % width] =
     w[first + i row_step + j column_step], and 0 behind the last column."""
     lanes = BYTES // w.itemsize
@@ -180,14 +199,14 @@ def pack(w, first, row_step, column_step, rows, columns, width, panel, at, size)
 
 
 @njit(cache=True, error_model="numpy")
-def multiply(x, first, rows, count, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add):  # type: ignore[no-untyped-def]
+def multiply(x, first, rows, count, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add):
     """`tile` for ``count`` rows; behind the last one the lists of rows name it again, up to a multiple of ROWS."""
     for row in range(0, count, ROWS):
         tile(x, first, rows, row, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add)
 
 
 @njit(cache=True, error_model="numpy")
-def fill_up(rows, count):  # type: ignore[no-untyped-def]
+def fill_up(rows, count):
     """Name the last row again, up to a multiple of ROWS."""
     for k in range(count, -(-count // ROWS) * ROWS):
         rows[k] = rows[count - 1]

@@ -2,8 +2,9 @@
 
     w_bar[t, c, f] = sum over n and o of  x[n, o stride + t dilation - pad, c] g[n, o, f]
 
-It is a product of matrices. Its rows are channels at some taps, its columns are features, and its depth is positions, whose windows
-are copied side by side, a block of them at a time. Few weights are summed in several chunks of positions, which are added up in order.
+It is a product of matrices. Its rows are channels at some taps, its columns are features, and its depth is positions, whose
+windows are copied side by side, a block of them at a time. Few weights are summed in several chunks of positions, which are
+added up in order.
 """
 
 from __future__ import annotations
@@ -66,15 +67,47 @@ def sum_weights(x, g, y, p, a, b, c, begin, end):
             count, add = min(POSITIONS, p.positions - first), first > chunk * p.chunk
             n, i, j, k = position(first, a, b, c)
             for s in range(count):
-                copy_window(x, n * p.x_batch + group * p.depth + q, i * a.step + a.start, j * b.step + b.start, k * c.step + c.start,
-                            a, b, c, away, t, t_end, run_taps, channels, windows, s * rows)
+                copy_window(
+                    x,
+                    n * p.x_batch + group * p.depth + q,
+                    i * a.step + a.start,
+                    j * b.step + b.start,
+                    k * c.step + c.start,
+                    a,
+                    b,
+                    c,
+                    away,
+                    t,
+                    t_end,
+                    run_taps,
+                    channels,
+                    windows,
+                    s * rows,
+                )
                 n, i, j, k = following(n, i, j, k, a, b, c)
             for some in range(0, p.columns, width * PANELS):
                 start = first * p.g_step + group * p.columns + some
                 pack(g, start, p.g_step, 1, count, min(p.columns - some, width * PANELS), width, panels, 0, count * width)
                 for column in range(some, min(p.columns, some + width * PANELS), width):
-                    multiply(windows, 0, places, rows, alone, 0, 1, count, rows, panels, (column - some) * count, width,
-                             min(width, p.columns - column), y, column, to, add)
+                    multiply(
+                        windows,
+                        0,
+                        places,
+                        rows,
+                        alone,
+                        0,
+                        1,
+                        count,
+                        rows,
+                        panels,
+                        (column - some) * count,
+                        width,
+                        min(width, p.columns - column),
+                        y,
+                        column,
+                        to,
+                        add,
+                    )
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -88,13 +121,24 @@ def sum_weights_all(x, g, y, p, a, b, c, pieces):
 def sum_weights_pieces(data, begin, end):
     """`sum_weights` as the pool calls it."""
     a, b, c = numbers(data, 0, 11), numbers(data, 11, 11), numbers(data, 22, 11)
-    sum_weights(floats(data, 0), floats(data, 1), floats(data, 2), Sums(*numbers(data, 33, 10)), Axis(*a), Axis(*b), Axis(*c), begin, end)
+    sum_weights(
+        floats(data, 0), floats(data, 1), floats(data, 2), Sums(*numbers(data, 33, 10)), Axis(*a), Axis(*b), Axis(*c), begin, end
+    )
 
 
 @register_jitable
-def plan_weights(x_shape, w_shape, g_shape, strides, lows, dilation, groups):  # type: ignore[no-untyped-def]
-    """The sums, their axes, pieces, and how many chunks of positions there are. It asks for nothing but shapes: so do the results."""
-    batch, size, channels, outputs, taps, depth, width = x_shape[0], x_shape[1:4], x_shape[4], g_shape[1:4], w_shape[:3], w_shape[3], w_shape[4]
+def plan_weights(x_shape, w_shape, g_shape, strides, lows, dilation, groups):
+    """The sums, their axes, pieces, and how many chunks of positions there are. It asks for nothing but shapes: so do the
+    results."""
+    batch, size, channels, outputs, taps, depth, width = (
+        x_shape[0],
+        x_shape[1:4],
+        x_shape[4],
+        g_shape[1:4],
+        w_shape[:3],
+        w_shape[3],
+        w_shape[4],
+    )
     xs, ws = steps(size, channels), steps(taps, depth * width)
     a = forward_axis(outputs[0], size[0], taps[0], strides[0], lows[0], dilation[0], xs[0], ws[0], 0)
     b = forward_axis(outputs[1], size[1], taps[1], strides[1], lows[1], dilation[1], xs[1], ws[1], 0)
@@ -103,7 +147,9 @@ def plan_weights(x_shape, w_shape, g_shape, strides, lows, dilation, groups):  #
     joined = groups == 1 and dilation[2] == 1 and taps[2] * depth <= WEIGHTS
     unit = taps[2] * depth if joined else depth  # rows that stay together
     rows = WEIGHTS // unit * unit if unit <= WEIGHTS else WEIGHTS
-    blocks = groups * (-(-taps[0] * taps[1] * taps[2] // (rows // depth)) if unit <= WEIGHTS else taps[0] * taps[1] * taps[2] * -(-depth // rows))
+    blocks = groups * (
+        -(-taps[0] * taps[1] * taps[2] // (rows // depth)) if unit <= WEIGHTS else taps[0] * taps[1] * taps[2] * -(-depth // rows)
+    )
     chunks = max(1, min(-(-PIECES // blocks), -(-positions // LEAST)))
     chunk = -(-positions // (chunks * POSITIONS)) * POSITIONS
     chunks = -(-positions // chunk)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 
-from fad.native.tile import at, fixed, load, repeated, store, transposed
 from fad.native.engine import machine
 from fad.native.ir import Block, Module, Value, fma, itemsize, typed
+from fad.native.tile import at, fixed, load, repeated, store, transposed
 
 __all__ = ["ROWS", "tile_function", "tile_vectors", "transpose_function"]
 
@@ -24,9 +24,11 @@ def tile_function(vectors: int, kind: str) -> tuple[str, str]:
 
         void tile(x, rows, shifts, runs, depth, step, panel, stride, columns, y, y_rows, add)
 
-    y[y_rows[r] + j] = (add ? itself : 0) + sum over t < runs and k < depth of x[rows[r] + shifts[t] + k step] panel[(t depth + k) stride + j]
-    for ROWS rows r and j < columns, at most ``vectors`` vectors of them. Offsets count elements. The sums stay in registers throughout; rows
-    may be alike, as all of y is read before any of it is written.
+    y[y_rows[r] + j] = (add ? itself : 0)
+                     + sum over t < runs and k < depth of x[rows[r] + shifts[t] + k step] panel[(t depth + k) stride + j]
+
+    for ROWS rows r and j < columns, at most ``vectors`` vectors of them. Offsets count elements. The sums stay in registers
+    throughout; rows may be alike, as all of y is read before any of it is written.
     """
     module, size = Module(machine().has_fma), itemsize(kind)
     lanes = machine().vector_bytes // size
@@ -35,7 +37,9 @@ def tile_function(vectors: int, kind: str) -> tuple[str, str]:
     def body(block: Block) -> None:
         x, panel, y = (Value(block, f"%{n}", kind, 1) for n in ("x", "panel", "y"))
         rows, shifts, y_rows, runs, depth, step, stride, columns, add = (
-            Value(block, f"%{n}", "i64", 1) for n in ("rows", "shifts", "y_rows", "runs", "depth", "step", "stride", "columns", "add"))
+            Value(block, f"%{n}", "i64", 1)
+            for n in ("rows", "shifts", "y_rows", "runs", "depth", "step", "stride", "columns", "add")
+        )
         number = lambda inside, p, k: load(inside, at(p, k), 1, 8)
         starts = [at(x, number(block, rows, r)) for r in range(ROWS)]
 
@@ -66,8 +70,10 @@ def tile_function(vectors: int, kind: str) -> tuple[str, str]:
                 for k, place in enumerate(places):
                     keep(last, place, total[k], size, masks and masks[k % vectors])
 
-    arguments = ("ptr %x, ptr %rows, ptr %shifts, i64 %runs, i64 %depth, i64 %step, ptr %panel, i64 %stride, i64 %columns, "
-                 "ptr %y, ptr %y_rows, i64 %add")
+    arguments = (
+        "ptr %x, ptr %rows, ptr %shifts, i64 %runs, i64 %depth, i64 %step, ptr %panel, i64 %stride, i64 %columns, "
+        "ptr %y, ptr %y_rows, i64 %add"
+    )
     module.function(f"void @{name}({arguments}) noinline", body)
     return name, shared(module)
 
@@ -85,7 +91,9 @@ def found(block: Block, place: Value, lanes: int, size: int, mask: Value | None)
     kind = typed(place.kind, lanes)
     name = f"@llvm.masked.load.v{lanes}f{8 * size}.p0"
     block.module.declare(f"declare {kind} {name}(ptr, i32, <{lanes} x i1>, {kind})")
-    return block.effect(f"call {kind} {name}(ptr {place.name}, i32 {size}, {mask.type} {mask.name}, {kind} zeroinitializer)", place.kind, lanes)
+    return block.effect(
+        f"call {kind} {name}(ptr {place.name}, i32 {size}, {mask.type} {mask.name}, {kind} zeroinitializer)", place.kind, lanes
+    )
 
 
 def keep(block: Block, place: Value, x: Value, size: int, mask: Value | None) -> None:
@@ -99,7 +107,8 @@ def keep(block: Block, place: Value, x: Value, size: int, mask: Value | None) ->
 
 @functools.cache
 def transpose_function(kind: str) -> tuple[str, str]:
-    """The name and the IR text of ``void transpose(x, x_step, y, y_step)``: y[j y_step + i] = x[i x_step + j] for a square of one vector's lanes."""
+    """The name and the IR text of ``void transpose(x, x_step, y, y_step)``: y[j y_step + i] = x[i x_step + j] for a square of as
+    many rows and columns as a vector has lanes."""
     module, size = Module(), itemsize(kind)
     lanes = machine().vector_bytes // size
     name = f"fad_transpose_{kind}"

@@ -84,8 +84,8 @@ def get_threading_layer() -> str:
 def set_threading_layer(name: str) -> None:
     """Later kernels run on the threads of fad's pool ("fad", the default where there are pthreads), or of numba ("numba").
 
-    Numba's are the choice of who runs numba code of his own between kernels and wants one pool for both. What `fad.jit` compiles runs on fad's.
-    Raises ThreadsError (a ValueError) for other names.
+    Numba's are the choice of who runs numba code of his own between kernels and wants one pool for both. What `fad.jit`
+    compiles runs on fad's. Raises ThreadsError (a ValueError) for other names.
 
     >>> fad.set_threading_layer("numba")
     >>> fad.get_threading_layer()

@@ -29,19 +29,19 @@ def output_size(spatial: tuple, window: tuple, strides: tuple, padding: tuple, d
 
 
 def _conv(x: Any, w: Any, **geometry: Any) -> Any:
-    from fad.compile.kernels.conv import conv
+    from fad.kernels.nets import conv
 
     return conv(x, w, **geometry)
 
 
 def _conv_input_grad(g: Any, w: Any, **geometry: Any) -> Any:
-    from fad.compile.kernels.conv import conv_input_grad
+    from fad.kernels.nets import conv_input_grad
 
     return conv_input_grad(g, w, **geometry)
 
 
 def _conv_weight_grad(x: Any, g: Any, **geometry: Any) -> Any:
-    from fad.compile.kernels.conv import conv_weight_grad
+    from fad.kernels.nets import conv_weight_grad
 
     return conv_weight_grad(x, g, **geometry)
 

@@ -15,7 +15,7 @@ __all__ = ["dense"]
 
 
 def _evaluate(x: Any, w: Any, b: Any) -> Any:
-    from fad.compile.kernels.dense import dense
+    from fad.kernels.arrays import dense
 
     return dense(x, w, b)
 

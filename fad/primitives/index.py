@@ -67,7 +67,7 @@ gather = structural(
 def _scatter_add(values: Any, *index: Any, shape: tuple) -> Any:
     k = len(index)
     if prod(np.shape(values)) >= _KERNEL_SIZE and values.dtype.kind == "f" and values.dtype.itemsize >= 4:
-        from fad.compile.kernels.scatter import scatter_add as kernel
+        from fad.kernels.arrays import scatter_add as kernel
 
         _check_range(index, shape)
         flat = np.ravel_multi_index(

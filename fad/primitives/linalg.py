@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fad.core.primitive import Linear
+from fad.kernels import arrays
 from fad.primitives.families import dtype_of, structural
 
 __all__ = ["matmul", "einsum", "slide"]
@@ -35,7 +36,7 @@ def _matmul_batch(size: int, args: tuple, batched: tuple) -> Any:
 
 matmul = structural(
     "matmul",
-    np.matmul,
+    arrays.matmul,
     _matmul_abstract,
     Linear((lambda ct, a, b: matmul(ct, _swap(b)), lambda ct, a, b: matmul(_swap(a), ct))),
     batch=_matmul_batch,

@@ -18,31 +18,31 @@ __all__ = ["max_pool", "max_pool_grad", "max_pool_push", "sum_pool", "sum_pool_g
 
 
 def _max_pool(x: Any, **geometry: Any) -> Any:
-    from fad.compile.kernels.pool import max_pool
+    from fad.kernels.nets import max_pool
 
     return max_pool(x, **geometry)
 
 
 def _max_pool_push(x: Any, t: Any, **geometry: Any) -> Any:
-    from fad.compile.kernels.pool import max_pool_push
+    from fad.kernels.nets import max_pool_push
 
     return max_pool_push(x, t, **geometry)
 
 
 def _max_pool_grad(x: Any, g: Any, **geometry: Any) -> Any:
-    from fad.compile.kernels.pool import max_pool_grad
+    from fad.kernels.nets import max_pool_grad
 
     return max_pool_grad(x, g, **geometry)
 
 
 def _sum_pool(x: Any, **geometry: Any) -> Any:
-    from fad.compile.kernels.pool import sum_pool
+    from fad.kernels.nets import sum_pool
 
     return sum_pool(x, **geometry)
 
 
 def _sum_pool_grad(g: Any, **geometry: Any) -> Any:
-    from fad.compile.kernels.pool import sum_pool_grad
+    from fad.kernels.nets import sum_pool_grad
 
     return sum_pool_grad(g, **geometry)
 
@@ -51,7 +51,7 @@ def _sum_pool_grad(g: Any, **geometry: Any) -> Any:
 
 
 def _windows(shape: tuple, window: tuple, strides: tuple, padding: tuple) -> Any:
-    from fad.compile.kernels.geometry import Windows
+    from fad.kernels.windows import Windows
 
     return Windows(tuple(shape[1:-1]), window, strides, padding, (1,) * len(window))
 

@@ -12,7 +12,7 @@ __all__ = ["random_bits"]
 
 
 def _evaluate(key: Any, *, n: int) -> np.ndarray:
-    from fad.compile.kernels.threefry import threefry_bits
+    from fad.kernels.bits import threefry_bits
 
     return threefry_bits(np.asarray(key), n)
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 
 from fad.compile.kernels import recipe
-from fad.compile.kernels.geometry import Ints, Windows, aligned, check_cotangent, kernel_dtype, steps
 from fad.compile.kernels.tune import tuned
 from fad.errors import ShapeError
+from fad.kernels.windows import Ints, Windows, aligned, check_cotangent, kernel_dtype, steps
 
 __all__ = ["conv", "conv_input_grad", "conv_weight_grad"]
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from fad.compile.kernels.geometry import Ints, Windows, aligned, check_cotangent, kernel_dtype, steps
 from fad.compile.kernels.pooling import Fold, Plane, Share, Side, Spread
 from fad.compile.kernels.recipe import KINDS, LEAST, PIECES, Phase, Recipe, run
 from fad.errors import ShapeError
+from fad.kernels.windows import Ints, Windows, aligned, check_cotangent, kernel_dtype, steps
 
 __all__ = ["RECIPES", "max_pool", "max_pool_grad", "max_pool_push", "sum_pool", "sum_pool_grad"]
 

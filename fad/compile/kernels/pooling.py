@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from fad.compile.kernels.geometry import Ints, strides_of
 from fad.compile.kernels.window import counted
+from fad.kernels.windows import Ints, strides_of
 from fad.native import engine
 from fad.native.ir import Block, Value, call, constant, itemsize, literal, resized, unflattened, where, write
 from fad.native.tile import Epilogue, Tile, at, load, panels_of, store

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from fad.compile.kernels import depthwise
-from fad.compile.kernels.geometry import stack_steps, strides_of
 from fad.compile.kernels.pack import Pack
 from fad.compile.kernels.threefry_native import Threefry
 from fad.compile.kernels.weights import Weights, joins_taps
 from fad.compile.kernels.window import Axis, Window, tiles
 from fad.compile.kernels.winograd import PLACES, Filters, Tiling, Winograd, gains
 from fad.compile.kernels.winograd_weights import Restored, Summed
+from fad.kernels.windows import stack_steps, strides_of
 from fad.native import engine
 from fad.native.ir import KINDS as NAMES
 from fad.native.ir import Block, Module, Value, itemsize, write

@@ -1,10 +1,10 @@
-"""Threefry-2x32 in vectors over all cores; `fad.compile.kernels.threefry` says what it computes."""
+"""Threefry-2x32 in vectors over all cores; `fad.kernels.bits` says what it computes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fad.compile.kernels.threefry import PARITY, ROTATIONS
+from fad.kernels.bits import PARITY, ROTATIONS
 from fad.native import engine
 from fad.native.ir import Block, Value, call, resized, write
 from fad.native.tile import Epilogue, shuffled

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fad.compile.kernels import recipe
 from fad.compile.kernels.conv import conv, conv_input_grad, conv_weight_grad
-from fad.compile.kernels.geometry import stack_steps
+from fad.kernels.windows import stack_steps
 from fad.compile.kernels.recipe import grain, strides_of
 from fad.native.launch import get_num_threads
 

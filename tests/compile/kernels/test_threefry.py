@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fad.compile.kernels import recipe, threefry
-from fad.compile.kernels.threefry import threefry2x32, threefry_bits
+from fad.kernels.bits import threefry2x32, threefry_bits
 from fad.compile.kernels.threefry_native import CHUNK, Threefry
 from fad.errors import ShapeError
 from fad.native import engine
@@ -97,7 +97,7 @@ def test_the_first_words_do_not_depend_on_how_many_are_drawn():
 
 def test_few_bits_do_not_import_llvm():
     code = (
-        "import sys, numpy as np; from fad.compile.kernels.threefry import threefry_bits; "
+        "import sys, numpy as np; from fad.kernels.bits import threefry_bits; "
         "threefry_bits(np.zeros(2, np.uint32), 4095); assert 'llvmlite' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,7 +1,7 @@
-"""What eager evaluation calls: functions of arrays that check shapes, choose pieces of work, and run the kernels on all threads.
+"""Convolution and pooling on arrays: shapes are checked, pieces of work chosen, and the kernels run on all threads.
 
-Data is (N, *spatial, C) with 1 to 3 spatial axes, float32 or float64, of any strides; it is fastest contiguous. No result depends on
-the number of threads.
+Data is (N, *spatial, C) with 1 to 3 spatial axes, float32 or float64, of any strides; it is fastest contiguous. No result
+depends on the number of threads.
 """
 
 from __future__ import annotations
@@ -12,28 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from fad.errors import OutOfRangeError, ShapeError
+from fad.errors import ShapeError
+from fad.kernels.arrays import contiguous
 from fad.kernels.convolution import convolve_pieces, plan_forward, plan_gradient
 from fad.kernels.depthwise import depthwise_pieces, plan_depthwise
 from fad.kernels.pieces import run
 from fad.kernels.pooling import plan_pools, pool_grad_pieces, pool_pieces
-from fad.kernels.products import multiply_pieces, plan_matrices
 from fad.kernels.rent import specialised
-from fad.kernels.scatter import add_rows_pieces
-from fad.kernels.threefry import BLOCKS, draw_pieces
 from fad.kernels.weights import plan_weights, sum_weights_pieces
 from fad.kernels.windows import Ints, Windows, check_cotangent, kernel_dtype
 from fad.native.launch import get_num_threads
 
-__all__ = ["conv", "conv_input_grad", "conv_weight_grad", "dense", "draw_bits", "matmul", "max_pool", "max_pool_grad", "max_pool_push", "scatter_add",
-           "sum_pool", "sum_pool_grad"]
+__all__ = ["conv", "conv_input_grad", "conv_weight_grad", "max_pool", "max_pool_grad", "max_pool_push", "sum_pool", "sum_pool_grad"]
 
 Padding = tuple[tuple[int, int], ...]
 
-SMALL, LARGE = 8, 1 << 21  # sides, at least, and multiply-adds, at most, of a matrix product that BLAS does on one thread
-MANY = 1 << 24  # multiply-adds of a stack, from which it is worth all threads
-FEW = 1 << 14  # elements that are scattered, to which one thread is enough
-PIECES = 4  # ranges of a scatter for each thread
 ELEMENT = 10.0  # operations that one element of a window is worth, to `rent`
 
 # -- convolution ------------------------------------------------------------------------------------------------------------
@@ -70,7 +63,9 @@ def conv(x: np.ndarray, w: np.ndarray, strides: Ints, padding: Padding, dilation
     return y
 
 
-def conv_input_grad(g: np.ndarray, w: np.ndarray, input_shape: Ints, strides: Ints, padding: Padding, dilation: Ints, groups: int = 1) -> np.ndarray:
+def conv_input_grad(
+    g: np.ndarray, w: np.ndarray, input_shape: Ints, strides: Ints, padding: Padding, dilation: Ints, groups: int = 1
+) -> np.ndarray:
     """The x_bar of shape `input_shape` with <g, conv(x, w)> = <x_bar, x> for every x.
 
     >>> conv_input_grad(np.ones((1, 4, 1)), np.ones((3, 1, 1)), (1, 4, 1), (1,), ((1, 1),), (1,)).ravel()
@@ -92,8 +87,10 @@ def conv_input_grad(g: np.ndarray, w: np.ndarray, input_shape: Ints, strides: In
         *geometry, pieces = plan_depthwise(1, shapes[2], shapes[1], shapes[0], *moves, get_num_threads())
         run(depthwise_pieces, (x_bar, w, g), flat(geometry, 1), pieces)
         return x_bar
-    phases = [plan_gradient(phase, *shapes, *moves, groups, dtype.itemsize, get_num_threads())
-              for phase in np.ndindex(*map(min, moves[0], shapes[2][1:4]))]
+    phases = [
+        plan_gradient(phase, *shapes, *moves, groups, dtype.itemsize, get_num_threads())
+        for phase in np.ndindex(*map(min, moves[0], shapes[2][1:4]))
+    ]
     x_bar = (np.empty if all(pieces for *_, pieces in phases) else np.zeros)(input_shape, dtype)
     for *geometry, pieces in phases:
         if pieces:
@@ -101,7 +98,9 @@ def conv_input_grad(g: np.ndarray, w: np.ndarray, input_shape: Ints, strides: In
     return x_bar
 
 
-def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Ints, strides: Ints, padding: Padding, dilation: Ints, groups: int = 1) -> np.ndarray:
+def conv_weight_grad(
+    x: np.ndarray, g: np.ndarray, window: Ints, strides: Ints, padding: Padding, dilation: Ints, groups: int = 1
+) -> np.ndarray:
     """The w_bar of shape (*window, C // groups, O) with <g, conv(x, w)> = <w_bar, w> for every w.
 
     >>> conv_weight_grad(np.ones((1, 4, 1)), np.ones((1, 4, 1)), (3,), (1,), ((1, 1),), (1,)).ravel()
@@ -143,12 +142,6 @@ def flat(geometry: Sequence[Any], *more: int) -> tuple[int, ...]:
     return (*(number for axis in axes for number in axis), *record, *more)
 
 
-def contiguous(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """x itself if it lies as kernels read it, otherwise a copy."""
-    x = np.ascontiguousarray(x, dtype)
-    return x if x.flags.aligned else x.copy()
-
-
 def spatial_3d(x_shape: Ints, w_shape: Ints, y_shape: Ints) -> tuple[Ints, Ints, Ints]:
     """Shapes of data, weights and data, with three spatial axes: axes of length one come first."""
     ones = (1,) * (5 - len(x_shape))
@@ -165,79 +158,11 @@ def check_channels(channels: int, weights_shape: Ints, groups: int) -> None:
     """Raise ShapeError unless groups divide the channels of x as they do those of w."""
     depth, features = weights_shape[-2:]
     if groups < 1 or channels != depth * groups or features % groups:
-        raise ShapeError("the channels of x and w do not fit", got=f"{channels} channels in x, w of shape {tuple(weights_shape)}, groups={groups}",
-                         rule="w is (*window, C // groups, O), and groups divides both C and O")
-
-
-# -- products ---------------------------------------------------------------------------------------------------------------
-
-
-def dense(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
-    """x @ w + b for x (n, k), w (k, m) and b (m,), giving (n, m).
-
-    >>> dense(np.array([[1.0, 2.0]]), np.eye(2), np.array([10.0, 20.0]))
-    array([[11., 22.]])
-    """
-    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0] or (b is not None and b.shape != w.shape[1:]):
         raise ShapeError(
-            "dense: shapes do not fit",
-            got=f"x {x.shape}, w {w.shape}, b {None if b is None else b.shape}",
-            rule="x must be (n, k), w (k, m) and b (m,)",
+            "the channels of x and w do not fit",
+            got=f"{channels} channels in x, w of shape {tuple(weights_shape)}, groups={groups}",
+            rule="w is (*window, C // groups, O), and groups divides both C and O",
         )
-    y = matmul(x, w)
-    if b is None:
-        return y
-    if np.can_cast(b.dtype, y.dtype):
-        y += b
-        return y
-    return y + b
-
-
-def matmul(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """x @ w, as np.matmul for two or more dimensions.
-
-    One product is BLAS's, which measures as fast as these kernels or faster. Of a stack of small ones np.matmul computes each on one thread:
-    where there is work enough for all threads, they are computed here.
-
-    >>> matmul(np.ones((2, 3)), np.ones((3, 1))).ravel()
-    array([3., 3.])
-    """
-    x, w = np.asarray(x), np.asarray(w)
-    if x.ndim > 2 and w.ndim > 2 and x.dtype == w.dtype and x.dtype in (np.float32, np.float64):
-        rows, depth, columns, stack = x.shape[-2], x.shape[-1], w.shape[-1], max(prod(x.shape[:-2]), prod(w.shape[:-2]))
-        each = rows * depth * columns
-        if min(rows, depth, columns) >= SMALL and each <= LARGE and each * stack >= MANY:
-            return multiply_stack(x, w)
-    return np.matmul(x, w)
-
-
-def multiply_stack(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    """x @ w (+ bias) of stacks of matrices, of one dtype, by the kernel."""
-    dtype, (rows, depth), columns = kernel_dtype(x, w), x.shape[-2:], w.shape[-1]
-    stack = np.broadcast_shapes(x.shape[:-2], w.shape[:-2])
-    y = np.empty((*stack, rows, columns), dtype)
-    if not (y.size and depth):
-        return np.zeros_like(y)
-    x, w = steps_known(x, dtype), steps_known(w, dtype)
-    x_at, w_at = starts(x, stack), starts(w, stack)
-    steps = [s // dtype.itemsize for s in (*x.strides[-2:], *w.strides[-2:])]
-    *geometry, pieces = plan_matrices(len(x_at), rows, columns, depth, *steps, int(bias is not None), dtype.itemsize, get_num_threads())
-    run(multiply_pieces, (x, w, y, y if bias is None else contiguous(bias, dtype), x_at, w_at), geometry[0], pieces)
-    return y
-
-
-def steps_known(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """x itself if rows or columns of its matrices are contiguous, otherwise a copy."""
-    lies = x.dtype == dtype and x.flags.aligned and all(s >= 0 and s % dtype.itemsize == 0 for s in x.strides)
-    return x if lies and dtype.itemsize in x.strides[-2:] else contiguous(x, dtype)
-
-
-def starts(x: np.ndarray, stack: Ints) -> np.ndarray:
-    """Where the matrices of a stack begin, in elements of x, whose stack broadcasts to this one."""
-    at = np.zeros(x.shape[:-2], np.int64)
-    for axis, step in enumerate(x.strides[:-2]):
-        at += (np.arange(x.shape[axis]) * (step // x.itemsize)).reshape(-1, *(1,) * (x.ndim - 3 - axis))
-    return np.ascontiguousarray(np.broadcast_to(at, stack)).reshape(-1)
 
 
 # -- pooling ----------------------------------------------------------------------------------------------------------------
@@ -332,55 +257,3 @@ def plan_windows(windows: Windows, x_shape: Ints, y_shape: Ints, by_input: bool)
     x_shape, (*window, _, _), y_shape = spatial_3d(x_shape, (*windows.window, 1, 1), y_shape)
     strides, lows, _ = moves_3d(windows.strides, windows.padding, windows.dilation)
     return plan_pools(x_shape, y_shape, tuple(window), strides, lows, by_input, get_num_threads())
-
-
-# -- scatter, random bits ---------------------------------------------------------------------------------------------------
-
-
-def scatter_add(target_shape: Ints, flat_index: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Zeros of shape (m, *row), then y[flat_index[i]] += values[i] for each row of values (n, *row).
-
-    Repeated indices add up in the order of i. Rows of one element, few values, and dtypes other than float32 and float64 go through np.add.at.
-    Raises ShapeError; OutOfRangeError unless 0 <= index < m.
-
-    >>> scatter_add((3,), np.array([2, 0, 2]), np.array([1.0, 2.0, 3.0]))
-    array([2., 0., 4.])
-    """
-    target_shape = tuple(target_shape)
-    if flat_index.ndim != 1 or values.shape != (len(flat_index), *target_shape[1:]):
-        raise ShapeError(
-            "scatter_add: shapes differ",
-            got=f"values {values.shape}, index {flat_index.shape}, target {target_shape}",
-            rule="values must be (n, *row), index (n,), target (m, *row)",
-        )
-    if len(flat_index) and not 0 <= flat_index.min() <= flat_index.max() < target_shape[0]:
-        raise OutOfRangeError(
-            "scatter_add: index out of range",
-            got=f"indices from {flat_index.min()} to {flat_index.max()}",
-            rule=f"the target has {target_shape[0]} rows, and negative indices are not wrapped here",
-        )
-    y = np.zeros(target_shape, values.dtype)
-    width = prod(target_shape[1:])
-    if width == 1 or values.size < FEW or values.dtype not in (np.float32, np.float64):
-        np.add.at(y.reshape(len(y), -1)[:, 0] if width == 1 else y, flat_index, values.reshape(-1) if width == 1 else values)
-        return y
-    index, order, firsts = sort_by_range(flat_index.astype(np.int64), target_shape[0], values.size)
-    run(add_rows_pieces, (contiguous(values, values.dtype), y, index, order, firsts), (width,), len(firsts) - 1)
-    return y
-
-
-def sort_by_range(index: np.ndarray, rows: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The rows in ranges, one a piece: the indices, their numbers sorted by range, and where each range begins among them."""
-    ranges = max(1, min(PIECES * get_num_threads(), rows, size // FEW))
-    if ranges == 1:
-        return index, np.arange(len(index)), np.array([0, len(index)])
-    which = (index * ranges // rows).astype(np.uint16)  # which NumPy sorts by its digits
-    firsts = np.concatenate([[0], np.cumsum(np.bincount(which, minlength=ranges))])
-    return index, np.argsort(which, kind="stable"), firsts
-
-
-def draw_bits(key: np.ndarray, n: int) -> np.ndarray:
-    """n random words, uint32 of shape (n,), for a key (2,): `fad.kernels.threefry`."""
-    words = np.empty(-(-n // 2) * 2, np.uint32)
-    run(draw_pieces, (np.ascontiguousarray(key, np.uint32), words), (), -(-len(words) // (2 * BLOCKS)))
-    return words[:n]

@@ -16,7 +16,7 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 WORD = 0xFFFFFFFF
 ARRAYS_FROM = 16  # blocks; below this Python's integers are faster than NumPy calls
-NATIVE_FROM = 4096  # words; fewer do not repay LLVM
+NATIVE_FROM = 4096  # words; fewer do not repay a kernel
 
 
 def threefry2x32(k0: int, k1: int, x0, x1):
@@ -53,10 +53,12 @@ def threefry_bits(key: np.ndarray, n: int) -> np.ndarray:
         )
     k0, k1 = (int(word) for word in key)
     if n >= NATIVE_FROM:
-        from fad.compile.kernels import recipe
+        from fad.kernels.pieces import run
+        from fad.kernels.threefry import BLOCKS, draw_pieces
 
-        many = 1 << (n - 1).bit_length()  # few sizes, as each is compiled
-        return recipe.run(recipe.random_bits(many), [np.ascontiguousarray(key, np.uint32)], np.dtype(np.uint32))[:n]
+        words = np.empty(n + n % 2, np.uint32)
+        run(draw_pieces, (np.ascontiguousarray(key, np.uint32), words), (), -(-len(words) // (2 * BLOCKS)))
+        return words[:n]
     blocks = (n + 1) // 2
     words = np.empty((blocks, 2), np.uint32)
     if blocks < ARRAYS_FROM:
