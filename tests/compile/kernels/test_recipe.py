@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fad.compile.kernels import recipe
 from fad.compile.kernels.conv import conv, conv_input_grad, conv_weight_grad
-from fad.kernels.windows import stack_steps
 from fad.compile.kernels.recipe import grain, strides_of
+from fad.kernels.windows import stack_steps
 from fad.native.launch import get_num_threads
 
 from .oracle import (

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile.kernels import recipe, threefry
-from fad.kernels.bits import threefry2x32, threefry_bits
+from fad.compile.kernels import recipe
 from fad.compile.kernels.threefry_native import CHUNK, Threefry
 from fad.errors import ShapeError
+from fad.kernels import bits
+from fad.kernels.bits import threefry2x32, threefry_bits
 from fad.native import engine
 from fad.native.ir import Module, Value, write
 from fad.native.tile import Epilogue
@@ -86,13 +87,13 @@ def test_counters_beyond_32_bits(high):
 
 def test_the_first_words_do_not_depend_on_how_many_are_drawn():
     key = np.array([3, 4], np.uint32)
-    longest = threefry_bits(key, 2 * threefry.NATIVE_FROM + 1)
+    longest = threefry_bits(key, 2 * bits.NATIVE_FROM + 1)
     assert longest.dtype == np.uint32
-    edges = (threefry.NATIVE_FROM, 2 * threefry.ARRAYS_FROM)
+    edges = (bits.NATIVE_FROM, 2 * bits.ARRAYS_FROM)
     for n in {0, 1, 2, 3, 7, *(edge + i for edge in edges for i in (-2, -1, 0, 1))}:
-        bits = threefry_bits(key, n)
-        assert bits.shape == (n,)
-        np.testing.assert_array_equal(bits, longest[:n])
+        found = threefry_bits(key, n)
+        assert found.shape == (n,)
+        np.testing.assert_array_equal(found, longest[:n])
 
 
 def test_few_bits_do_not_import_llvm():

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from fad.compile.kernels import recipe, winograd
 from fad.compile.kernels.conv import conv, conv_input_grad, conv_weight_grad
-from fad.kernels.windows import strides_of
 from fad.compile.kernels.winograd import Tiling, Winograd, gains
 from fad.compile.kernels.winograd_weights import Summed
+from fad.kernels.windows import strides_of
 
 from .oracle import (
     DTYPES,

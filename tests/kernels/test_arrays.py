@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile.kernels.dense import dense
 from fad.errors import ShapeError
+from fad.kernels.arrays import dense
 
 SIZES = st.integers(0, 6)
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile.kernels.scatter import scatter_add
 from fad.errors import OutOfRangeError, ShapeError
+from fad.kernels.arrays import scatter_add
 
 DTYPES = [np.float32, np.float64, np.complex128, np.int64]
 
