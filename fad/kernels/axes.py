@@ -6,9 +6,9 @@ from math import gcd
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.extending import register_jitable
 
+from fad.kernels.pieces import part
 from fad.kernels.tile import clear, move
 
 __all__ = [
@@ -80,7 +80,7 @@ def gradient_axis(phase, outputs, size, taps, stride, low, dilation, g_step, w_s
     )
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def tap_tables(a, b, c):
     """For each tap, how far on its input and its weights lie, in elements, and its distance along each axis."""
     taps = a.taps * b.taps * c.taps
@@ -93,14 +93,14 @@ def tap_tables(a, b, c):
     return x_shift, w_shift, away
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def position(row, a, b, c):
     """A row as the indices of its example and its place."""
     plane = b.outputs * c.outputs
     return row // (a.outputs * plane), row // plane % a.outputs, row // c.outputs % b.outputs, row % c.outputs
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def following(n, i, j, k, a, b, c):
     """The position after this one."""
     k += 1
@@ -113,19 +113,19 @@ def following(n, i, j, k, a, b, c):
     return n, i, j, k
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def holds(axis, first):
     """Whether a window that begins there lies inside the axis."""
     return first >= 0 and first + (axis.taps - 1) * axis.spread < axis.size
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def taps_inside(axis, first):
     """The taps, from and to, that lie inside of the axis, of a window that begins there."""
     return max(0, -(first // axis.spread)), min(axis.taps, (axis.size - 1 - first) // axis.spread + 1)
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def outputs_inside(axis, tap):
     """The outputs, from and to, whose tap lies inside of the axis."""
     at = axis.start + tap * axis.spread
@@ -133,14 +133,14 @@ def outputs_inside(axis, tap):
     return low, max(low, min(axis.outputs, (axis.size - 1 - at) // axis.step + 1))
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def outputs_meeting(axis, low, high):
     """The outputs, from and to, whose windows may meet the inputs from ``low`` up to ``high``."""
     reach = axis.start + (axis.taps - 1) * axis.spread
     return max(0, -((reach - low) // axis.step)), min(axis.outputs, (high - 1 - axis.start) // axis.step + 1)
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def copy_window(x, base, i, j, k, a, b, c, away, t, t_end, run_taps, channels, windows, at):
     """The channels at some taps of the window that begins at i, j, k, run by run, and zeros where it is outside of x."""
     for tap in range(t, t_end, run_taps):

@@ -18,7 +18,7 @@ from numba import njit, prange
 from numba.extending import register_jitable
 
 from fad.kernels.axes import Axis, copy_window, following, forward_axis, gradient_axis, holds, position, steps, tap_tables
-from fad.kernels.pieces import Kernel, floats, numbers
+from fad.kernels.pieces import Kernel, floats, numbers, part
 from fad.kernels.tile import BYTES, ROWS, fill_up, multiply, pack, width_of
 
 __all__ = ["Product", "convolve", "convolve_all", "convolve_pieces", "plan_forward", "plan_gradient"]
@@ -46,7 +46,7 @@ class Product(NamedTuple):
     w_group: int
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def convolve(x, w, y, p, a, b, c, begin, end):
     """Pieces of y: each some rows and some columns of one group."""
     taps, run_taps = a.taps * b.taps * c.taps, c.taps if p.joined else 1

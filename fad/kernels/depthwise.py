@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba import njit
 from numba.extending import register_jitable
 
 from fad.kernels.axes import Axis, forward_axis, outputs_inside, outputs_meeting, steps, taps_inside
-from fad.kernels.pieces import Kernel, floats, numbers
+from fad.kernels.pieces import Kernel, floats, numbers, part
 
 __all__ = ["Depthwise", "depthwise", "depthwise_pieces", "plan_depthwise"]
 
@@ -34,7 +33,7 @@ class Depthwise(NamedTuple):
     y_batch: int
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def add_products(x, at, step, w, tap, y, to, count, each):
     """y += x w for one tap and a row of outputs."""
     for r in range(count):
@@ -47,7 +46,7 @@ def add_products(x, at, step, w, tap, y, to, count, each):
                     y[to + r, q * each + j] += x[at + r * step, q] * w[tap, q * each + j]
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def add_transposed(g, at, w, tap, x_bar, to, step, count, each):
     """x_bar += g w for one tap and a row of outputs."""
     for r in range(count):
@@ -60,7 +59,7 @@ def add_transposed(g, at, w, tap, x_bar, to, step, count, each):
                     x_bar[to + r * step, q] += g[at + r, q * each + j] * w[tap, q * each + j]
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def add_weights(x, at, step, g, at_g, w_bar, tap, count, each):
     """w_bar += x g for one tap and a row of outputs."""
     for r in range(count):
@@ -73,7 +72,7 @@ def add_weights(x, at, step, g, at_g, w_bar, tap, count, each):
                     w_bar[tap, q * each + j] += x[at + r * step, q] * g[at_g + r, q * each + j]
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def depthwise(what, x, w, y, p, a, b, c, begin, end):
     """``what`` 0: y from x and w. 1: x, the gradient by the input, from w and y, that by the output. 2: w, that by the weights,
     a slice for each piece, from x and y."""

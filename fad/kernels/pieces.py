@@ -24,10 +24,14 @@ from numba.np.ufunc import parallel
 
 from fad.native import launch
 
-__all__ = ["Kernel", "floats", "integers", "numbers", "run"]
+__all__ = ["Kernel", "floats", "integers", "numbers", "part", "run"]
 
 ARRAYS = 6  # at most
 PATIENCE = 2.0  # seconds of compilation before a line says so
+
+
+# What compiled code calls, and Python does not.
+part = njit(error_model="numpy")
 
 
 # -- what a kernel reads ----------------------------------------------------------------------------------------------------

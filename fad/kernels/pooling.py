@@ -14,7 +14,7 @@ from numba import njit, prange
 from numba.extending import register_jitable
 
 from fad.kernels.axes import Axis, forward_axis, outputs_inside, outputs_meeting, steps, taps_inside
-from fad.kernels.pieces import Kernel, floats, numbers
+from fad.kernels.pieces import Kernel, floats, numbers, part
 
 __all__ = ["Pools", "plan_pools", "pool", "pool_all", "pool_grad", "pool_grad_pieces", "pool_pieces"]
 
@@ -36,7 +36,7 @@ class Pools(NamedTuple):
 # stores only where a condition holds, which is slow.
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def add_rows(x, at, x_step, y, to, y_step, count):
     """y += x."""
     for r in range(count):
@@ -44,7 +44,7 @@ def add_rows(x, at, x_step, y, to, y_step, count):
             y[to + r * y_step, q] += x[at + r * x_step, q]
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def keep_larger(x, at, x_step, y, to, count):
     """y = max(x, y), NaN where there is one."""
     for r in range(count):
@@ -52,7 +52,7 @@ def keep_larger(x, at, x_step, y, to, count):
             y[to + r, q] = np.maximum(x[at + r * x_step, q], y[to + r, q])
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def keep_first(x, at, x_step, largest, taps, tap, k, count):
     """taps = min(taps, tap) where x is the largest, or both are NaN."""
     for r in range(k, k + count):
@@ -61,7 +61,7 @@ def keep_first(x, at, x_step, largest, taps, tap, k, count):
             taps[r, q] = min(taps[r, q], np.int32(tap) if (v == largest[r, q]) | (v != v) else np.int32(2**31 - 1))
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def add_where(g, at, taps, tap, k, y, to, y_step, count):
     """y += g where the tap is this one."""
     zero = g.dtype.type(0)
@@ -70,7 +70,7 @@ def add_where(g, at, taps, tap, k, y, to, y_step, count):
             y[to + r * y_step, q] += g[at + r, q] if taps[k + r, q] == tap else zero
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def find_largest(x, corner, i_taps, j_taps, a, b, c, y, to):
     """The largest element of each window of a row of outputs; ``corner`` is where the first one would begin."""
     y[to : to + c.outputs] = -np.inf
@@ -82,7 +82,7 @@ def find_largest(x, corner, i_taps, j_taps, a, b, c, y, to):
                 keep_larger(x, at, c.step, y, to + k, k_end - k)
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def find_taps(x, corner, i_taps, j_taps, a, b, c, largest, taps):
     """At which tap the largest element comes first; taps are counted, those of the last axis first."""
     taps[:] = 2**31 - 1
@@ -97,7 +97,7 @@ def find_taps(x, corner, i_taps, j_taps, a, b, c, largest, taps):
 # Windows to outputs, and outputs to windows.
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def pool(what, x, t, y, p, a, b, c, begin, end):
     """y is the sum of each window (``what`` 0), its largest element (1), or the element of t where x has that (2)."""
     x, t, y = x.reshape(-1, p.channels), t.reshape(-1, p.channels), y.reshape(-1, p.channels)
@@ -130,7 +130,7 @@ def pool(what, x, t, y, p, a, b, c, begin, end):
                             y[to + k, q] = t[corner + i_tap * a.x_step + j_tap * b.x_step + k * c.step + k_tap, q]
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def pool_grad(what, x, g, x_bar, p, a, b, c, begin, end):
     """g is added to each element of its window (``what`` 0), or where x is first the largest (1), in the rows of x_bar that a
     piece has."""

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit, prange
 from numba.extending import register_jitable
 
-from fad.kernels.pieces import Kernel, floats, integers, numbers
+from fad.kernels.pieces import Kernel, floats, integers, numbers, part
 from fad.kernels.tile import BYTES, ROWS, fill_up, move, multiply, pack, width_of
 
 __all__ = ["Matrices", "multiply_all", "multiply_matrices", "multiply_pieces", "plan_matrices"]
@@ -41,7 +41,7 @@ class Matrices(NamedTuple):
     has_bias: int
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def multiply_matrices(x, w, y, bias, x_at, w_at, p, begin, end):
     """Pieces of y: some rows and columns of some products; product s reads x from x_at[s] on and w from w_at[s]."""
     width, alone, room = width_of(p.share, BYTES // x.itemsize), np.zeros(1, np.int64), -(-p.chunk // ROWS) * ROWS

@@ -6,14 +6,12 @@ looking at all indices in every piece, a first kernel counts them by range and a
 
 from __future__ import annotations
 
-from numba import njit
-
-from fad.kernels.pieces import Kernel, floats, integers, numbers
+from fad.kernels.pieces import Kernel, floats, integers, numbers, part
 
 __all__ = ["add_rows", "add_rows_pieces"]
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def add_rows(values, y, index, order, starts, width, begin, end):
     """Ranges of the rows of y: range r gets the values order[starts[r]] to order[starts[r + 1]], one after another."""
     for piece in range(begin, end):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fad.kernels.pieces import Kernel, floats
+from fad.kernels.pieces import Kernel, floats, part
 
 __all__ = ["BLOCKS", "draw", "draw_pieces"]
 
@@ -43,7 +43,7 @@ def cipher(k0, k1, k2, x0, x1):
     return np.uint32(x0 + k2), np.uint32(x1 + k0 + np.uint32(5))
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def draw(key, words, begin, end):
     """Pieces of the words: BLOCKS blocks of two each."""
     k0, k1 = key[0], key[1]

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
+from fad.kernels.pieces import part
 from fad.native.engine import machine
 from fad.native.functions import ROWS, tile_function, tile_vectors, transpose_function
 
@@ -148,7 +149,7 @@ overload(copy)(lambda x, first, y, at: lambda x, first, y, at: native_copy(x, fi
 # -- plain loops around them ------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def width_of(columns, lanes):
     """The width of the tile for so many columns or more: the narrowest that holds them, or the widest there is."""
     width = lanes
@@ -157,7 +158,7 @@ def width_of(columns, lanes):
     return width
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def move(x, first, y, at, count):
     """y[at + j] = x[first + j] for j < count."""
     lanes = BYTES // x.itemsize
@@ -168,14 +169,14 @@ def move(x, first, y, at, count):
         y[at + j] = x[first + j]
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def clear(y, at, count):
     """y[at + j] = 0 for j < count."""
     for j in range(at, at + count):
         y[j] = 0
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def pack(w, first, row_step, column_step, rows, columns, width, panel, at, size):
     """Columns into panels that are ``width`` wide and ``size`` elements apart: panel[at + j // width size + i width + j % width] =
     w[first + i row_step + j column_step], and 0 behind the last column."""
@@ -198,14 +199,14 @@ def pack(w, first, row_step, column_step, rows, columns, width, panel, at, size)
             panel[at + j // width * size + i * width + j % width] = w[first + i * row_step + j * column_step] if j < columns else 0
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def multiply(x, first, rows, count, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add):
     """`tile` for ``count`` rows; behind the last one the lists of rows name it again, up to a multiple of ROWS."""
     for row in range(0, count, ROWS):
         tile(x, first, rows, row, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add)
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def fill_up(rows, count):
     """Name the last row again, up to a multiple of ROWS."""
     for k in range(count, -(-count // ROWS) * ROWS):

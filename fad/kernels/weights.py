@@ -16,7 +16,7 @@ from numba import njit, prange
 from numba.extending import register_jitable
 
 from fad.kernels.axes import Axis, copy_window, following, forward_axis, position, steps, tap_tables
-from fad.kernels.pieces import Kernel, floats, numbers
+from fad.kernels.pieces import Kernel, floats, numbers, part
 from fad.kernels.tile import BYTES, ROWS, fill_up, multiply, pack, width_of
 
 __all__ = ["Sums", "plan_weights", "sum_weights", "sum_weights_all", "sum_weights_pieces"]
@@ -43,7 +43,7 @@ class Sums(NamedTuple):
     size: int  # elements of the weights
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def sum_weights(x, g, y, p, a, b, c, begin, end):
     """Pieces of the gradient: each some rows of one group, summed over a chunk of positions; y has a slice for each chunk."""
     (_, w_shift, away), run_taps = tap_tables(a, b, c), c.taps if p.joined else 1
