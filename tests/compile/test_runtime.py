@@ -48,7 +48,7 @@ def test_jit(mode):
         from fad.native import pool
         {MODES[mode]}
         import pytest
-        sys.exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "tests/test_jit.py", "tests/compile/test_program.py"]))
+        sys.exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "tests/compile/test_jit.py", "tests/compile/test_program.py"]))
     """)
 
 
