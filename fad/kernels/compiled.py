@@ -17,18 +17,20 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import get_num_threads, njit, types
+from numba import config, njit, types
 from numba.core.errors import TypingError
 from numba.extending import overload, register_jitable
 
 from fad.kernels import arrays, nets
 from fad.kernels.convolution import convolve_all, plan_forward, plan_gradient
+from fad.kernels.pieces import cached
 from fad.kernels.pooling import plan_pools, pool_all
 from fad.kernels.products import multiply_all, plan_matrices
 from fad.kernels.weights import plan_weights, sum_weights_all
 
 __all__: list[str] = []
 
+THREADS = config.NUMBA_NUM_THREADS  # at most: a constant, as a function that asks for their number is not kept on disk
 FLOATS = (types.float32, types.float64)
 # Three spatial axes, of which the first ones have length one: shapes without the first and the last axis, and shapes as they were.
 THREE = {1: lambda t: (1, 1, t[0]), 2: lambda t: (1, t[0], t[1]), 3: lambda t: (t[0], t[1], t[2])}
@@ -45,7 +47,8 @@ def by_rank(*arrays: Any) -> tuple[Callable, ...]:
     return tuple(register_jitable(table[rank]) for table in (THREE, LOWS, HIGHS, SHAPE))
 
 
-@njit(cache=True)
+@cached
+@njit
 def outputs_of(size, taps, strides, lows, highs, dilation):
     """How many windows there are along each axis."""
     found = np.empty(3, np.int64)
@@ -56,10 +59,63 @@ def outputs_of(size, taps, strides, lows, highs, dilation):
     return found[0], found[1], found[2]
 
 
-@njit(cache=True)
+@cached
+@njit
 def check_channels(channels, depth, features, groups):
+    """Whether groups divide the channels of x as they do those of w."""
     if groups < 1 or channels != depth * groups or features % groups:
         raise ValueError("fad.kernels: w is (*window, C // groups, O), and groups divides both C and O")
+
+
+# The work, on arrays with three spatial axes: compiled once for each dtype, and kept on disk.
+
+
+@cached
+@njit
+def conv_3d(x, w, y, strides, lows, dilation, groups):
+    p, a, b, c, pieces = plan_forward(x.shape, w.shape, y.shape, strides, lows, dilation, groups, x.itemsize, THREADS)
+    convolve_all(x.ravel(), w.ravel(), y.ravel(), p, a, b, c, pieces)
+
+
+@cached
+@njit
+def conv_input_grad_3d(g, w, x, strides, lows, dilation, groups):
+    for i in range(min(strides[0], x.shape[1])):
+        for j in range(min(strides[1], x.shape[2])):
+            for k in range(min(strides[2], x.shape[3])):
+                p, a, b, c, pieces = plan_gradient(
+                    (i, j, k), g.shape, w.shape, x.shape, strides, lows, dilation, groups, g.itemsize, THREADS
+                )
+                convolve_all(g.ravel(), w.ravel(), x.ravel(), p, a, b, c, pieces)
+
+
+@cached
+@njit
+def conv_weight_grad_3d(x, g, w, strides, lows, dilation, groups):
+    p, a, b, c, pieces, chunks = plan_weights(x.shape, w.shape, g.shape, strides, lows, dilation, groups)
+    sums = np.empty((chunks, w.size), x.dtype)
+    sum_weights_all(x.ravel(), g.ravel(), sums.ravel(), p, a, b, c, pieces)
+    total = w.ravel()
+    for chunk in range(chunks):
+        total += sums[chunk]
+
+
+@cached
+@njit
+def pool_3d(what, x, y, window, strides, lows):
+    p, a, b, c, pieces = plan_pools(x.shape, y.shape, window, strides, lows, False, THREADS)
+    pool_all(what, x.ravel(), x.ravel(), y.ravel(), p, a, b, c, pieces)
+
+
+@cached
+@njit
+def dense_2d(x, w, y):
+    (rows, depth), columns, start = x.shape, w.shape[1], np.zeros(1, np.int64)
+    p, pieces = plan_matrices(1, rows, columns, depth, depth, 1, columns, 1, 0, x.itemsize, THREADS)
+    multiply_all(x.ravel(), w.ravel(), y.ravel(), y.ravel(), start, start, p, pieces)
+
+
+# What callers compile: shapes are checked, and spatial axes of length one put in front.
 
 
 @overload(nets.conv)
@@ -71,39 +127,32 @@ def compile_conv(x, w, strides, padding, dilation, groups=1):
         check_channels(x.shape[-1], w.shape[-2], w.shape[-1], groups)
         moves, low, spread = three(strides), lows(padding), three(dilation)
         outputs = outputs_of(size, taps, moves, low, highs(padding), spread)
-        y = np.zeros(shape_of(x.shape[0], outputs, w.shape[-1]), x.dtype)
+        y = np.zeros((x.shape[0], *outputs, w.shape[-1]), x.dtype)
         if y.size and x.size and w.size:
-            full_x, full_w = (x.shape[0], *size, x.shape[-1]), (*taps, w.shape[-2], w.shape[-1])
-            full_y = (x.shape[0], *outputs, w.shape[-1])
-            p, a, b, c, pieces = plan_forward(full_x, full_w, full_y, moves, low, spread, groups, x.itemsize, get_num_threads())
-            convolve_all(np.ascontiguousarray(x).ravel(), np.ascontiguousarray(w).ravel(), y.ravel(), p, a, b, c, pieces)
-        return y
+            full_x = np.ascontiguousarray(x).reshape((x.shape[0], *size, x.shape[-1]))
+            full_w = np.ascontiguousarray(w).reshape((*taps, w.shape[-2], w.shape[-1]))
+            conv_3d(full_x, full_w, y, moves, low, spread, groups)
+        return y.reshape(shape_of(x.shape[0], outputs, w.shape[-1]))
 
     return conv
 
 
 @overload(nets.conv_input_grad)
 def compile_input_grad(g, w, input_shape, strides, padding, dilation, groups=1):
-    three, lows, _, shape_of = by_rank(g, w)
+    three, lows, highs, shape_of = by_rank(g, w)
 
     def conv_input_grad(g, w, input_shape, strides, padding, dilation, groups=1):
         size, taps, outputs = three(input_shape[1:-1]), three(w.shape[:-2]), three(g.shape[1:-1])
         check_channels(input_shape[-1], w.shape[-2], w.shape[-1], groups)
         moves, low, spread, n = three(strides), lows(padding), three(dilation), input_shape[0]
-        x_bar = np.zeros(shape_of(n, size, input_shape[-1]), g.dtype)
-        full_g, full_w, full_x = (n, *outputs, w.shape[-1]), (*taps, w.shape[-2], w.shape[-1]), (n, *size, input_shape[-1])
-        if g.shape[0] != n or g.shape[-1] != w.shape[-1]:
+        if g.shape[0] != n or g.shape[-1] != w.shape[-1] or outputs_of(size, taps, moves, low, highs(padding), spread) != outputs:
             raise ValueError("fad.kernels: g is (N, *output, O)")
+        x_bar = np.zeros((n, *size, input_shape[-1]), g.dtype)
         if x_bar.size and g.size and w.size:
-            flat_g, flat_w, flat_x = np.ascontiguousarray(g).ravel(), np.ascontiguousarray(w).ravel(), x_bar.ravel()
-            for i in range(min(moves[0], size[0])):
-                for j in range(min(moves[1], size[1])):
-                    for k in range(min(moves[2], size[2])):
-                        p, a, b, c, pieces = plan_gradient(
-                            (i, j, k), full_g, full_w, full_x, moves, low, spread, groups, g.itemsize, get_num_threads()
-                        )
-                        convolve_all(flat_g, flat_w, flat_x, p, a, b, c, pieces)
-        return x_bar
+            full_g = np.ascontiguousarray(g).reshape((n, *outputs, w.shape[-1]))
+            full_w = np.ascontiguousarray(w).reshape((*taps, w.shape[-2], w.shape[-1]))
+            conv_input_grad_3d(full_g, full_w, x_bar, moves, low, spread, groups)
+        return x_bar.reshape(shape_of(n, size, input_shape[-1]))
 
     return conv_input_grad
 
@@ -119,20 +168,12 @@ def compile_weight_grad(x, g, window, strides, padding, dilation, groups=1):
             raise ValueError("fad.kernels: g is (N, *output, O)")
         channels, features = x.shape[-1], g.shape[-1]
         check_channels(channels, channels // max(groups, 1), features, groups)
-        shape = (*window, channels // groups, features)
-        if not (x.size and g.size):
-            return np.zeros(shape, x.dtype)
-        full_x, full_w, full_g = (
-            (x.shape[0], *size, channels),
-            (*taps, channels // groups, features),
-            (x.shape[0], *outputs, features),
-        )
-        p, a, b, c, pieces, chunks = plan_weights(full_x, full_w, full_g, moves, low, spread, groups)
-        sums = np.empty((chunks, p.size), x.dtype)
-        sum_weights_all(np.ascontiguousarray(x).ravel(), np.ascontiguousarray(g).ravel(), sums.ravel(), p, a, b, c, pieces)
-        for chunk in range(1, chunks):
-            sums[0] += sums[chunk]
-        return sums[0].copy().reshape(shape)
+        w_bar = np.zeros((*taps, channels // groups, features), x.dtype)
+        if x.size and g.size and w_bar.size:
+            full_x = np.ascontiguousarray(x).reshape((x.shape[0], *size, channels))
+            full_g = np.ascontiguousarray(g).reshape((x.shape[0], *outputs, features))
+            conv_weight_grad_3d(full_x, full_g, w_bar, moves, low, spread, groups)
+        return w_bar.reshape((*window, channels // groups, features))
 
     return conv_weight_grad
 
@@ -150,13 +191,10 @@ def compile_pool(what: int) -> Callable:
             for k in range(3):
                 if what == 1 and (low[k] >= taps[k] or high[k] >= taps[k]):
                     raise ValueError("fad.kernels: every window of max_pool must meet the input: pad by less than its size")
-            y = np.zeros(shape_of(x.shape[0], outputs, x.shape[-1]), x.dtype)
+            y = np.zeros((x.shape[0], *outputs, x.shape[-1]), x.dtype)
             if y.size and x.size:
-                full_x, full_y = (x.shape[0], *size, x.shape[-1]), (x.shape[0], *outputs, x.shape[-1])
-                p, a, b, c, pieces = plan_pools(full_x, full_y, taps, moves, low, False, get_num_threads())
-                flat_x = np.ascontiguousarray(x).ravel()
-                pool_all(what, flat_x, flat_x, y.ravel(), p, a, b, c, pieces)
-            return y
+                pool_3d(what, np.ascontiguousarray(x).reshape((x.shape[0], *size, x.shape[-1])), y, taps, moves, low)
+            return y.reshape(shape_of(x.shape[0], outputs, x.shape[-1]))
 
         return pool
 
@@ -175,12 +213,9 @@ def compile_dense(x, w, b=None):
     def dense(x, w, b=None):
         if x.shape[1] != w.shape[0] or (b is not None and b.shape[0] != w.shape[1]):
             raise ValueError("fad.kernels.dense: x must be (n, k), w (k, m) and b (m,)")
-        (rows, depth), columns, start = x.shape, w.shape[1], np.zeros(1, np.int64)
-        y = np.zeros((rows, columns), x.dtype)
+        y = np.zeros((x.shape[0], w.shape[1]), x.dtype)
         if x.size and w.size:
-            p, pieces = plan_matrices(1, rows, columns, depth, depth, 1, columns, 1, 0, x.itemsize, get_num_threads())
-            flat = y.ravel()
-            multiply_all(np.ascontiguousarray(x).ravel(), np.ascontiguousarray(w).ravel(), flat, flat, start, start, p, pieces)
+            dense_2d(np.ascontiguousarray(x), np.ascontiguousarray(w), y)
         return y if b is None else y + b
 
     return dense

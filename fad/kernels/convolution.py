@@ -18,7 +18,7 @@ from numba import njit, prange
 from numba.extending import register_jitable
 
 from fad.kernels.axes import Axis, copy_window, following, forward_axis, gradient_axis, holds, position, steps, tap_tables
-from fad.kernels.pieces import Kernel, floats, numbers, part
+from fad.kernels.pieces import Kernel, cached, floats, numbers, part
 from fad.kernels.tile import BYTES, ROWS, fill_up, multiply, pack, width_of
 
 __all__ = ["Product", "convolve", "convolve_all", "convolve_pieces", "plan_forward", "plan_gradient"]
@@ -169,7 +169,8 @@ def convolve(x, w, y, p, a, b, c, begin, end):
                         )
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@cached
+@njit(parallel=True, error_model="numpy")
 def convolve_all(x, w, y, p, a, b, c, pieces):
     """`convolve` on numba's threads."""
     for piece in prange(pieces):

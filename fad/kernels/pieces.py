@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, cfunc, config, from_dtype, get_num_threads, njit, prange, set_num_threads, types
+from numba import carray, config, from_dtype, get_num_threads, njit, prange, set_num_threads, types
 from numba.core import cgutils
+from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
 from numba.extending import intrinsic, overload
 from numba.np.ufunc import parallel
 
 from fad.native import launch
 
-__all__ = ["Kernel", "floats", "integers", "numbers", "part", "run"]
+__all__ = ["Kernel", "cached", "floats", "integers", "numbers", "part", "run"]
 
 ARRAYS = 6  # at most
 PATIENCE = 2.0  # seconds of compilation before a line says so
@@ -120,7 +124,7 @@ class Kernel:
     """A function of (data, begin, end), to be run over pieces; `address` compiles it."""
 
     def __init__(self, function: Callable) -> None:
-        self.function, self.compiled = function, {}  # type: ignore[var-annotated]  # by dtype
+        self.function, self.compiled = function, dict[np.dtype, CFunc]()
         self.lock = threading.Lock()
 
     def address(self, dtype: np.dtype) -> int:
@@ -128,10 +132,38 @@ class Kernel:
         found = self.compiled.get(dtype)
         if found is None:
             with self.lock, progress(f"compiling the kernel {self.function.__name__} for {dtype}, once on this machine"):
-                signature = types.void(types.CPointer(from_dtype(dtype)), types.int64, types.int64)
-                found = self.compiled.get(dtype) or cfunc(signature, cache=True, error_model="numpy")(self.function)
-                self.compiled[dtype] = found
+                found = self.compiled[dtype] = self.compiled.get(dtype) or self.compile(dtype)
         return found.address
+
+    def compile(self, dtype: np.dtype) -> CFunc:
+        """The C function for arrays of this dtype."""
+        arguments = types.CPointer(from_dtype(dtype)), types.int64, types.int64
+        found = CFunc(self.function, (arguments, types.void), locals={}, options={"error_model": "numpy"})
+        found._cache = SourceCache(self.function)
+        found.compile()
+        return found
+
+
+class SourceCache(FunctionCache):
+    """numba's cache on disk, for code from several files: numba asks for the state of the function's own only."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple:
+        return (*super()._index_key(sig, codegen), state_of_sources())
+
+
+@functools.cache
+def state_of_sources() -> str:
+    """A digest of the files that kernels are made from."""
+    folder = Path(__file__).parent
+    files = sorted([*folder.glob("*.py"), *(folder.parent / "native" / name for name in ("functions.py", "tile.py", "ir.py"))])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def cached(function: Any) -> Any:
+    """A function compiled by numba, kept on disk."""
+    if not config.DISABLE_JIT:
+        function._cache = SourceCache(function.py_func)
+    return function
 
 
 class progress:
@@ -183,13 +215,15 @@ def call(context, address, data, begin, end):
     return types.void(types.int64, data, types.int64, types.int64), codegen
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@cached
+@njit(parallel=True, nogil=True)
 def spread_pieces(address, data, pieces):
     for piece in prange(pieces):
         call(address, data, piece, piece + 1)
 
 
-@njit(cache=True, nogil=True)
+@cached
+@njit(nogil=True)
 def do_pieces(address, data, pieces):
     call(address, data, 0, pieces)
 

@@ -14,7 +14,7 @@ from numba import njit, prange
 from numba.extending import register_jitable
 
 from fad.kernels.axes import Axis, forward_axis, outputs_inside, outputs_meeting, steps, taps_inside
-from fad.kernels.pieces import Kernel, floats, numbers, part
+from fad.kernels.pieces import Kernel, cached, floats, numbers, part
 
 __all__ = ["Pools", "plan_pools", "pool", "pool_all", "pool_grad", "pool_grad_pieces", "pool_pieces"]
 
@@ -164,7 +164,8 @@ def pool_grad(what, x, g, x_bar, p, a, b, c, begin, end):
                                 )
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@cached
+@njit(parallel=True, error_model="numpy")
 def pool_all(what, x, t, y, p, a, b, c, pieces):
     """`pool` on numba's threads."""
     for piece in prange(pieces):

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit, prange
 from numba.extending import register_jitable
 
-from fad.kernels.pieces import Kernel, floats, integers, numbers, part
+from fad.kernels.pieces import Kernel, cached, floats, integers, numbers, part
 from fad.kernels.tile import BYTES, ROWS, fill_up, move, multiply, pack, width_of
 
 __all__ = ["Matrices", "multiply_all", "multiply_matrices", "multiply_pieces", "plan_matrices"]
@@ -126,7 +126,8 @@ def multiply_matrices(x, w, y, bias, x_at, w_at, p, begin, end):
                             )
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@cached
+@njit(parallel=True, error_model="numpy")
 def multiply_all(x, w, y, bias, x_at, w_at, p, pieces):
     """`multiply_matrices` on numba's threads."""
     for piece in prange(pieces):

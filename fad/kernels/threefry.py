@@ -16,14 +16,14 @@ BLOCKS = 4096  # of two words, in a piece
 PARITY = np.uint32(0x1BD11BDA)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def mix(x0, x1, count):
     """One round: add, turn the 32 bits left, exclusive or. numba computes in 64 bits, of which the lower ones are kept."""
     x0 = np.uint32(x0 + x1)
     return x0, np.uint32(x1 << np.uint32(count)) ^ (x1 >> np.uint32(32 - count)) ^ x0
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def four(x0, x1, r0, r1, r2, r3):
     """Four rounds."""
     x0, x1 = mix(x0, x1, r0)
@@ -32,7 +32,7 @@ def four(x0, x1, r0, r1, r2, r3):
     return mix(x0, x1, r3)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def cipher(k0, k1, k2, x0, x1):
     """Threefry-2x32 with 20 rounds, of the counter (x0, x1)."""
     x0, x1 = four(np.uint32(x0 + k0), np.uint32(x1 + k1), 13, 15, 26, 6)

@@ -16,7 +16,7 @@ from numba import njit, prange
 from numba.extending import register_jitable
 
 from fad.kernels.axes import Axis, copy_window, following, forward_axis, position, steps, tap_tables
-from fad.kernels.pieces import Kernel, floats, numbers, part
+from fad.kernels.pieces import Kernel, cached, floats, numbers, part
 from fad.kernels.tile import BYTES, ROWS, fill_up, multiply, pack, width_of
 
 __all__ = ["Sums", "plan_weights", "sum_weights", "sum_weights_all", "sum_weights_pieces"]
@@ -110,7 +110,8 @@ def sum_weights(x, g, y, p, a, b, c, begin, end):
                     )
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@cached
+@njit(parallel=True, error_model="numpy")
 def sum_weights_all(x, g, y, p, a, b, c, pieces):
     """`sum_weights` on numba's threads."""
     for piece in prange(pieces):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from fad.native.engine import machine
-from fad.native.ir import Block, Module, Value, fma, itemsize, typed
+from fad.native.ir import Block, Loop, Module, Value, fma, itemsize, typed
 from fad.native.tile import at, fixed, load, repeated, store, transposed
 
 __all__ = ["ROWS", "tile_function", "tile_vectors", "transpose_function"]
@@ -43,12 +43,12 @@ def tile_function(vectors: int, kind: str) -> tuple[str, str]:
         number = lambda inside, p, k: load(inside, at(p, k), 1, 8)
         starts = [at(x, number(block, rows, r)) for r in range(ROWS)]
 
-        def one_run(outer: Block, sums: list[Value]) -> list[Value]:
+        def one_run(outer: Loop, sums: list[Value]) -> list[Value]:
             shift = number(outer, shifts, outer.index)
             left = [fixed(at(p, shift)) for p in starts]
             right = fixed(at(panel, outer.index * depth * stride))
 
-            def one_step(inner: Block, sums: list[Value]) -> list[Value]:
+            def one_step(inner: Loop, sums: list[Value]) -> list[Value]:
                 b = [load(inner, at(right, inner.index * stride, v * lanes), lanes, size) for v in range(vectors)]
                 new = []
                 for r in range(ROWS):

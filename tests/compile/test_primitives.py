@@ -38,7 +38,21 @@ ROUGH = {"gammaln": 16, "digamma": 64} | dict.fromkeys(
     ("ndtr", "logaddexp", "logaddexp2", "sinc", "erfinv", "polygamma", "xlog1py", "logit"), 4
 )
 # These add in another order: units of the sum of what is added.
-ADDS = {"sum", "matmul", "einsum", "dense", "cumsum", "norm", "logsumexp", "scatter_add"}
+ADDS = {
+    "conv",
+    "conv_input_grad",
+    "conv_weight_grad",
+    "sum_pool",
+    "sum_pool_grad",
+    "sum",
+    "matmul",
+    "einsum",
+    "dense",
+    "cumsum",
+    "norm",
+    "logsumexp",
+    "scatter_add",
+}
 
 
 def tolerance(name, args, want):

@@ -30,23 +30,34 @@ def test_convolution_by_definition(problem):
         np.testing.assert_array_equal(got, expected)
 
 
-@numba.njit(parallel=True)
+@numba.njit
 def features(images, w, v, b):
-    """In a parallel region of the user's own."""
-    y = np.empty((len(images), v.shape[1]), images.dtype)
-    for n in numba.prange(len(images)):
-        x = conv(images[n : n + 1], w, (1, 1), ((1, 1), (1, 1)), (1, 1))
-        x = max_pool(x, (2, 2), (2, 2), ((0, 0), (0, 0))) + sum_pool(x, (2, 2), (2, 2), ((0, 0), (0, 0)))
-        y[n] = dense(x[:, 0, 0], v, b)[0]
-    return y
+    x = conv(images, w, (1, 1), ((1, 1), (1, 1)), (1, 1))
+    x = max_pool(x, (2, 2), (2, 2), ((0, 0), (0, 0))) + sum_pool(x, (2, 2), (2, 2), ((0, 0), (0, 0)))
+    return dense(x[:, 0, 0], v, b)
 
 
-def test_a_net_inside_of_a_parallel_loop():
+def test_a_net():
     rng = np.random.default_rng(0)
-    images, w, v, b = (rng.integers(-3, 4, s).astype(np.float32) for s in ((5, 4, 6, 3), (3, 3, 3, 7), (7, 10), (10,)))
+    images, w, v, b = (rng.integers(-3, 4, s).astype(float) for s in ((5, 4, 6, 3), (3, 3, 3, 7), (7, 10), (10,)))
     x = convolution(images, w, None, (1, 1), ((1, 1), (1, 1)), (1, 1))[0]
     tiles = x.reshape(5, 2, 2, 3, 2, 7)
     np.testing.assert_array_equal(features(images, w, v, b), (tiles.max((2, 4)) + tiles.sum((2, 4)))[:, 0, 0] @ v + b)
+
+
+@numba.njit(parallel=True)
+def products(x, w):
+    """Parallel kernels in a parallel region of the user's own."""
+    y = np.empty((x.shape[0], x.shape[1], w.shape[2]))
+    for n in numba.prange(len(x)):
+        y[n] = dense(x[n], w[n])
+    return y
+
+
+def test_kernels_inside_of_a_parallel_loop():
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(-3, 4, (6, 40, 30)).astype(float), rng.integers(-3, 4, (6, 30, 50)).astype(float)
+    np.testing.assert_array_equal(products(x, w), x @ w)
 
 
 def test_bad_arguments():
