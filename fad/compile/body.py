@@ -8,7 +8,7 @@ within a box there is nothing to decide.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -48,21 +48,47 @@ class Instruction:
     cost: float = 0.0
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Body:
     """Instructions for every index in a box, with the values that are stored and those that are folded."""
 
     box: tuple  # (begin, end) of every axis
     reduced: tuple
-    instructions: list[Instruction] = field(default_factory=list)
-    stores: list[tuple[Access, int]] = field(default_factory=list)
-    folds: list[tuple[str, Access, int]] = field(default_factory=list)  # (reduction, where it goes, value)
-    scatters: list[tuple[Access, tuple, tuple, int]] = field(default_factory=list)  # (access, indices, their axes, value)
+    instructions: tuple[Instruction, ...] = ()
+    stores: tuple[tuple[Access, int], ...] = ()
+    folds: tuple[tuple[str, Access, int], ...] = ()  # (reduction, where it goes, value)
+    scatters: tuple[tuple[Access, tuple, tuple, int], ...] = ()  # (access, indices, their axes, value)
 
     @property
     def cost(self) -> float:
         """Operations at one index."""
         return sum([i.cost for i in self.instructions])
+
+    @property
+    def loads(self) -> list[Access]:
+        """What the instructions read."""
+        return [i.access for i in self.instructions if i.access]
+
+    @property
+    def writes(self) -> list[Access]:
+        """What is stored, folded and scattered into."""
+        return [a for a, _ in self.stores] + [a for _, a, _ in self.folds] + [s[0] for s in self.scatters]
+
+    @property
+    def accesses(self) -> list[Access]:
+        """Every memory access."""
+        return self.loads + self.writes
+
+    def map_accesses(self, change: Callable[[Access], Access]) -> Body:
+        """The body with another address for every access."""
+        return Body(
+            self.box,
+            self.reduced,
+            tuple([replace(i, access=change(i.access)) if i.access else i for i in self.instructions]),
+            tuple([(change(a), v) for a, v in self.stores]),
+            tuple([(name, change(a), v) for name, a, v in self.folds]),
+            tuple([(change(s[0]), *s[1:]) for s in self.scatters]),
+        )
 
 
 class _Cut(Exception):
@@ -95,30 +121,32 @@ class _Puller:
         self.nest, self.parts, self.done, self.box = nest, parts, done, box
         self.memo: dict[tuple, int] = {}
         self.seen: dict[Any, int] = {}  # instructions, by their content
-        self.out = Body(box, nest.reduced)
+        self.instructions: list[Instruction] = []
 
     def body(self) -> Body:
+        """The body of the nest in this box."""
         nest, rank = self.nest, len(self.nest.domain)
         every = ix.identity(nest.domain)
+        stores, folds, scatters = [], [], []
         for root in nest.roots:
-            folds = nest.reduced and root.op.name in REDUCTIONS and root.id not in self.parts.inline
-            if folds and root.args[0].shape == nest.domain:
+            reduces = nest.reduced and root.op.name in REDUCTIONS and root.id not in self.parts.inline
+            if reduces and root.args[0].shape == nest.domain:
                 value = self.pull(root.args[0], every)
                 value = self.converted(value, root.args[0].dtype, root.dtype)
                 kept = [a for a in range(rank) if a not in nest.reduced]
                 strides = [0] * rank
                 for a, s in zip(kept, ix.strides_of(tuple(nest.domain[a] for a in kept)), strict=True):
                     strides[a] = s
-                self.out.folds.append((root.op.name, Access(root.id, 0, tuple(strides), root.dtype), value))
+                folds.append((root.op.name, Access(root.id, 0, tuple(strides), root.dtype), value))
             elif root.op.name == "scatter_add":
                 values, *index = root.args
                 at, access, axes = self.indexed(root, index, every)
-                self.out.scatters.append((access, at, axes, self.pull(values, every)))
+                scatters.append((access, at, axes, self.pull(values, every)))
             else:
                 value = self.pull(root, every)
                 _, strides = ix.address(every, ix.strides_of(root.shape), rank)
-                self.out.stores.append((Access(root.id, 0, strides, root.dtype), value))
-        return self.out
+                stores.append((Access(root.id, 0, strides, root.dtype), value))
+        return Body(self.box, nest.reduced, tuple(self.instructions), tuple(stores), tuple(folds), tuple(scatters))
 
     def pull(self, node: Expr, index: ix.Map) -> int:
         """The instruction that gives the node's value at an index."""
@@ -236,8 +264,8 @@ class _Puller:
     def add(self, key: Any, instruction: Callable[[], Instruction]) -> int:
         at = self.seen.get(key)
         if at is None:
-            at = self.seen[key] = len(self.out.instructions)
-            self.out.instructions.append(instruction())
+            at = self.seen[key] = len(self.instructions)
+            self.instructions.append(instruction())
         return at
 
     def number(self, value: Any, dtype: Any) -> int:

@@ -14,7 +14,6 @@ from fad.compile import vecmath
 from fad.compile.body import Access, Body, Instruction
 from fad.compile.kernel import KernelRun, as_one
 from fad.compile.loops import HEAVY, Loops
-from fad.compile.loops import accesses as body_accesses
 from fad.compile.rows import Rows
 from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
 from fad.native.ir import Block, Module, Value, fma, literal, resized, typed, unflattened, where, write
@@ -77,8 +76,8 @@ def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
     if isinstance(loops, KernelRun):
         return (*kernel, loops.joins, body.box, instructions, stores), list(buffers)
     return (
-        tuple(loops.extents),
-        tuple(loops.reduced),
+        loops.extents,
+        loops.reduced,
         loops.vector,
         loops.lanes,
         loops.outer,
@@ -153,11 +152,11 @@ def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str]) -> Non
     epilogue = None
     if run.body is not None:
         rank = len(run.body.box)
-        loops = Loops(run.body, run.extents, [False] * rank, rank - 1, 16)
+        loops = Loops(run.body, run.extents, (False,) * rank, rank - 1, 16)
         body, joins = run.body, run.joins
         ends = [sum(joins[: k + 1]) for k in range(len(joins))]
         groups = [range(end - n, end) for end, n in zip(ends, joins, strict=True)]
-        counting = [as_one(body, axes, body_accesses(body)) for axes in groups]
+        counting = [as_one(body, axes, body.accesses) for axes in groups]
 
         def take(inside: Block, index: list, value: Value) -> None:
             writer = _Writer(loops, {b: Value(block, p, "ptr", 1) for b, p in addresses.items()}.__getitem__)

@@ -20,7 +20,7 @@ from fad.compile.fuse import Callback, partition
 from fad.compile.invariants import check_code, check_partition, check_plan
 from fad.compile.kernel import KernelRun
 from fad.compile.loops import Loops
-from fad.compile.plan import Plan, Segment, grain, memory_of, parallel, plan, written
+from fad.compile.plan import Plan, plan
 from fad.compile.rows import Rows
 from fad.compile.runtime import (
     IN_ARENA,
@@ -40,7 +40,9 @@ from fad.compile.runtime import (
     resumer,
     runner,
 )
+from fad.compile.segment import Segment, grain, is_parallel, writes
 from fad.compile.simplify import simplify
+from fad.compile.storage import memory_of
 from fad.core.expr import Const, Expr, Var, explained
 from fad.core.function import Function
 from fad.errors import FadError, OutOfRangeError
@@ -88,7 +90,7 @@ class Program:
             check_code(itertools.chain(*groups), code_of)
         if shows(4):
             show(4, "LLVM IR", self.text)
-        threads = any(parallel(n) for s in segments for n in s.nests)
+        threads = any(is_parallel(n) for s in segments for n in s.nests)
         self.launch = launcher() if threads else 0
         key = f"{disk.sources()} {[u.key for u in self.functions.values()]}"
         self.loaded = engine.load_parts(key, self.functions, self.parts) if self.functions else None  # owns the code
@@ -125,7 +127,7 @@ class Program:
                 write_function(module, name, unit.nests, unit.buffers)
             except Exception as error:
                 failed = [u for u in apart(unit) if attempted(code_of, u) is None]
-                raise Refused(error, {a.buffer for u in failed for a in written(u.nests[0])}) from error
+                raise Refused(error, {a.buffer for u in failed for a in writes(u.nests[0])}) from error
             if module.length >= size:
                 yield str(module)
                 module = Module(engine.machine().has_fma)
@@ -437,9 +439,6 @@ def units(segments: list[Segment]) -> list[list[Unit]]:
     occur again and again, as in an unrolled loop, are compiled once."""
     single: list[list[Unit]] = []
     for segment in segments:
-        for n in segment.nests:
-            if isinstance(n, Loops) and not parallel(n):
-                n.outer = n.strip = 0
         single.append([Unit([n], [shape_of_code(n)]) for n in segment.nests])
     counts = Counter([u.codes[0][0] for group in single for u in group])
     found: list[list[Unit]] = []
@@ -447,7 +446,7 @@ def units(segments: list[Segment]) -> list[list[Unit]]:
         joined: list[Unit] = []
         open_ = False  # whether the last unit takes more nests
         for u in group:
-            alone = counts[u.codes[0][0]] > 1 or parallel(u.nests[0]) or not isinstance(u.nests[0], Loops)
+            alone = counts[u.codes[0][0]] > 1 or is_parallel(u.nests[0]) or not isinstance(u.nests[0], Loops)
             if alone or not open_ or joined[-1].size + u.size > GROUP:
                 joined.append(u)
             else:
@@ -473,7 +472,7 @@ def table_of(group: list[Unit], plan: Plan, addresses: dict[Any, int], scalars: 
     for u in group:
         refs = [places.setdefault(b, len(places)) for b in u.buffers]
         n = u.nests[0]
-        steps.append((addresses[u.key], n.pieces, grain(n) if parallel(n) else 0, refs))
+        steps.append((addresses[u.key], n.pieces, grain(n) if is_parallel(n) else 0, refs))
     kinds = []
     for b in places:
         if b == FLAG:

@@ -9,9 +9,10 @@ import fad
 from fad.compile.debug import CompilerError
 from fad.compile.fuse import Nest, partition
 from fad.compile.invariants import check_code, check_partition, check_plan
-from fad.compile.loops import Loops, mapped
-from fad.compile.plan import Segment, plan
+from fad.compile.loops import Loops
+from fad.compile.plan import plan
 from fad.compile.program import Program
+from fad.compile.segment import Segment
 from fad.compile.simplify import simplify
 
 
@@ -55,12 +56,12 @@ def changed(p, change):
     """The plan with the body of its last nest with loops changed."""
     segment = next(s for s in reversed(p.steps) if isinstance(s, Segment))
     k = next(k for k, n in reversed(list(enumerate(segment.nests))) if isinstance(n, Loops))
-    segment.nests[k] = change(segment.nests[k])
-    return p
+    nests = (*segment.nests[:k], change(segment.nests[k]), *segment.nests[k + 1 :])
+    return replace(p, steps=tuple(Segment(nests) if s is segment else s for s in p.steps))
 
 
 def moved(by):
-    return lambda n: replace(n, body=mapped(n.body, lambda a: a._replace(offset=a.offset + by)))
+    return lambda n: replace(n, body=n.body.map_accesses(lambda a: a._replace(offset=a.offset + by)))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def moved(by):
     [
         (lambda p: changed(p, moved(1)), "touches"),
         (lambda p: changed(p, moved(-1)), "touches"),
-        (lambda p: changed(p, lambda n: replace(n, extents=[e - 1 for e in n.extents])), "is not written"),
+        (lambda p: changed(p, lambda n: replace(n, extents=tuple(e - 1 for e in n.extents))), "is not written"),
         (lambda p: replace(p, steps=p.steps[::-1]), "not written"),
         (lambda p: replace(p, steps=p.steps[1:]), "not written"),
         (lambda p: replace(p, offsets={}), "no place"),

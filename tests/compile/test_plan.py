@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fad
-from fad.compile.plan import BLOCK, in_order, rounded
+from fad.compile.plan import BLOCK
 from fad.compile.program import Program
+from fad.compile.storage import lay_out_small, round_up
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 20), st.integers(0, 10)), max_size=40))
@@ -15,13 +16,13 @@ def test_live_buffers_are_apart(buffers):
     sizes = {k: size for k, (size, _, _) in enumerate(buffers)}
     first = {k: begin for k, (_, begin, _) in enumerate(buffers)}
     last = {k: begin + length for k, (_, begin, length) in enumerate(buffers)}
-    offsets, arena = in_order(sizes, first, last)
+    offsets, arena = lay_out_small(sizes, first, last)
     for a in sizes:
         assert offsets[a] % 64 == 0 and offsets[a] + sizes[a] <= arena
         for b in sizes:
             if a < b and first[a] <= last[b] and first[b] <= last[a]:
                 assert offsets[a] + sizes[a] <= offsets[b] or offsets[b] + sizes[b] <= offsets[a]
-    assert arena <= sum(rounded(s) for s in sizes.values())
+    assert arena <= sum(round_up(s) for s in sizes.values())
 
 
 def test_a_long_chain_needs_few_buffers():
