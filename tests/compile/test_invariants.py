@@ -47,9 +47,8 @@ def test_what_holds_is_passed():
 )
 def test_steps_of_a_partition(change, what):
     parts = parts_of()
-    parts.steps = change(parts.steps)
     with pytest.raises(CompilerError, match=what):
-        check_partition(parts)
+        check_partition(replace(parts, steps=tuple(change(parts.steps))))
 
 
 def changed(p, change):
