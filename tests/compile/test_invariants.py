@@ -11,7 +11,7 @@ from fad.compile.fuse import Nest, partition
 from fad.compile.invariants import check_code, check_partition, check_plan
 from fad.compile.loops import Loops
 from fad.compile.plan import plan
-from fad.compile.program import Program
+from fad.compile.program import build
 from fad.compile.segment import Segment
 from fad.compile.simplify import simplify
 
@@ -89,12 +89,12 @@ def test_accesses_places_and_layout_of_a_plan(change, what):
 
 
 def test_nests_that_share_a_function():
-    units = list(Program(fad.trace(lambda x: (np.cumsum(np.sin(x)), x @ x))(np.ones((40, 40)))).functions.values())
+    units = list(build(fad.trace(lambda x: (np.cumsum(np.sin(x)), x @ x))(np.ones((40, 40)))).functions.values())
     check_code([*units, *units], lambda u: repr(u.key))
     texts = iter("ab")
     with pytest.raises(CompilerError, match="differ"):
         check_code(
-            [units[0], Program(fad.trace(lambda x: (np.cumsum(np.sin(x)), x @ x))(np.ones((40, 40)))).functions["nest0"]],
+            [units[0], build(fad.trace(lambda x: (np.cumsum(np.sin(x)), x @ x))(np.ones((40, 40)))).functions["nest0"]],
             lambda u: next(texts),
         )
 
