@@ -18,7 +18,7 @@ from fad.compile.scalar import KIND, STORED, lower
 from fad.core.expr import Const, Expr, Var, aval_text
 from fad.core.function import Function
 
-__all__ = ["Partition", "Nest", "Callback", "computed", "partition", "REDUCTIONS"]
+__all__ = ["Partition", "Nest", "Callback", "REDUCTIONS", "list_computed", "partition"]
 
 REDUCTIONS = {"sum": "+", "prod": "*", "max": "max", "min": "min", "any": "or", "all": "and"}
 VIEWS = {"transpose", "broadcast_to", "getitem", "reshape"}
@@ -90,7 +90,7 @@ def is_masked(node: Expr) -> bool:
     return node.op.name == "concatenate" and len(node.args) <= PIECES and all(a.dtype == node.dtype for a in node.args)
 
 
-def boxes(cuts: frozenset, shape: tuple) -> int:
+def count_boxes(cuts: frozenset, shape: tuple) -> int:
     """Into how many boxes these cuts divide an array."""
     return prod([1 + sum([1 for k, _ in cuts if k == axis]) for axis in range(len(shape))]) if cuts else 1
 
@@ -177,19 +177,19 @@ class _Partitioner:
         self.choices[node.id].stretch = self.counted[over] // BODY
         self.counted[over] += not is_view(node)
         if node.id in self.called:
-            self.callback(node, args)
+            self.call_back(node, args)
         elif name == "reshape" and args and node.dtype.str[1:] in STORED and self.choices[args[0].id].is_memory:
-            self.reshape(node)
+            self.alias_memory(node)
         elif is_view(node) and node.dtype.str[1:] in STORED:
             if name == "broadcast_to":
                 self.spread(node, args)
             self.fuse(node, args, 0)
         elif name == "reshape" and self.can_hold(node):
-            self.reshape(node)
+            self.alias_memory(node)
         elif is_masked(node) and self.can_hold(node):
             self.fuse(node, args, 1)
         elif name in REDUCTIONS and self.can_hold(node) and self.can_hold(args[0]):
-            self.reduction(node, args[0])
+            self.fuse_reduction(node, args[0])
         elif name == "gather" and self.can_gather(node, node.args[0], node.args[1:]):
             if not self.choices[node.args[0].id].is_memory:
                 self.store(node.args[0], itself=True)
@@ -197,11 +197,11 @@ class _Partitioner:
         elif name == "scatter_add" and self.can_scatter(node):
             self.store(node, itself=True)
         elif lower(node.op, node.args, node.dtype) is not None:
-            self.elementwise(node, args)
+            self.fuse_elementwise(node, args)
         elif is_kernel(node):
-            self.kernel(node)
+            self.store_kernel(node)
         else:
-            self.callback(node, args)
+            self.call_back(node, args)
         if node.id in self.outputs:
             self.store(node, itself=True)
 
@@ -232,17 +232,17 @@ class _Partitioner:
                 if self.choices[a.id].depth > BODY // 2:
                     self.store(a)
             depth = 1
-        cuts = self.cut(node)
-        if boxes(cuts, node.shape) > BOXES:
+        cuts = self.find_cuts(node)
+        if count_boxes(cuts, node.shape) > BOXES:
             for a in args:
                 if self.choices[a.id].cuts:
                     self.store(a)
-            cuts = self.cut(node)
+            cuts = self.find_cuts(node)
         self.note(node, min(cost, 1e6), depth, cuts)
-        if boxes(cuts, node.shape) > BOXES:
+        if count_boxes(cuts, node.shape) > BOXES:
             self.store(node)
 
-    def cut(self, node: Expr) -> frozenset:
+    def find_cuts(self, node: Expr) -> frozenset:
         """The cuts of a node, in its own axes."""
         if self.choices[node.id].inline:
             return NO_CUTS  # its operand has none
@@ -267,7 +267,7 @@ class _Partitioner:
                 found += [(k + lead, p) for k, p in cuts]
         return frozenset([(k, p) for k, p in found if 0 < p < node.shape[k]]) if found else NO_CUTS
 
-    def elementwise(self, node: Expr, args: list) -> None:
+    def fuse_elementwise(self, node: Expr, args: list) -> None:
         self.spread(node, args)
         self.fuse(node, args, self.operations(node))
 
@@ -280,7 +280,7 @@ class _Partitioner:
     def operations(self, node: Expr) -> float:
         return node.op.flops(node, *node.args, **node.params) / max(node.size, 1)
 
-    def reshape(self, node: Expr) -> None:
+    def alias_memory(self, node: Expr) -> None:
         """Another name for memory, which the operand must have."""
         x, choice = node.args[0], self.choices[node.id]
         self.store(x, itself=True)
@@ -291,7 +291,7 @@ class _Partitioner:
         alias = self.choices[x.id].alias
         return x if alias is None else alias
 
-    def reduction(self, node: Expr, x: Expr) -> None:
+    def fuse_reduction(self, node: Expr, x: Expr) -> None:
         trip = prod(x.shape[a] for a in node.params["axes"])
         if self.choices[x.id].cuts:
             self.store(x)
@@ -301,7 +301,7 @@ class _Partitioner:
         else:
             self.store(node)
 
-    def callback(self, node: Expr, args: list) -> None:
+    def call_back(self, node: Expr, args: list) -> None:
         """Leave a node to NumPy, which reads memory and makes an array."""
         self.choices[node.id].native = False
         for a in args:
@@ -309,17 +309,17 @@ class _Partitioner:
                 self.store(a)
         self.store(node)
 
-    def kernel(self, node: Expr) -> None:
+    def store_kernel(self, node: Expr) -> None:
         """A product or convolution: it reads memory, through views where its kernel can."""
         for k, a in enumerate(node.args):
-            base, strides = self.viewed(a)
+            base, strides = self.resolve_views(a)
             itself = (k in CONTIGUOUS[node.op.name] and base is not a) or (isinstance(base, Const) and base.size == 1)
             if itself or not self.is_leaf(a) or not can_read(node, k, strides):
                 self.store(a, itself=itself or base is not a)
         self.choices[node.id].kernel = True
         self.store(node, itself=True)
 
-    def viewed(self, x: Expr) -> tuple[Expr, tuple]:
+    def resolve_views(self, x: Expr) -> tuple[Expr, tuple]:
         """What x is a view of, and its strides there in elements."""
         index, base = ix.identity(x.shape), x
         while not self.choices[base.id].is_memory and is_view(base) and isinstance(base.args[0], Expr):
@@ -328,7 +328,7 @@ class _Partitioner:
 
     # -- levels and sharing ---------------------------------------------------------------------------------------
 
-    def levels(self) -> None:
+    def set_levels(self) -> None:
         """How many stored results each node waits for, one after another."""
         for node in self.nodes:
             choice = self.choices[node.id]
@@ -397,7 +397,7 @@ class _Partitioner:
         sites: dict[int, set] = {}  # the nests, or views in these, that compute a node
         for node in reversed(self.nodes):
             choice = self.choices[node.id]
-            places = self.users(node, sites, reduced)
+            places = self.list_users(node, sites, reduced)
             if choice.stored and choice.native:
                 sites[node.id] = {(*self.domain(node), choice.level)}
                 continue
@@ -410,7 +410,7 @@ class _Partitioner:
             if choice.cost * (len(places) - 1) > limit or (far and choice.cost > 2):
                 self.store(node, itself=True)
 
-    def users(self, node: Expr, sites: dict[int, set], reduced: dict[tuple, tuple]) -> set:
+    def list_users(self, node: Expr, sites: dict[int, set], reduced: dict[tuple, tuple]) -> set:
         """The places that would each compute a node; more than four are not told apart."""
         places: set = set()
         for c in self.choices[node.id].consumers:
@@ -430,7 +430,7 @@ class _Partitioner:
 
     # -- nests -----------------------------------------------------------------------------------------------------
 
-    def steps(self) -> list:
+    def make_steps(self) -> list:
         """Nests and callbacks, level by level."""
         by_level: dict[int, dict] = {}
         for node in self.nodes:
@@ -444,17 +444,18 @@ class _Partitioner:
                 groups.setdefault((*self.domain(node), choice.source), []).append(node)
         ordered: list = []
         for level in sorted(by_level):
-            self.join(by_level[level])
+            self.join_groups(by_level[level])
             for key, roots in by_level[level].items():
                 if isinstance(key, tuple):
-                    ordered += self.split(*key, roots)
+                    domain, reduced, source = key
+                    ordered += self.split_nest(domain, reduced, source, roots)
                 elif self.choices[key].native:
                     ordered.append(Nest(*self.domain(roots[0]), tuple(roots)))
                 else:
                     ordered.append(Callback(roots[0], self.called.get(key, "")))
         return ordered
 
-    def join(self, groups: dict) -> None:
+    def join_groups(self, groups: dict) -> None:
         """Elementwise roots join a reduction over the same domain."""
         nests = [k for k in groups if isinstance(k, tuple)]
         for key in nests:
@@ -464,7 +465,7 @@ class _Partitioner:
                     groups[partner] = [r for r in groups[key] if not self.choices[r.id].cutting] + groups[partner]
                     groups[key] = [r for r in groups[key] if self.choices[r.id].cutting]
 
-    def split(self, domain: tuple, reduced: tuple, source: int | None, roots: list[Expr]) -> list[Nest]:
+    def split_nest(self, domain: tuple, reduced: tuple, source: int | None, roots: list[Expr]) -> list[Nest]:
         """Nests of at most BODY operations or so; the first of them holds the kernel ``source``."""
         groups: list[list[Expr]] = [[]]
         seen, stretch = set(), None
@@ -494,7 +495,7 @@ class _Partitioner:
         ]
 
 
-def computed(step: Nest | Callback, parts: Partition, done: set[int]) -> list[Expr]:
+def list_computed(step: Nest | Callback, parts: Partition, done: set[int]) -> list[Expr]:
     """The nodes that a step computes: its roots, and what is neither in memory nor among the ids ``done``."""
     roots = [step.node] if isinstance(step, Callback) else step.roots
     found: dict[int, Expr] = {r.id: r for r in roots}
@@ -518,9 +519,9 @@ def partition(function: Function, called: dict[int, str] | None = None) -> Parti
     work = _Partitioner(function, called or {})
     for node in work.nodes:
         work.visit(node)
-    work.levels()
+    work.set_levels()
     work.share()
-    work.levels()
+    work.set_levels()
     ids = lambda name: frozenset([k for k, choice in work.choices.items() if getattr(choice, name)])
     alias = {k: choice.alias for k, choice in work.choices.items() if choice.alias is not None}
-    return Partition(function, tuple(work.steps()), ids("stored"), alias, ids("inline"), ids("boxed"))
+    return Partition(function, tuple(work.make_steps()), ids("stored"), alias, ids("inline"), ids("boxed"))

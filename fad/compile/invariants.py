@@ -15,7 +15,7 @@ from typing import Any
 
 from fad.compile.body import Access
 from fad.compile.debug import CompilerError
-from fad.compile.fuse import Callback, Nest, Partition, computed, is_view
+from fad.compile.fuse import Callback, Nest, Partition, is_view, list_computed
 from fad.compile.loops import Loops
 from fad.compile.plan import Plan
 from fad.compile.rows import Rows
@@ -46,7 +46,7 @@ def check_partition(parts: Partition) -> None:
     }
     for step in parts.steps:
         roots = [step.node] if isinstance(step, Callback) else step.roots
-        for node in computed(step, parts, made):
+        for node in list_computed(step, parts, made):
             if node.id in alone - {r.id for r in roots}:
                 raise broken("fuse", f"{named(node)} is read before it is made", "what no loop computes is made by an earlier step")
             base = parts.alias.get(node.id, node)

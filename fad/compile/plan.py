@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from fad.compile import index as ix
-from fad.compile.body import Access, Body, Instruction, bodies
+from fad.compile.body import Access, Body, Instruction, pull_bodies
 from fad.compile.contraction import recipe_of
 from fad.compile.debug import Refused
-from fad.compile.fuse import Callback, Nest, Partition, computed
+from fad.compile.fuse import Callback, Nest, Partition, list_computed
 from fad.compile.kernel import KernelRun, runs, summed
 from fad.compile.loops import Loops, arrange, jam_axis, permute_loops, split_axis
-from fad.compile.rows import Rows, are_local, block_of, group_rows, reads_own, written_by
+from fad.compile.rows import Rows, are_local, block_of, group_rows, map_writes, reads_own
 from fad.compile.segment import Segment, describe, is_parallel, loads
 from fad.compile.storage import find_takeovers, lay_out, memory_of, place_objects
 from fad.core.expr import Expr
@@ -73,7 +73,7 @@ class _Planner:
         if nest.kernel is not None:
             return self.plan_kernel(nest, done)
         found: list[Loops] = []
-        for body in bodies(nest, self.parts, done):
+        for body in pull_bodies(nest, self.parts, done):
             copies: list[Loops] = []
             loops = arrange(body, self.vector_bytes, self.is_in_place(body), partial(self.copy, copies))
             found += copies
@@ -92,7 +92,7 @@ class _Planner:
         columns = [n for n in nests if n.reduced[:1] == (0,)]
         nests, before, found = [n for n in nests if n.reduced[:1] != (0,)], set(done), []
         for nest in nests:
-            found += bodies(nest, self.parts, before)
+            found += pull_bodies(nest, self.parts, before)
             before |= {r.id for r in nest.roots}
         count = len(nests[0].domain) - 1
         if len(found) != len(nests) or not are_local(found, count):
@@ -106,7 +106,7 @@ class _Planner:
         rows = Rows(tuple([arrange(b, self.vector_bytes, in_place, rows=count) for b in found]))
         after: list[Any] = []
         for nest in columns:
-            if (joined := self.join_rows(rows, nest, before, written_by(found))) is None:
+            if (joined := self.join_rows(rows, nest, before, map_writes(found))) is None:
                 after += self.plan_nest(nest, before)
             else:
                 rows, sums = joined
@@ -118,7 +118,7 @@ class _Planner:
         """The rows with a reduction of them after each block, and the loops that add up what blocks give; None where that is not
         possible."""
         count, size = len(nest.domain) - 1, block_of(prod(nest.domain[:-1]))
-        made = bodies(nest, self.parts, done)
+        made = pull_bodies(nest, self.parts, done)
         if not size or len(made) != 1 or not reads_own(made[0], written, count):
             return None
         loops = arrange(made[0], self.vector_bytes)
@@ -131,7 +131,7 @@ class _Planner:
 
     def plan_kernel(self, nest: Nest, done: set[int]) -> list[Any]:
         """The phases of a kernel, and a nest that adds its chunks up where it has some."""
-        (body,), node = bodies(nest, self.parts, done), nest.kernel
+        (body,), node = pull_bodies(nest, self.parts, done), nest.kernel
         assert node is not None
         operands = [self.locate(a) for a in node.args]
         recipe = recipe_of(node, [a.strides for a in operands])
@@ -292,7 +292,7 @@ def plan(parts: Partition, vector_bytes: int, donated: frozenset = frozenset()) 
         try:
             ordered[-1] += work.plan_step(step, done)
         except Exception as error:
-            raise Refused(error, {x.id for n in step for x in computed(n, parts, done)}) from error
+            raise Refused(error, {x.id for n in step for x in list_computed(n, parts, done)}) from error
         done |= {r.id for n in step for r in n.roots}
     steps = [s if isinstance(s, Callback) else Segment(tuple(s)) for s in ordered]
     steps = forget_unread(parts, steps)

@@ -149,7 +149,7 @@ def call_for_one(program: Program, count: int, aval: tuple, context: Any, keep: 
         y = empty(shape, dtype)
         objects = [*arguments, *constants, y]
         if code := run(id(objects), arena.reserve(size) if size else 0, at):
-            return refused(code)
+            return answer_for(code)
         return y[()] if is_scalar else y
 
     return call
@@ -165,7 +165,7 @@ def call_for_many(program: Program, count: int, places: list, context: Any, keep
             return None
         objects = [*arguments, *constants, *[empty(s, d) for s, d in fresh]]
         if code := run(id(objects), arena.reserve(size) if size else 0, at):
-            return refused(code)
+            return answer_for(code)
         found = [objects[k] for k in places]
         return [y if y.ndim else y[()] for y in found] if several else found[0]
 
@@ -188,7 +188,7 @@ def call_with_pauses(program: Program, count: int, places: list, context: Any, k
             code = resume(id(objects), own.address, at, code)
         arena.arena = own
         if code:
-            return refused(code)
+            return answer_for(code)
         found = [objects[k] for k in places]
         return [y if y.ndim else y[()] for y in found] if several else found[0] if found[0].ndim else found[0][()]
 
@@ -331,7 +331,7 @@ def out_of_range() -> OutOfRangeError:
     )
 
 
-def refused(code: int) -> Any:
+def answer_for(code: int) -> Any:
     """What it means that `run` does not answer 0: None for other arguments; an index out of range raises."""
     if code == OUT_OF_RANGE:
         raise out_of_range()

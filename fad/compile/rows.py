@@ -15,7 +15,7 @@ from fad.compile.fuse import Callback, Nest, Partition
 from fad.compile.loops import Loops
 from fad.core.expr import Expr, Var
 
-__all__ = ["Rows", "are_local", "block_of", "group_rows", "reads_own", "written_by"]
+__all__ = ["Rows", "are_local", "block_of", "group_rows", "reads_own", "map_writes"]
 
 SHORT = 48  # elements of a row below which vectors do better across rows
 LONG = 1 << 16  # elements of a row that do not stay in the cache
@@ -137,11 +137,11 @@ def read_by(step: Nest, parts: Partition) -> set[int]:
 
 def are_local(bodies: list[Body], rows: int) -> bool:
     """Whether what one body writes, others read and write at the same row only; the first ``rows`` axes count rows."""
-    written = written_by(bodies)
+    written = map_writes(bodies)
     return all(not body.scatters and all(is_own(a, written, body, rows) for a in body.accesses) for body in bodies)
 
 
-def written_by(bodies: list[Body]) -> dict[int, Access]:
+def map_writes(bodies: list[Body]) -> dict[int, Access]:
     """The buffers that bodies write, and how."""
     return {a.buffer: a for body in bodies for a in [x for x, _ in body.stores] + [x for _, x, _ in body.folds]}
 
