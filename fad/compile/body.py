@@ -8,7 +8,7 @@ within a box there is nothing to decide.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from fad.compile.scalar import lower
 from fad.core.expr import Const, Expr, Var
 from fad.core.primitive import registry
 
-__all__ = ["Access", "Body", "Instruction", "bodies"]
+__all__ = ["Access", "Body", "Instruction", "pull_bodies"]
 
 
 class Access(NamedTuple):
@@ -48,21 +48,47 @@ class Instruction:
     cost: float = 0.0
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Body:
     """Instructions for every index in a box, with the values that are stored and those that are folded."""
 
     box: tuple  # (begin, end) of every axis
     reduced: tuple
-    instructions: list[Instruction] = field(default_factory=list)
-    stores: list[tuple[Access, int]] = field(default_factory=list)
-    folds: list[tuple[str, Access, int]] = field(default_factory=list)  # (reduction, where it goes, value)
-    scatters: list[tuple[Access, tuple, tuple, int]] = field(default_factory=list)  # (access, indices, their axes, value)
+    instructions: tuple[Instruction, ...] = ()
+    stores: tuple[tuple[Access, int], ...] = ()
+    folds: tuple[tuple[str, Access, int], ...] = ()  # (reduction, where it goes, value)
+    scatters: tuple[tuple[Access, tuple, tuple, int], ...] = ()  # (access, indices, their axes, value)
 
     @property
     def cost(self) -> float:
         """Operations at one index."""
         return sum([i.cost for i in self.instructions])
+
+    @property
+    def loads(self) -> list[Access]:
+        """What the instructions read."""
+        return [i.access for i in self.instructions if i.access]
+
+    @property
+    def writes(self) -> list[Access]:
+        """What is stored, folded and scattered into."""
+        return [a for a, _ in self.stores] + [a for _, a, _ in self.folds] + [s[0] for s in self.scatters]
+
+    @property
+    def accesses(self) -> list[Access]:
+        """Every memory access."""
+        return self.loads + self.writes
+
+    def map_accesses(self, change: Callable[[Access], Access]) -> Body:
+        """The body with another address for every access."""
+        return Body(
+            self.box,
+            self.reduced,
+            tuple([replace(i, access=change(i.access)) if i.access else i for i in self.instructions]),
+            tuple([(change(a), v) for a, v in self.stores]),
+            tuple([(name, change(a), v) for name, a, v in self.folds]),
+            tuple([(change(s[0]), *s[1:]) for s in self.scatters]),
+        )
 
 
 class _Cut(Exception):
@@ -72,7 +98,7 @@ class _Cut(Exception):
         self.axis, self.position = axis, position
 
 
-def bodies(nest: Nest, parts: Partition, done: set[int]) -> list[Body]:
+def pull_bodies(nest: Nest, parts: Partition, done: set[int]) -> list[Body]:
     """The boxes of a nest; ``done`` are the stored nodes that earlier steps have written."""
     boxes = [tuple((0, s) for s in nest.domain)]
     found = []
@@ -95,30 +121,32 @@ class _Puller:
         self.nest, self.parts, self.done, self.box = nest, parts, done, box
         self.memo: dict[tuple, int] = {}
         self.seen: dict[Any, int] = {}  # instructions, by their content
-        self.out = Body(box, nest.reduced)
+        self.instructions: list[Instruction] = []
 
     def body(self) -> Body:
+        """The body of the nest in this box."""
         nest, rank = self.nest, len(self.nest.domain)
         every = ix.identity(nest.domain)
+        stores, folds, scatters = [], [], []
         for root in nest.roots:
-            folds = nest.reduced and root.op.name in REDUCTIONS and root.id not in self.parts.inline
-            if folds and root.args[0].shape == nest.domain:
+            reduces = nest.reduced and root.op.name in REDUCTIONS and root.id not in self.parts.inline
+            if reduces and root.args[0].shape == nest.domain:
                 value = self.pull(root.args[0], every)
-                value = self.converted(value, root.args[0].dtype, root.dtype)
+                value = self.convert(value, root.args[0].dtype, root.dtype)
                 kept = [a for a in range(rank) if a not in nest.reduced]
                 strides = [0] * rank
                 for a, s in zip(kept, ix.strides_of(tuple(nest.domain[a] for a in kept)), strict=True):
                     strides[a] = s
-                self.out.folds.append((root.op.name, Access(root.id, 0, tuple(strides), root.dtype), value))
+                folds.append((root.op.name, Access(root.id, 0, tuple(strides), root.dtype), value))
             elif root.op.name == "scatter_add":
                 values, *index = root.args
-                at, access, axes = self.indexed(root, index, every)
-                self.out.scatters.append((access, at, axes, self.pull(values, every)))
+                at, access, axes = self.index_memory(root, index, every)
+                scatters.append((access, at, axes, self.pull(values, every)))
             else:
                 value = self.pull(root, every)
                 _, strides = ix.address(every, ix.strides_of(root.shape), rank)
-                self.out.stores.append((Access(root.id, 0, strides, root.dtype), value))
-        return self.out
+                stores.append((Access(root.id, 0, strides, root.dtype), value))
+        return Body(self.box, nest.reduced, tuple(self.instructions), tuple(stores), tuple(folds), tuple(scatters))
 
     def pull(self, node: Expr, index: ix.Map) -> int:
         """The instruction that gives the node's value at an index."""
@@ -156,9 +184,9 @@ class _Puller:
             inner = self.inside(node, index)
             return [] if inner is None else [(node.args[0], inner)]
         if node.op.name == "concatenate":
-            return [self.piece(node, index)]
+            return [self.pick_part(node, index)]
         if node.op.name in REDUCTIONS:
-            return self.unrolled(node, index)
+            return self.unroll(node, index)
         if node.op.name == "gather":
             return self.index_maps(list(node.args[1:]), index)[0]
         return [(a, ix.broadcast(index, a.shape, node.shape)) if isinstance(a, Expr) else a for a in node.args]
@@ -168,16 +196,16 @@ class _Puller:
         shape = np.broadcast_shapes(*(i.shape for i in index))
         return [(i, ix.broadcast(place[: len(shape)], i.shape, shape)) for i in index], len(shape)
 
-    def indexed(self, memory: Expr, index: list, place: ix.Map) -> tuple[tuple, Access, tuple]:
+    def index_memory(self, memory: Expr, index: list, place: ix.Map) -> tuple[tuple, Access, tuple]:
         """Index values, and how they address an array in memory."""
         maps, rank = self.index_maps(index, place)
-        at = tuple(self.converted(self.pull(i, m), i.dtype, np.dtype(np.int64)) for i, m in maps)
+        at = tuple(self.convert(self.pull(i, m), i.dtype, np.dtype(np.int64)) for i, m in maps)
         base = self.parts.alias.get(memory.id, memory)
         strides = ix.strides_of(memory.shape)
         offset, steps = ix.address(place[rank:], strides[len(index) :], len(self.box))
         return at, Access(base.id, offset, steps, memory.dtype), tuple(zip(strides, memory.shape, strict=True))[: len(index)]
 
-    def unrolled(self, node: Expr, index: ix.Map) -> list:
+    def unroll(self, node: Expr, index: ix.Map) -> list:
         """The operand at every index that a small reduction runs over."""
         x, axes = node.args[0], node.params["axes"]
         kept = iter(index if not node.params["keepdims"] else [e for a, e in enumerate(index) if a not in axes])
@@ -190,8 +218,8 @@ class _Puller:
 
     # -- boxes -----------------------------------------------------------------------------------------------
 
-    def position(self, entry: tuple, begin: int, end: int) -> int:
-        """-1, 0, 1 where an index lies before, within or behind [begin, end) all over the box; cuts the box otherwise."""
+    def locate(self, entry: tuple, begin: int, end: int) -> int:
+        """-1, 0, 1 where an index lies before, within or after [begin, end) all over the box; cuts the box otherwise."""
         axis, step, start = entry
         if axis == ix.CONSTANT:
             first = last = start
@@ -214,18 +242,18 @@ class _Puller:
         inner: list = [(ix.CONSTANT, 0, 0)] * len(x.shape)
         for k, (axis, _, start) in enumerate(ix.basic_index(node.params["index"], node.shape)):
             extent = 1 if axis == ix.CONSTANT else x.shape[axis]
-            if self.position(index[k], start, start + extent):
+            if self.locate(index[k], start, start + extent):
                 return None
             if axis != ix.CONSTANT:
                 source, step, offset = index[k]
                 inner[axis] = (source, step, offset - start)
         return tuple(inner)
 
-    def piece(self, node: Expr, index: ix.Map) -> tuple:
+    def pick_part(self, node: Expr, index: ix.Map) -> tuple:
         """The operand of a concatenation in which the box lies, and its map."""
         axis, offset = node.params["axis"], 0
         for x in node.args:
-            if x.shape[axis] and self.position(index[axis], offset, offset + x.shape[axis]) == 0:
+            if x.shape[axis] and self.locate(index[axis], offset, offset + x.shape[axis]) == 0:
                 source, step, start = index[axis]
                 return x, (*index[:axis], (source, step, start - offset), *index[axis + 1 :])
             offset += x.shape[axis]
@@ -236,8 +264,8 @@ class _Puller:
     def add(self, key: Any, instruction: Callable[[], Instruction]) -> int:
         at = self.seen.get(key)
         if at is None:
-            at = self.seen[key] = len(self.out.instructions)
-            self.out.instructions.append(instruction())
+            at = self.seen[key] = len(self.instructions)
+            self.instructions.append(instruction())
         return at
 
     def number(self, value: Any, dtype: Any) -> int:
@@ -252,7 +280,7 @@ class _Puller:
         access = Access(base.id, *ix.address(index, ix.strides_of(node.shape), len(self.box)), node.dtype)
         return self.add(("load", access), lambda: Instruction("load", node.dtype, access=access, cost=1))
 
-    def converted(self, value: int, old: Any, new: Any) -> int:
+    def convert(self, value: int, old: Any, new: Any) -> int:
         if old == new:
             return value
         return self.add(("astype", value, new.str), lambda: Instruction("astype", new, (value,), (np.dtype(old),), cost=1))
@@ -269,9 +297,9 @@ class _Puller:
         if node.op.name == "embed":
             return values[0] if values else self.number(0, node.dtype)
         if node.op.name in REDUCTIONS:
-            return self.folded(node, values)
+            return self.fold(node, values)
         if node.op.name == "gather":
-            at, access, axes = self.indexed(node.args[0], list(node.args[1:]), index)
+            at, access, axes = self.index_memory(node.args[0], list(node.args[1:]), index)
             return self.add(
                 ("gather", access, at), lambda: Instruction("gather", node.dtype, at, access=access, value=axes, cost=4)
             )
@@ -280,14 +308,14 @@ class _Puller:
         have = tuple(np.dtype(a.dtype) if isinstance(a, Expr) else d for a, d in zip(node.args, dtypes, strict=True))
         cost = node.op.flops(node, *node.args, **node.params) / max(node.size, 1)
         if node.op.name == "astype":
-            return self.converted(args[0], have[0], node.dtype)
-        args = [self.converted(a, h, d) for a, h, d in zip(args, have, dtypes, strict=True)]
+            return self.convert(args[0], have[0], node.dtype)
+        args = [self.convert(a, h, d) for a, h, d in zip(args, have, dtypes, strict=True)]
         return self.add(
             (node.op.name, *args, node.dtype.str),
             lambda: Instruction(node.op.name, node.dtype, tuple(args), dtypes, function, cost=cost),
         )
 
-    def folded(self, node: Expr, values: list) -> int:
+    def fold(self, node: Expr, values: list) -> int:
         """A small reduction as a balanced tree."""
         combine = registry[
             {"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum", "any": "bitwise_or", "all": "bitwise_and"}[
@@ -295,7 +323,7 @@ class _Puller:
             ]
         ]
         dtype = node.dtype
-        values = [self.converted(v, node.args[0].dtype, dtype) for v in values]
+        values = [self.convert(v, node.args[0].dtype, dtype) for v in values]
         function, dtypes = lower(combine, (np.empty(1, dtype),) * 2, dtype)
         while len(values) > 1:
             pairs = [

@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from weakref import WeakValueDictionary
 
-from fad.compile.program import Program
+from fad.compile.program import Program, build
 from fad.core.function import Function
 
 __all__ = ["program_for"]
@@ -30,7 +30,7 @@ def program_for(function: Function, donated: frozenset = frozenset()) -> tuple[P
         program = _programs.get(key)
     origin = "found in this process"
     if program is None:
-        program = Program(function, donated)
+        program = build(function, donated)
         origin = program.origin
     with _lock:
         dropped = _keep(key, program)

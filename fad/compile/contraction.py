@@ -1,4 +1,4 @@
-"""Which nodes have a native kernel, and the recipe for each. Kernels load with the first program that has one."""
+"""Which nodes have a native kernel, and the recipe for each. Recipes load with the first program that has a kernel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONTIGUOUS = {
 
 
 def is_kernel(node: Expr) -> bool:
-    """Whether a node is a product, a convolution or a pool that has a native kernel."""
+    """Whether a node is a product, a convolution, pooling or random bits, and has a native kernel."""
     if node.op is None or node.op.name not in CONTIGUOUS:
         return False
     if node.op.name == "random_bits":

@@ -14,7 +14,6 @@ from fad.compile import vecmath
 from fad.compile.body import Access, Body, Instruction
 from fad.compile.kernel import KernelRun, as_one
 from fad.compile.loops import HEAVY, Loops
-from fad.compile.loops import accesses as body_accesses
 from fad.compile.rows import Rows
 from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
 from fad.native.ir import Block, Module, Value, fma, literal, resized, typed, unflattened, where, write
@@ -72,13 +71,13 @@ def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
     stores = tuple([(place(a), v) for a, v in body.stores])
     folds = tuple([(name, place(a), v) for name, a, v in body.folds])
     scatters = tuple([(place(a), at, axes, v) for a, at, axes, v in body.scatters])
-    if flagged(body):
+    if asks_range(body):
         buffers[FLAG] = len(buffers)
     if isinstance(loops, KernelRun):
         return (*kernel, loops.joins, body.box, instructions, stores), list(buffers)
     return (
-        tuple(loops.extents),
-        tuple(loops.reduced),
+        loops.extents,
+        loops.reduced,
         loops.vector,
         loops.lanes,
         loops.outer,
@@ -92,7 +91,7 @@ def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
     ), list(buffers)
 
 
-def flagged(body: Body) -> bool:
+def asks_range(body: Body) -> bool:
     """Whether the code asks if indices are in range."""
     return bool(body.scatters) or any(i.name == "gather" for i in body.instructions)
 
@@ -120,10 +119,10 @@ def write_function(module: Module, name: str, nests: list[Loops], buffers: list[
                     writer.write(inside, [])
                     continue
                 begin, end = (Value(block, n, "i64", 1) for n in ("%begin", "%end"))
-                with inside.loop(begin, end) as turn:
+                with inside.loop(begin, end) as iteration:
                     if loops.strip:
-                        writer.first = smallest(turn.index * loops.strip, loops.extents[0] - loops.strip)
-                    writer.write(turn, unflattened(turn.index, loops.extents[: loops.outer]) if loops.outer else [])
+                        writer.first = smaller(iteration.index * loops.strip, loops.extents[0] - loops.strip)
+                    writer.write(iteration, unflattened(iteration.index, loops.extents[: loops.outer]) if loops.outer else [])
 
     module.function(f"void @{name}(ptr noalias %data, i64 %begin, i64 %end)", body)
 
@@ -136,28 +135,28 @@ def write_rows(block: Block, rows: Rows, addresses: dict[int, str]) -> None:
             with around.section() as inside:
                 _Writer(loops, {b: Value(inside, at, "ptr", 1) for b, at in addresses.items()}.__getitem__).write(inside, index)
 
-    with block.loop(Value(block, "%begin", "i64", 1), Value(block, "%end", "i64", 1)) as turn:
-        first = turn.index * rows.block
+    with block.loop(Value(block, "%begin", "i64", 1), Value(block, "%end", "i64", 1)) as iteration:
+        first = iteration.index * rows.block
         if rows.block == 1:
-            write_on(turn, rows.nests, unflattened(turn.index, rows.extents))
+            write_on(iteration, rows.nests, unflattened(iteration.index, rows.extents))
             return
-        with turn.loop(first, first + rows.block) as row:
+        with iteration.loop(first, first + rows.block) as row:
             write_on(row, rows.nests, unflattened(row.index, rows.extents))
-        write_on(turn, rows.sums, [turn.index])
+        write_on(iteration, rows.sums, [iteration.index])
 
 
 def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str]) -> None:
-    """A phase of a kernel from begin to end; the body behind it takes vectors of the result at their place in it."""
+    """A phase of a kernel from begin to end; the body after it takes vectors of the result at their place in it."""
     kind = STORED[run.operands[0].dtype.str[1:]]
     pointers = [at(Value(block, addresses[a.buffer], kind, 1), a.offset) for a in run.operands]
     epilogue = None
     if run.body is not None:
         rank = len(run.body.box)
-        loops = Loops(run.body, run.extents, [False] * rank, rank - 1, 16)
+        loops = Loops(run.body, run.extents, (False,) * rank, rank - 1, 16)
         body, joins = run.body, run.joins
         ends = [sum(joins[: k + 1]) for k in range(len(joins))]
         groups = [range(end - n, end) for end, n in zip(ends, joins, strict=True)]
-        counting = [as_one(body, axes, body_accesses(body)) for axes in groups]
+        counting = [as_one(body, axes, body.accesses) for axes in groups]
 
         def take(inside: Block, index: list, value: Value) -> None:
             writer = _Writer(loops, {b: Value(block, p, "ptr", 1) for b, p in addresses.items()}.__getitem__)
@@ -168,7 +167,7 @@ def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str]) -> Non
                     full += unflattened(i, loops.extents[axes.start : axes.stop])
                 else:
                     full += [i if a == one else inside.integer(0) for a in axes]
-            writer.point(inside, full, value.lanes)
+            writer.write_point(inside, full, value.lanes)
 
         epilogue = Epilogue(take, len(body.instructions))
 
@@ -176,7 +175,7 @@ def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str]) -> Non
     run.phase.spec.write(block, pointers, epilogue, begin, end)
 
 
-def smallest(i: Value, n: int) -> Value:
+def smaller(i: Value, n: int) -> Value:
     """The smaller of an index and a number."""
     return where(i < n, i, n)
 
@@ -197,22 +196,22 @@ class _Writer:
 
     def write(self, block: Block, index: list[Value]) -> None:
         """The loops inside the outer ones, whose indices are given."""
-        self.kept(block, len(index), [index], 1)
+        self.write_kept(block, len(index), [index], 1)
 
-    def kept(self, block: Block, axis: int, places: list[list], lanes: int) -> None:
-        """The loops over axes that are not reduced; ``places`` are the indices of turns that are taken side by side."""
+    def write_kept(self, block: Block, axis: int, places: list[list], lanes: int) -> None:
+        """The loops over axes that are not reduced; ``places`` are the indices of iterations taken side by side."""
         loops = self.loops
         if axis == len(loops.extents) or loops.reduced[axis]:
-            self.inner(block, axis, places, lanes)
+            self.write_inner(block, axis, places, lanes)
         elif axis == loops.jam:
-            turns = range(loops.extents[axis])
-            self.kept(block, axis + 1, [[*index, block.integer(k)] for index in places for k in turns], lanes)
+            jammed = range(loops.extents[axis])
+            self.write_kept(block, axis + 1, [[*index, block.integer(k)] for index in places for k in jammed], lanes)
         else:
-            for inside, i, width in self.turns(block, axis):
+            for inside, i, width in self.iterate(block, axis):
                 with inside as b:
-                    self.kept(b, axis + 1, [[*index, i(b)] for index in places], width if axis == loops.vector else lanes)
+                    self.write_kept(b, axis + 1, [[*index, i(b)] for index in places], width if axis == loops.vector else lanes)
 
-    def turns(self, block: Block, axis: int) -> list:
+    def iterate(self, block: Block, axis: int) -> list:
         """(context of a block, index in it, lanes) of the loop over an axis; the last vector overlaps, or has fewer lanes."""
         n, vector = self.loops.extents[axis], axis == self.loops.vector
         lanes = self.loops.lanes if vector else 1
@@ -220,7 +219,7 @@ class _Writer:
             return [(block.loop(self.first, self.first + self.loops.strip, lanes), lambda b: b.index, lanes)]
         full = n - n % lanes
         if vector and full != n and not self.loops.exact:
-            return [(block.loop(0, n, lanes), lambda b: smallest(b.index, n - lanes), lanes)]
+            return [(block.loop(0, n, lanes), lambda b: smaller(b.index, n - lanes), lanes)]
         found = []
         if full > lanes:
             found.append((block.loop(0, full, lanes), lambda b: b.index, lanes))
@@ -230,11 +229,11 @@ class _Writer:
             found.append((block.section(), lambda b: b.integer(full), n % lanes))
         return found
 
-    def inner(self, block: Block, axis: int, places: list[list], lanes: int) -> None:
+    def write_inner(self, block: Block, axis: int, places: list[list], lanes: int) -> None:
         """The point, or the loops over reduced axes and the folds' results."""
         if not self.body.folds:
             for index in places:
-                self.point(block, index, lanes)
+                self.write_point(block, index, lanes)
             return
         loops = self.loops
         across = bool(loops.extents) and loops.reduced[loops.vector]  # lanes are reduced, too
@@ -249,18 +248,18 @@ class _Writer:
                 at = k * len(self.body.folds) + j
                 total = totals[0][at]
                 if len(totals) > 1:
-                    total = FOLDS[name](total, padded(totals[1][at], start[0][at]))
-                total = horizontal(name, total) if across else total
+                    total = FOLDS[name](total, pad_lanes(totals[1][at], start[0][at]))
+                total = fold_lanes(name, total) if across else total
                 self.store(block, access, index + [block.integer(0)] * (len(loops.extents) - len(index)), total, lanes)
 
     def fold(self, block: Block, axis: int, places: list[list], widths: list, accs: list) -> list:
         """The accumulators after the loops over reduced axes from this one on; one list of them for each width."""
         loops = self.loops
         if axis == len(loops.extents):
-            return [self.folded(block, places, widths[0], accs[0])]
+            return [self.fold_points(block, places, widths[0], accs[0])]
         if axis == loops.vector:
             return [
-                self.fold_turns(block, axis, places, w, a, whole=(k == 0 and loops.extents[axis] >= loops.lanes))
+                self.fold_vectors(block, axis, places, w, a, whole=(k == 0 and loops.extents[axis] >= loops.lanes))
                 for k, (w, a) in enumerate(zip(widths, accs, strict=True))
             ]
         with block.loop(0, loops.extents[axis]) as loop:
@@ -271,24 +270,24 @@ class _Writer:
                     loop.update(a, b)
         return [[loop.last(a) for a in group] for group in inside]
 
-    def fold_turns(self, block: Block, axis: int, places: list[list], width: int, accs: list, whole: bool) -> list:
+    def fold_vectors(self, block: Block, axis: int, places: list[list], width: int, accs: list, whole: bool) -> list:
         """The innermost loop, over whole vectors or over what is left of them."""
         n = self.loops.extents[axis]
         full = n - n % self.loops.lanes
         if not whole or full == width:
             at = block.integer(0 if whole else full)
-            return self.folded(block, [[*index, at] for index in places], width, accs)
-        turn = lambda loop, state: self.folded(loop, [[*index, loop.index] for index in places], width, state)
-        return block.repeat(0, full, accs, turn, step=width)
+            return self.fold_points(block, [[*index, at] for index in places], width, accs)
+        step = lambda loop, state: self.fold_points(loop, [[*index, loop.index] for index in places], width, state)
+        return block.repeat(0, full, accs, step, step=width)
 
-    def folded(self, block: Block, places: list[list], lanes: int, accs: list) -> list:
+    def fold_points(self, block: Block, places: list[list], lanes: int, accs: list) -> list:
         found, rest = [], iter(accs)
         for index in places:
-            values = self.point(block, index, lanes)
-            found += [self.accumulated(name, next(rest), v, values, lanes) for name, _, v in self.body.folds]
+            values = self.write_point(block, index, lanes)
+            found += [self.accumulate(name, next(rest), v, values, lanes) for name, _, v in self.body.folds]
         return found
 
-    def accumulated(self, name: str, acc: Value, v: int, values: list, lanes: int) -> Value:
+    def accumulate(self, name: str, acc: Value, v: int, values: list, lanes: int) -> Value:
         """An accumulator with one more value; a sum of products rounds once."""
         i = self.body.instructions[v]
         if name == "sum" and i.name == "multiply" and acc.is_float:
@@ -313,7 +312,7 @@ class _Writer:
 
     # -- one point ------------------------------------------------------------------------------------------------
 
-    def point(self, block: Block, index: list, lanes: int) -> list[Value]:
+    def write_point(self, block: Block, index: list, lanes: int) -> list[Value]:
         """The body at an index: the values of its instructions; stores are done."""
         values: list[Value] = []
         for i in self.body.instructions:
@@ -370,7 +369,7 @@ class _Writer:
             x = x if stride > 0 else reverse(x)
         else:
             p = self.pointer(access, index, 0, more)
-            x = gathered(p, kind, size, stride, lanes)
+            x = gather_lanes(p, kind, size, stride, lanes)
         return x.to("i1") if access.dtype.kind == "b" else x
 
     def offset(self, block: Block, at: list[Value], axes: tuple) -> Value:
@@ -449,7 +448,7 @@ def reverse(x: Value) -> Value:
     return write(f"shufflevector {x.type} {x.name}, {x.type} poison, <{x.lanes} x i32> <{order}>", x.kind, x.lanes, x)
 
 
-def gathered(p: Value, kind: str, size: int, stride: int, lanes: int) -> Value:
+def gather_lanes(p: Value, kind: str, size: int, stride: int, lanes: int) -> Value:
     """Elements that lie ``stride`` apart, one by one into a vector."""
     x = Value(p.block, "poison", kind, lanes)
     for k in range(lanes):
@@ -459,7 +458,7 @@ def gathered(p: Value, kind: str, size: int, stride: int, lanes: int) -> Value:
     return x
 
 
-def horizontal(name: str, x: Value) -> Value:
+def fold_lanes(name: str, x: Value) -> Value:
     """The fold of all lanes, halves upon halves."""
     if name in ("sum", "prod") and x.is_float and x.lanes > 1:
         op, start = ("fadd", -0.0) if name == "sum" else ("fmul", 1.0)
@@ -468,13 +467,13 @@ def horizontal(name: str, x: Value) -> Value:
         return write(f"call reassoc {x.kind} {function}({x.kind} {literal(start, x.kind)}, {x.type} {x.name})", x.kind, 1, x)
     while x.lanes > 1:
         if x.lanes % 2:
-            head, tail = part(x, 0, x.lanes - 1), part(x, x.lanes - 1, 1)
-            return FOLDS[name](horizontal(name, head), tail)
-        x = FOLDS[name](part(x, 0, x.lanes // 2), part(x, x.lanes // 2, x.lanes // 2))
+            head, tail = take_lanes(x, 0, x.lanes - 1), take_lanes(x, x.lanes - 1, 1)
+            return FOLDS[name](fold_lanes(name, head), tail)
+        x = FOLDS[name](take_lanes(x, 0, x.lanes // 2), take_lanes(x, x.lanes // 2, x.lanes // 2))
     return x
 
 
-def padded(x: Value, neutral: Value) -> Value:
+def pad_lanes(x: Value, neutral: Value) -> Value:
     """A short vector as a longer one, filled up with a fold's neutral element."""
     wide = resized(x, neutral.lanes)
     order = ", ".join(f"i32 {k if k < x.lanes else neutral.lanes + k}" for k in range(neutral.lanes))
@@ -486,7 +485,7 @@ def padded(x: Value, neutral: Value) -> Value:
     )
 
 
-def part(x: Value, start: int, lanes: int) -> Value:
+def take_lanes(x: Value, start: int, lanes: int) -> Value:
     """Some of the lanes."""
     if lanes == 1:
         return write(f"extractelement {x.type} {x.name}, i64 {start}", x.kind, 1, x)

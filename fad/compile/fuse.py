@@ -18,7 +18,7 @@ from fad.compile.scalar import KIND, STORED, lower
 from fad.core.expr import Const, Expr, Var, aval_text
 from fad.core.function import Function
 
-__all__ = ["Partition", "Nest", "Callback", "computed", "partition", "REDUCTIONS"]
+__all__ = ["Partition", "Nest", "Callback", "REDUCTIONS", "list_computed", "partition"]
 
 REDUCTIONS = {"sum": "+", "prod": "*", "max": "max", "min": "min", "any": "or", "all": "and"}
 VIEWS = {"transpose", "broadcast_to", "getitem", "reshape"}
@@ -31,13 +31,13 @@ PIECES = 4  # operands up to which a concatenation is pulled rather than stored 
 RECOMPUTE = ((1 << 17, 12), (1 << 24, 20), (1 << 62, 60))  # (bytes of an array, operations an element worth doing twice)
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, eq=False)
 class Nest:
     """Loops over ``domain`` that store elementwise roots and reduce others over the axes ``reduced``."""
 
     domain: tuple
     reduced: tuple
-    roots: list[Expr] = field(default_factory=list)
+    roots: tuple[Expr, ...]
     kernel: Expr | None = None  # the product or convolution whose result the roots take as it is made
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Nest:
         return f"nest {self.domain}{over}: " + ", ".join(f"{r.op.name}:{aval_text(r.shape, r.dtype)}" for r in self.roots)
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, eq=False)
 class Callback:
     """A primitive evaluated by NumPy; ``why`` says so where its native code failed."""
 
@@ -56,16 +56,16 @@ class Callback:
         return f"call {self.node.op.name}: {aval_text(self.node.shape, self.node.dtype)}" + (f" ({self.why})" if self.why else "")
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, eq=False)
 class Partition:
     """The steps in order, and the ids of stored nodes; ``alias`` maps a reshape to the stored node it shares memory with."""
 
     function: Function
-    steps: list
-    stored: set[int]
+    steps: tuple[Nest | Callback, ...]
+    stored: frozenset[int]
     alias: dict[int, Expr]
-    inline: set[int]  # reductions that are written out where they are used
-    boxed: set[int]  # stored nodes whose nests are cut into boxes
+    inline: frozenset[int]  # reductions that are written out where they are used
+    boxed: frozenset[int]  # stored nodes whose nests are cut into boxes
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.steps))
@@ -90,7 +90,7 @@ def is_masked(node: Expr) -> bool:
     return node.op.name == "concatenate" and len(node.args) <= PIECES and all(a.dtype == node.dtype for a in node.args)
 
 
-def boxes(cuts: frozenset, shape: tuple) -> int:
+def count_boxes(cuts: frozenset, shape: tuple) -> int:
     """Into how many boxes these cuts divide an array."""
     return prod([1 + sum([1 for k, _ in cuts if k == axis]) for axis in range(len(shape))]) if cuts else 1
 
@@ -98,24 +98,35 @@ def boxes(cuts: frozenset, shape: tuple) -> int:
 NO_CUTS: frozenset = frozenset()
 
 
+@dataclass(slots=True, eq=False)
+class _Choice:
+    """What is decided about a node, which the partitioner alone changes."""
+
+    is_memory: bool = False  # an input, a constant, stored or another name of one of these
+    native: bool = True
+    stored: bool = False
+    alias: Expr | None = None  # of a reshape: what it shares memory with
+    inline: bool = False  # a reduction that is written out where it is used
+    kernel: bool = False  # a product or convolution
+    cost: float = 0  # operations an element, of what is fused below
+    depth: int = 0
+    cuts: frozenset = NO_CUTS  # (axis, position) at which embeds and concatenations below begin and end
+    boxed: bool = False  # stored by a nest that is cut
+    stretch: int = 0  # nodes over one domain are counted off: a nest takes those of one stretch
+    consumers: list[Expr] = field(default_factory=list)
+    level: int = 0
+    source: int | None = None  # the kernel whose result it takes as it is made
+    cutting: bool = False  # takes at its level what is made in boxes
+
+
 class _Partitioner:
+    """Decides about one node after the other; in the end the decisions make nests."""
+
     def __init__(self, function: Function, called: dict[int, str]):
         self.function, self.called = function, called
         self.nodes = function.nodes
-        self.stored: set[int] = set()
-        self.alias: dict[int, Expr] = {}
-        self.inline: set[int] = set()
-        self.native: dict[int, bool] = {}
-        self.cost: dict[int, float] = {}  # operations an element, of what is fused below a node
-        self.depth: dict[int, int] = {}
-        self.cuts: dict[int, frozenset] = {}  # (axis, position) at which embeds and concatenations below a node begin and end
-        self.boxed: set[int] = set()  # stored nodes whose nests are cut
-        self.level: dict[int, int] = {}
-        self.kernels: set[int] = set()
-        self.source: dict[int, int | None] = {}  # the kernel whose result a node takes as it is made
-        self.cutting: set[int] = set()  # nodes that take at their level what is made in boxes
-        self.consumers: dict[int, list[Expr]] = {}
-        self.stretch: dict[int, int] = {}  # nodes over one domain are counted off: a nest takes those of one stretch
+        self.choices = {x.id: _Choice(is_memory=True) for x in (*function.inputs, *function.constants)}
+        self.choices |= {x.id: _Choice() for x in self.nodes}
         self.counted: Counter = Counter()
         self.outputs = {y.id for y in function.outputs if y.op is not None and not isinstance(y, Var)}
 
@@ -124,10 +135,9 @@ class _Partitioner:
     def is_leaf(self, x: Any) -> bool:
         """Whether reading x needs no computation: memory, or a view of memory."""
         while isinstance(x, Expr):
-            if x.op is None or isinstance(x, Var) or x.id in self.stored or x.id in self.alias:
-                return True
-            if not is_view(x) or not self.native.get(x.id, True):
-                return False
+            choice = self.choices[x.id]
+            if choice.is_memory or not choice.native or not is_view(x):
+                return choice.is_memory
             x = x.args[0]
         return True
 
@@ -139,54 +149,59 @@ class _Partitioner:
             and is_view(x)
             and isinstance(x.args[0], Expr)
             and x.args[0].size <= x.size
-            and self.native.get(x.id, True)
-            and not self.is_memory(x)
+            and self.choices[x.id].native
+            and not self.choices[x.id].is_memory
         ):
-            self.cost[x.id], self.depth[x.id], self.cuts[x.id] = 0, 0, NO_CUTS
+            self.note(x, 0, 0, NO_CUTS)
             x = x.args[0]
-        if isinstance(x, Expr) and x.op is not None and not isinstance(x, Var) and x.id not in self.alias:
-            self.stored.add(x.id)
-            if self.cuts.get(x.id):
-                self.boxed.add(x.id)
-            self.cost[x.id], self.depth[x.id], self.cuts[x.id] = 0, 0, NO_CUTS
+        if not isinstance(x, Expr) or x.op is None or isinstance(x, Var) or self.choices[x.id].alias is not None:
+            return
+        choice = self.choices[x.id]
+        choice.stored = choice.is_memory = True
+        choice.boxed = choice.boxed or bool(choice.cuts)
+        self.note(x, 0, 0, NO_CUTS)
+
+    def note(self, x: Expr, cost: float, depth: int, cuts: frozenset) -> None:
+        """What a nest takes that computes x."""
+        choice = self.choices[x.id]
+        choice.cost, choice.depth, choice.cuts = cost, depth, cuts
 
     def visit(self, node: Expr) -> None:
         """One node, its arguments being decided."""
         for a in node.args:
             if isinstance(a, Expr):
-                self.consumers.setdefault(a.id, []).append(node)
+                self.choices[a.id].consumers.append(node)
         args = [a for a in node.args if isinstance(a, Expr)]
         name = node.op.name
-        self.native[node.id] = True
         over = args[0].shape if name in REDUCTIONS else node.shape
-        self.stretch[node.id] = self.counted[over] // BODY
+        self.choices[node.id].stretch = self.counted[over] // BODY
         self.counted[over] += not is_view(node)
         if node.id in self.called:
-            self.callback(node, args)
-        elif name == "reshape" and args and node.dtype.str[1:] in STORED and self.is_memory(args[0]):
-            self.reshape(node)
+            self.call_back(node, args)
+        elif name == "reshape" and args and node.dtype.str[1:] in STORED and self.choices[args[0].id].is_memory:
+            self.alias_memory(node)
         elif is_view(node) and node.dtype.str[1:] in STORED:
             if name == "broadcast_to":
                 self.spread(node, args)
             self.fuse(node, args, 0)
         elif name == "reshape" and self.can_hold(node):
-            self.reshape(node)
+            self.alias_memory(node)
         elif is_masked(node) and self.can_hold(node):
             self.fuse(node, args, 1)
         elif name in REDUCTIONS and self.can_hold(node) and self.can_hold(args[0]):
-            self.reduction(node, args[0])
+            self.fuse_reduction(node, args[0])
         elif name == "gather" and self.can_gather(node, node.args[0], node.args[1:]):
-            if not self.is_memory(node.args[0]):
+            if not self.choices[node.args[0].id].is_memory:
                 self.store(node.args[0], itself=True)
             self.fuse(node, args[1:], 4)
         elif name == "scatter_add" and self.can_scatter(node):
             self.store(node, itself=True)
         elif lower(node.op, node.args, node.dtype) is not None:
-            self.elementwise(node, args)
+            self.fuse_elementwise(node, args)
         elif is_kernel(node):
-            self.kernel(node)
+            self.store_kernel(node)
         else:
-            self.callback(node, args)
+            self.call_back(node, args)
         if node.id in self.outputs:
             self.store(node, itself=True)
 
@@ -208,36 +223,33 @@ class _Partitioner:
         values, *index = node.args
         return node.dtype.kind != "b" and values.dtype == node.dtype and self.can_gather(node, node, tuple(index))
 
-    def is_memory(self, x: Expr) -> bool:
-        """Whether x is an array in memory as it is."""
-        return x.op is None or isinstance(x, Var) or x.id in self.stored or x.id in self.alias
-
     def fuse(self, node: Expr, args: list, operations: float) -> None:
-        cost = operations + sum([self.cost.get(a.id, 0) for a in args])
-        depth = 1 + max([self.depth.get(a.id, 0) for a in args], default=0)
+        """Compute a node where it is used, from operands that may be computed there, too."""
+        cost = operations + sum([self.choices[a.id].cost for a in args])
+        depth = 1 + max([self.choices[a.id].depth for a in args], default=0)
         if depth > BODY:
             for a in args:
-                if self.depth.get(a.id, 0) > BODY // 2:
+                if self.choices[a.id].depth > BODY // 2:
                     self.store(a)
             depth = 1
-        cuts = self.cut(node)
-        if boxes(cuts, node.shape) > BOXES:
+        cuts = self.find_cuts(node)
+        if count_boxes(cuts, node.shape) > BOXES:
             for a in args:
-                if self.cuts.get(a.id):
+                if self.choices[a.id].cuts:
                     self.store(a)
-            cuts = self.cut(node)
-        self.cost[node.id], self.depth[node.id], self.cuts[node.id] = min(cost, 1e6), depth, cuts
-        if boxes(cuts, node.shape) > BOXES:
+            cuts = self.find_cuts(node)
+        self.note(node, min(cost, 1e6), depth, cuts)
+        if count_boxes(cuts, node.shape) > BOXES:
             self.store(node)
 
-    def cut(self, node: Expr) -> frozenset:
+    def find_cuts(self, node: Expr) -> frozenset:
         """The cuts of a node, in its own axes."""
-        if node.id in self.inline:
+        if self.choices[node.id].inline:
             return NO_CUTS  # its operand has none
         found = []
         offset = 0
         for a in node.args:
-            cuts = self.cuts.get(a.id, NO_CUTS) if isinstance(a, Expr) else NO_CUTS
+            cuts = self.choices[a.id].cuts if isinstance(a, Expr) else NO_CUTS
             if node.op.name == "concatenate":
                 axis = node.params["axis"]
                 found += [(k, p + offset * (k == axis)) for k, p in cuts]
@@ -255,75 +267,83 @@ class _Partitioner:
                 found += [(k + lead, p) for k, p in cuts]
         return frozenset([(k, p) for k, p in found if 0 < p < node.shape[k]]) if found else NO_CUTS
 
-    def elementwise(self, node: Expr, args: list) -> None:
+    def fuse_elementwise(self, node: Expr, args: list) -> None:
         self.spread(node, args)
         self.fuse(node, args, self.operations(node))
 
     def spread(self, node: Expr, args: list) -> None:
         """Store what would be computed many times as it is broadcast. A scalar is computed before the loops begin."""
         for a in args:
-            if a.size < node.size and not self.is_leaf(a) and (a.size > 1 or self.cost.get(a.id, 0) > SCALAR):
+            if a.size < node.size and not self.is_leaf(a) and (a.size > 1 or self.choices[a.id].cost > SCALAR):
                 self.store(a)
 
     def operations(self, node: Expr) -> float:
         return node.op.flops(node, *node.args, **node.params) / max(node.size, 1)
 
-    def reshape(self, node: Expr) -> None:
-        x = node.args[0]
-        if not (x.op is None or isinstance(x, Var) or x.id in self.alias):
-            self.store(x, itself=True)
-        self.alias[node.id] = self.alias.get(x.id, x)
-        self.cost[node.id], self.depth[node.id] = 0, 0
+    def alias_memory(self, node: Expr) -> None:
+        """Another name for memory, which the operand must have."""
+        x, choice = node.args[0], self.choices[node.id]
+        self.store(x, itself=True)
+        choice.alias, choice.is_memory = self.base(x), True
 
-    def reduction(self, node: Expr, x: Expr) -> None:
+    def base(self, x: Expr) -> Expr:
+        """What x is another name of, x itself for most."""
+        alias = self.choices[x.id].alias
+        return x if alias is None else alias
+
+    def fuse_reduction(self, node: Expr, x: Expr) -> None:
         trip = prod(x.shape[a] for a in node.params["axes"])
-        if self.cuts.get(x.id):
+        if self.choices[x.id].cuts:
             self.store(x)
-        if 0 < trip <= UNROLL and node.size > trip and trip * (self.cost.get(x.id, 0) + 1) <= 8 * UNROLL:
-            self.inline.add(node.id)
+        if 0 < trip <= UNROLL and node.size > trip and trip * (self.choices[x.id].cost + 1) <= 8 * UNROLL:
+            self.choices[node.id].inline = True
             self.fuse(node, [x] * trip, trip)
         else:
             self.store(node)
 
-    def callback(self, node: Expr, args: list) -> None:
-        self.native[node.id] = False
+    def call_back(self, node: Expr, args: list) -> None:
+        """Leave a node to NumPy, which reads memory and makes an array."""
+        self.choices[node.id].native = False
         for a in args:
             if not self.is_leaf(a):
                 self.store(a)
         self.store(node)
 
-    def kernel(self, node: Expr) -> None:
+    def store_kernel(self, node: Expr) -> None:
         """A product or convolution: it reads memory, through views where its kernel can."""
         for k, a in enumerate(node.args):
-            base, strides = self.viewed(a)
+            base, strides = self.resolve_views(a)
             itself = (k in CONTIGUOUS[node.op.name] and base is not a) or (isinstance(base, Const) and base.size == 1)
             if itself or not self.is_leaf(a) or not can_read(node, k, strides):
                 self.store(a, itself=itself or base is not a)
-        self.kernels.add(node.id)
+        self.choices[node.id].kernel = True
         self.store(node, itself=True)
 
-    def viewed(self, x: Expr) -> tuple[Expr, tuple]:
+    def resolve_views(self, x: Expr) -> tuple[Expr, tuple]:
         """What x is a view of, and its strides there in elements."""
         index, base = ix.identity(x.shape), x
-        while not self.is_memory(base) and is_view(base) and isinstance(base.args[0], Expr):
+        while not self.choices[base.id].is_memory and is_view(base) and isinstance(base.args[0], Expr):
             index, base = ix.through(base, index), base.args[0]
         return base, ix.address(index, ix.strides_of(base.shape), len(x.shape))[1]
 
     # -- levels and sharing ---------------------------------------------------------------------------------------
 
-    def levels(self) -> None:
+    def set_levels(self) -> None:
         """How many stored results each node waits for, one after another."""
-        self.source, self.cutting = {k: k for k in self.kernels}, set()
         for node in self.nodes:
+            choice = self.choices[node.id]
+            choice.level, choice.source, choice.cutting = 0, node.id if choice.kernel else None, False
+        for node in self.nodes:
+            choice = self.choices[node.id]
             direct = (
-                self.native[node.id]
+                choice.native
                 and node.op.name not in ("gather", "scatter_add")
-                and node.id not in self.kernels
+                and not choice.kernel
                 and not is_view(node)
                 and not is_masked(node)
-                and node.id not in self.alias
+                and choice.alias is None
             )
-            folds = node.op.name in REDUCTIONS and node.id not in self.inline
+            folds = node.op.name in REDUCTIONS and not choice.inline
             found = [
                 self.wait(node, a, direct, folds)
                 for a in node.args
@@ -334,133 +354,148 @@ class _Partitioner:
             cutting = any(cut for at, _, cut in found if at == here)
             if cutting and folds:  # the loops of a fold are one box
                 here, sources, cutting = here + 1, set(), False
-            boxed = cutting or self.cuts.get(node.id) or node.id in self.boxed
+            boxed = cutting or choice.cuts or choice.boxed
             if sources and (len(sources) > 1 or boxed):  # of two results one must be in memory
                 for a in node.args:
-                    if isinstance(a, Expr) and self.source.get(a.id) in sources:
+                    if isinstance(a, Expr) and self.choices[a.id].source in sources:
                         self.store(a, itself=True)
                 here, sources, cutting = here + 1, set(), False
-            self.level[node.id] = here
-            if node.id not in self.kernels:
-                self.source[node.id] = next(iter(sources), None)
-            if cutting or node.id in self.boxed:
-                self.cutting.add(node.id)
+            choice.level, choice.cutting = here, cutting or choice.boxed
+            if not choice.kernel:
+                choice.source = next(iter(sources), None)
 
     def wait(self, node: Expr, a: Expr, direct: bool, folds: bool) -> tuple[int, int | None, bool]:
         """The level at which an operand is there, the kernel it comes from at that level, and whether it is made in boxes."""
-        base = self.alias.get(a.id, a)
-        at, source = self.level.get(base.id, 0), self.source.get(base.id)
-        taken = direct and a is base and not (source is not None and (folds or a.shape != node.shape))
-        if base.id not in self.stored and source is not None and not taken:
+        base = self.base(a)
+        given = self.choices[base.id]
+        taken = direct and a is base and not (given.source is not None and (folds or a.shape != node.shape))
+        if not given.stored and given.source is not None and not taken:
             self.store(a)
-        if base.id not in self.stored:
-            return at, source, base.id in self.cutting
-        same = taken and a.shape == self.domain(node)[0] and self.is_elementwise(a) and not (a.id in self.boxed and folds)
-        return (at, source, a.id in self.cutting) if same else (at + 1, None, False)
+        if not given.stored:
+            return given.level, given.source, given.cutting
+        same = taken and a.shape == self.domain(node)[0] and self.is_elementwise(a) and not (given.boxed and folds)
+        return (given.level, given.source, given.cutting) if same else (given.level + 1, None, False)
 
     def is_elementwise(self, node: Expr) -> bool:
-        return self.native[node.id] and node.op.name not in REDUCTIONS and node.op.name != "scatter_add"
+        return self.choices[node.id].native and node.op.name not in REDUCTIONS and node.op.name != "scatter_add"
 
     def domain(self, node: Expr) -> tuple[tuple, tuple]:
         """The loops a stored node needs, and the axes among them that it reduces."""
-        if node.op.name in REDUCTIONS and node.id not in self.inline:
+        if node.op.name in REDUCTIONS and not self.choices[node.id].inline:
             return node.args[0].shape, node.params["axes"]
         return (node.args[0].shape if node.op.name == "scatter_add" else node.shape), ()
 
     def share(self) -> None:
         """Store what several nests would compute again at a higher price."""
-        sites: dict[int, set] = {}
-        reduced: dict[tuple, tuple] = {}
+        reduced: dict[tuple, tuple] = {}  # the axes that a nest reduces, by its domain and level
         for node in self.nodes:
-            if node.id in self.stored and self.native[node.id]:
+            choice = self.choices[node.id]
+            if choice.stored and choice.native:
                 domain, axes = self.domain(node)
                 if axes:
-                    reduced.setdefault((domain, self.level[node.id]), axes)
+                    reduced.setdefault((domain, choice.level), axes)
+        sites: dict[int, set] = {}  # the nests, or views in these, that compute a node
         for node in reversed(self.nodes):
-            places: set = set()
-            for c in self.consumers.get(node.id, ()):
-                if c.id in self.alias or not self.native[c.id]:
-                    continue
-                if c.id in self.stored and not is_view(c) and not is_masked(c) and c.id not in self.inline:
-                    domain, axes = self.domain(c)
-                    axes = axes or reduced.get((domain, self.level[c.id]), ())
-                    places.add((domain, self.level[c.id], axes))
-                elif is_view(c) or is_masked(c) or c.id in self.inline:
-                    places.add(c.id)
-                else:
-                    places |= sites.get(c.id, set())
-                if len(places) > 4:
-                    break
-            if node.id in self.stored and self.native[node.id]:
-                sites[node.id] = {(*self.domain(node), self.level[node.id])}
+            choice = self.choices[node.id]
+            places = self.list_users(node, sites, reduced)
+            if choice.stored and choice.native:
+                sites[node.id] = {(*self.domain(node), choice.level)}
                 continue
             sites[node.id] = places
-            if node.id in self.alias or is_view(node):
+            if choice.alias is not None or is_view(node):
                 continue
-            far = any(self.stretch[c.id] != self.stretch[node.id] for c in self.consumers.get(node.id, ()) if self.native[c.id])
+            users = [self.choices[c.id] for c in choice.consumers]
+            far = any(u.stretch != choice.stretch for u in users if u.native)
             limit = next(n for size, n in RECOMPUTE if node.nbytes <= size)
-            if self.cost[node.id] * (len(places) - 1) > limit or (far and self.cost[node.id] > 2):
+            if choice.cost * (len(places) - 1) > limit or (far and choice.cost > 2):
                 self.store(node, itself=True)
+
+    def list_users(self, node: Expr, sites: dict[int, set], reduced: dict[tuple, tuple]) -> set:
+        """The places that would each compute a node; more than four are not told apart."""
+        places: set = set()
+        for c in self.choices[node.id].consumers:
+            user = self.choices[c.id]
+            if user.alias is not None or not user.native:
+                continue
+            if is_view(c) or is_masked(c) or user.inline:
+                places.add(c.id)
+            elif user.stored:
+                domain, axes = self.domain(c)
+                places.add((domain, user.level, axes or reduced.get((domain, user.level), ())))
+            else:
+                places |= sites.get(c.id, set())
+            if len(places) > 4:
+                break
+        return places
 
     # -- nests -----------------------------------------------------------------------------------------------------
 
-    def steps(self) -> list:
+    def make_steps(self) -> list:
         """Nests and callbacks, level by level."""
         by_level: dict[int, dict] = {}
         for node in self.nodes:
-            if node.id not in self.stored:
+            choice = self.choices[node.id]
+            if not choice.stored:
                 continue
-            steps = by_level.setdefault(self.level[node.id], {})
-            if not self.native[node.id] or node.op.name == "scatter_add":
-                steps[node.id] = [node]
-                continue
-            steps.setdefault((*self.domain(node), self.source.get(node.id)), []).append(node)
+            groups = by_level.setdefault(choice.level, {})
+            if not choice.native or node.op.name == "scatter_add":
+                groups[node.id] = [node]
+            else:
+                groups.setdefault((*self.domain(node), choice.source), []).append(node)
         ordered: list = []
         for level in sorted(by_level):
-            groups = by_level[level]
-            for key in list(groups):  # elementwise roots join a reduction over the same domain
-                if isinstance(key, tuple) and not key[1] and key[2] is None:
-                    partner = next((k for k in groups if isinstance(k, tuple) and k[1] and k[0] == key[0]), None)
-                    if partner is not None:
-                        groups[partner] = [r for r in groups[key] if r.id not in self.cutting] + groups[partner]
-                        groups[key] = [r for r in groups[key] if r.id in self.cutting]
-            for key, roots in groups.items():
+            self.join_groups(by_level[level])
+            for key, roots in by_level[level].items():
                 if isinstance(key, tuple):
-                    kernel = next((r for r in roots if r.id == key[2]), None)
-                    nests = self.split(Nest(key[0], key[1]), roots) if roots else []
-                    if kernel is not None:
-                        next(n for n in nests if kernel in n.roots).kernel = kernel
-                    ordered += nests
-                elif self.native[key]:
-                    ordered.append(Nest(*self.domain(roots[0]), roots))
+                    domain, reduced, source = key
+                    ordered += self.split_nest(domain, reduced, source, roots)
+                elif self.choices[key].native:
+                    ordered.append(Nest(*self.domain(roots[0]), tuple(roots)))
                 else:
                     ordered.append(Callback(roots[0], self.called.get(key, "")))
         return ordered
 
-    def split(self, empty: Nest, roots: list[Expr]) -> list[Nest]:
-        """Nests of at most BODY operations or so."""
-        nests, seen, stretch = [], set(), None
-        nest = Nest(empty.domain, empty.reduced)
-        for root in sorted(roots, key=lambda r: (self.stretch[r.id], r.id)):
+    def join_groups(self, groups: dict) -> None:
+        """Elementwise roots join a reduction over the same domain."""
+        nests = [k for k in groups if isinstance(k, tuple)]
+        for key in nests:
+            if not key[1] and key[2] is None:
+                partner = next((k for k in nests if k[1] and k[0] == key[0]), None)
+                if partner is not None:
+                    groups[partner] = [r for r in groups[key] if not self.choices[r.id].cutting] + groups[partner]
+                    groups[key] = [r for r in groups[key] if self.choices[r.id].cutting]
+
+    def split_nest(self, domain: tuple, reduced: tuple, source: int | None, roots: list[Expr]) -> list[Nest]:
+        """Nests of at most BODY operations or so; the first of them holds the kernel ``source``."""
+        groups: list[list[Expr]] = [[]]
+        seen, stretch = set(), None
+        for root in sorted(roots, key=lambda r: (self.choices[r.id].stretch, r.id)):
             stack = [root]
             while stack:
                 node = stack.pop()
-                if node.id in seen or (node is not root and node.id in self.stored):
+                if node.id in seen or (node is not root and self.choices[node.id].stored):
                     continue
                 seen.add(node.id)
                 stack += [a for a in node.args if isinstance(a, Expr) and a.op is not None and not isinstance(a, Var)]
-            if nest.roots and (len(seen) > 2 * BODY or self.stretch[root.id] != stretch):
-                nests.append(nest)
-                nest, seen = Nest(empty.domain, empty.reduced), set()
-            stretch = self.stretch[root.id]
-            nest.roots.append(root)
-        for n in (*nests, nest):
-            if not any(self.domain(r)[1] for r in n.roots):
-                n.reduced = ()
-        return [*nests, nest]
+            if groups[-1] and (len(seen) > 2 * BODY or self.choices[root.id].stretch != stretch):
+                groups.append([])
+                seen = set()
+            stretch = self.choices[root.id].stretch
+            groups[-1].append(root)
+        kernel = next((r for r in roots if r.id == source), None)
+        return [
+            Nest(
+                domain,
+                reduced if any(self.domain(r)[1] for r in group) else (),
+                tuple(group),
+                kernel if any(r is kernel for r in group) else None,
+            )
+            for group in groups
+            if group
+        ]
 
 
-def computed(step: Nest | Callback, parts: Partition, done: set[int]) -> list[Expr]:
+def list_computed(step: Nest | Callback, parts: Partition, done: set[int]) -> list[Expr]:
     """The nodes that a step computes: its roots, and what is neither in memory nor among the ids ``done``."""
     roots = [step.node] if isinstance(step, Callback) else step.roots
     found: dict[int, Expr] = {r.id: r for r in roots}
@@ -484,7 +519,9 @@ def partition(function: Function, called: dict[int, str] | None = None) -> Parti
     work = _Partitioner(function, called or {})
     for node in work.nodes:
         work.visit(node)
-    work.levels()
+    work.set_levels()
     work.share()
-    work.levels()
-    return Partition(function, work.steps(), work.stored, work.alias, work.inline, work.boxed)
+    work.set_levels()
+    ids = lambda name: frozenset([k for k, choice in work.choices.items() if getattr(choice, name)])
+    alias = {k: choice.alias for k, choice in work.choices.items() if choice.alias is not None}
+    return Partition(function, tuple(work.make_steps()), ids("stored"), alias, ids("inline"), ids("boxed"))

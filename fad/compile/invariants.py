@@ -15,10 +15,11 @@ from typing import Any
 
 from fad.compile.body import Access
 from fad.compile.debug import CompilerError
-from fad.compile.fuse import Callback, Nest, Partition, computed, is_view
+from fad.compile.fuse import Callback, Nest, Partition, is_view, list_computed
 from fad.compile.loops import Loops
-from fad.compile.plan import Plan, bodies_of, memory_of, uses
+from fad.compile.plan import Plan
 from fad.compile.rows import Rows
+from fad.compile.storage import list_uses, memory_of
 from fad.core.expr import Expr, Var, aval_text
 
 __all__ = ["check_code", "check_partition", "check_plan"]
@@ -45,7 +46,7 @@ def check_partition(parts: Partition) -> None:
     }
     for step in parts.steps:
         roots = [step.node] if isinstance(step, Callback) else step.roots
-        for node in computed(step, parts, made):
+        for node in list_computed(step, parts, made):
             if node.id in alone - {r.id for r in roots}:
                 raise broken("fuse", f"{named(node)} is read before it is made", "what no loop computes is made by an earlier step")
             base = parts.alias.get(node.id, node)
@@ -90,12 +91,11 @@ def check_nest(n: Any, sizes: dict, written: Counter) -> None:
     if not isinstance(n, Loops):
         written.update({a.buffer: sizes[a.buffer] for a in n.operands if a.buffer < 0})  # scratch memory
         must_be_there([a.buffer for a in n.operands], sizes, written, what)
-    for body in bodies_of(n):
-        loads = [i.access for i in body.instructions if i.access]
+    for body in n.bodies:
         stores = [a for a, _ in body.stores] + [a for _, a, _ in body.folds]
-        must_be_there([a.buffer for a in loads], sizes, written, what)
+        must_be_there([a.buffer for a in body.loads], sizes, written, what)
         indexed = {i.access: i.value for i in body.instructions if i.name == "gather"} | {s[0]: s[2] for s in body.scatters}
-        for a in [*loads, *stores, *(s[0] for s in body.scatters)]:
+        for a in body.accesses:
             low, high, size = *reach(a, n.extents, indexed.get(a, ())), sizes[a.buffer] // a.dtype.itemsize
             if low < 0 or high >= size:
                 raise broken("plan", f"{what} touches {low}..{high} of {size} elements of {a.buffer}", "accesses stay inside")
@@ -110,7 +110,7 @@ def must_be_there(buffers: list[int], sizes: dict, written: Counter, what: str) 
             raise broken("plan", f"{what} reads the buffer {b}, which is not written", "a step reads what earlier ones made")
 
 
-def reach(a: Access, extents: list, indexed: tuple) -> tuple[int, int]:
+def reach(a: Access, extents: tuple, indexed: tuple) -> tuple[int, int]:
     """The first and the last element of an access over these loops; ``indexed`` are (stride, size) of indexed axes."""
     steps = [(s, e) for s, e in zip(a.strides, extents, strict=True)] + list(indexed)
     ends = [s * (e - 1) for s, e in steps]
@@ -122,7 +122,7 @@ def check_layout(plan: Plan) -> None:
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     placed = {*plan.objects, *plan.offsets, *(x.id for x in plan.parts.function.constants)}
-    for t, used in enumerate(uses(plan.parts, plan.steps)):
+    for t, used in enumerate(list_uses(plan.parts, plan.steps)):
         for b in used:
             first.setdefault(b, t)
             last[b] = t

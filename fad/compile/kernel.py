@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["KernelRun", "as_one", "runs", "summed"]
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class KernelRun:
     """One phase of a kernel: its buffers in the order of the phase, and for the last one the body that takes the result."""
 
@@ -30,6 +30,11 @@ class KernelRun:
     body: Body | None
     joins: tuple[int, ...]  # axes of the body that each entry of the epilogue's index counts
     name: str = ""
+
+    @property
+    def bodies(self) -> list[Body]:
+        """The body, if there is one."""
+        return [self.body] if self.body else []
 
     @property
     def pieces(self) -> int:
@@ -42,9 +47,9 @@ class KernelRun:
         return self.phase.spec.work
 
     @property
-    def extents(self) -> list[int]:
+    def extents(self) -> tuple[int, ...]:
         """The shape of the result."""
-        return [hi - lo for lo, hi in self.body.box] if self.body else []
+        return tuple([hi - lo for lo, hi in self.body.box]) if self.body else ()
 
 
 def summed(body: Body, buffer: int, chunks: int) -> Body:
@@ -69,7 +74,7 @@ def summed(body: Body, buffer: int, chunks: int) -> Body:
             continue
         moved[k] = len(out)
         out.append(Instruction(i.name, i.dtype, tuple(moved[a] for a in i.args), i.dtypes, i.function, i.access, i.value, i.cost))
-    return Body(body.box, (), out, [(a, moved[v]) for a, v in body.stores])
+    return Body(body.box, (), tuple(out), tuple([(a, moved[v]) for a, v in body.stores]))
 
 
 def runs(recipe: Recipe, operands: list[Access], scratch: list[Access], body: Body, name: str) -> list[KernelRun]:

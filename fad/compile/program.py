@@ -5,28 +5,21 @@ from __future__ import annotations
 import ctypes
 import itertools
 import sys
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fad.compile.debug import Refused, attempted, check, show, shows
-from fad.compile.emit import FLAG, shape_of_code, write_function
+from fad.compile.arena import OwnArena
+from fad.compile.callback import call_numpy
+from fad.compile.debug import Refused, check, show, shows
 from fad.compile.fuse import Callback, partition
 from fad.compile.invariants import check_code, check_partition, check_plan
-from fad.compile.kernel import KernelRun
-from fad.compile.loops import Loops
-from fad.compile.plan import Plan, Segment, grain, memory_of, parallel, plan, written
-from fad.compile.rows import Rows
+from fad.compile.plan import Plan, plan
 from fad.compile.runtime import (
-    IN_ARENA,
-    IN_ARRAY,
-    IN_FLAG,
-    IN_SCALAR,
     OUT_OF_RANGE,
     PAUSED,
     PIECES,
@@ -36,101 +29,53 @@ from fad.compile.runtime import (
     in_arrays,
     items_of,
     layout_is_known,
-    program_table,
     resumer,
     runner,
 )
+from fad.compile.segment import Segment, is_parallel
 from fad.compile.simplify import simplify
-from fad.core.expr import Const, Expr, Var, explained
+from fad.compile.units import Unit, group_units, make_table, name_functions, write_modules, write_unit
+from fad.core.expr import Var
 from fad.core.function import Function
-from fad.errors import FadError, OutOfRangeError
+from fad.errors import OutOfRangeError
 from fad.native import disk, engine
-from fad.native.ir import Module
 from fad.native.launch import launcher
 
-__all__ = ["Program"]
+__all__ = ["Program", "build"]
 
-PART = 100_000  # characters of IR from which modules are compiled side by side
 ROUNDS = 16  # after so many failures all of a program is NumPy's
 NODE, LEAST = 2048, 1 << 16  # bytes that a node takes in trees and plan, and any program, as measured
 LONG = 10_000_000  # operations of a program that looks after signals
-GROUP = 250  # instructions of nests that share a native function
+
+_arena = OwnArena()
 
 
+@dataclass(frozen=True, eq=False)
 class Program:
     """``program(leaves)``: the flat outputs for flat inputs of the shapes and dtypes of its Function."""
 
-    def __init__(self, function: Function, donated: frozenset = frozenset()):
-        self.function = check(function, "trace")
-        self.simplified = check(simplify(function), "simplify")
-        show(3, "tree", self.simplified)
-        called: dict[int, str] = {}
-        for k in range(ROUNDS):
-            try:
-                return self._build(donated, called)
-            except Exception as error:
-                called = yielded(self.simplified, called, error, everything=k == ROUNDS - 2)
+    function: Function
+    simplified: Function
+    plan: Plan
+    functions: dict[str, Unit]  # the native ones, by name
+    loaded: engine.Loaded | None  # owns their code
+    tables: list[Any]  # of the segments, in order
+    launch: int  # the address of the function that runs nests on all threads
+    donated: frozenset[int]  # places of the inputs whose memory outputs take over
+    pauses: bool  # whether it may stop between two pieces of work for Python's signal handlers
+    fresh: list[tuple | None]  # (shape, dtype) of the objects after inputs and constants; None: a callback makes it
+    steps: list[Callable]
+    nbytes: int  # that it keeps in memory, nearly: constants, code, and what it knows of its nodes
 
-    def _build(self, donated: frozenset, called: dict[int, str]) -> None:
-        """Plan and compile; the nodes ``called`` are left to NumPy."""
-        function, parts = self.function, partition(self.simplified, called)
-        if any(isinstance(s, Callback) for s in parts.steps):
-            donated = frozenset()  # an interrupt between steps would leave memory of the caller's half written
-        self.plan: Plan = plan(parts, engine.machine().vector_bytes, donated)
-        if engine.is_checking():
-            check_partition(parts)
-            check_plan(self.plan)
-        show(2, "loops", self.plan)
-        segments = [s for s in self.plan.steps if isinstance(s, Segment)]
-        groups = units(segments)
-        self.functions = functions_of(groups)
-        if engine.is_checking():
-            check_code(itertools.chain(*groups), code_of)
-        if shows(4):
-            show(4, "LLVM IR", self.text)
-        threads = any(parallel(n) for s in segments for n in s.nests)
-        self.launch = launcher() if threads else 0
-        key = f"{disk.sources()} {[u.key for u in self.functions.values()]}"
-        self.loaded = engine.load_parts(key, self.functions, self.parts) if self.functions else None  # owns the code
-        self.origin = "loaded from disk" if self.loaded is not None and self.loaded.kept else "compiled"
-        addresses = {u.key: self.loaded.address(name) for name, u in self.functions.items()} if self.loaded else {}
-        scalars = {x.id for x in function.inputs if not x.shape}
-        self.donated = {k for kind, k in self.plan.outputs if kind == "donated"}
-        self.pauses = not self.donated and takes_long([n for s in segments for n in s.nests])  # what is donated is written whole
-        self.tables = [table_of(g, self.plan, addresses, scalars) for g in groups]
-        tables = iter(self.tables)
-        self.steps = [
-            called_back(s.node, self.plan) if isinstance(s, Callback) else self.native(next(tables)) for s in self.plan.steps
-        ]
-        results = {self.plan.objects[s.node.id] for s in self.plan.steps if isinstance(s, Callback)}
-        by_place = {self.plan.objects[n.id]: n for n in self.simplified.nodes if n.id in self.plan.objects}
-        self.first = len(function.inputs) + len(self.plan.constants)
-        count = max(self.plan.objects.values(), default=-1) + 1
-        self.fresh = [None if k in results else (by_place[k].shape, by_place[k].dtype) for k in range(self.first, count)]
-        self.shapes = [y.shape for y in function.outputs]
-        self.nbytes = self._size()
+    @property
+    def first(self) -> int:
+        """The place of the first object after inputs and constants."""
+        return len(self.function.inputs) + len(self.plan.constants)
 
-    def _size(self) -> int:
-        """Bytes that it keeps in memory, nearly: constants, code, and what it knows of its nodes."""
-        own = [a for n in self.simplified.nodes for a in n.args]
-        arrays = {id(c): c.nbytes for c in [*self.function.plan[0], *own, *self.plan.constants] if isinstance(c, np.ndarray)}
-        code = self.loaded.size if self.loaded else 0
-        return LEAST + NODE * len(self.function.nodes) + code + sum(arrays.values())
-
-    def parts(self, size: int = PART) -> Iterator[str]:
-        """The functions as modules of at least so many characters."""
-        module = Module(engine.machine().has_fma)
-        for name, unit in self.functions.items():
-            try:
-                write_function(module, name, unit.nests, unit.buffers)
-            except Exception as error:
-                failed = [u for u in apart(unit) if attempted(code_of, u) is None]
-                raise Refused(error, {a.buffer for u in failed for a in written(u.nests[0])}) from error
-            if module.length >= size:
-                yield str(module)
-                module = Module(engine.machine().has_fma)
-        if module.functions:
-            yield str(module)
+    @property
+    def origin(self) -> str:
+        """Where its code came from."""
+        return "loaded from disk" if self.loaded is not None and self.loaded.kept else "compiled"
 
     @property
     def called(self) -> list[str]:
@@ -141,27 +86,16 @@ class Program:
     @property
     def text(self) -> str:
         """The functions as one module of LLVM IR."""
-        return next(self.parts(sys.maxsize), "")
+        return next(write_modules(self.functions, sys.maxsize), "")
 
-    def native(self, table: Any) -> Callable:
-        """A step that runs a segment."""
-        context = context_of(self.launch, None, table, self.pauses)
-        run, resume, at = runner(), resumer(), ctypes.addressof(context)
-
-        def step(objects: list, arena: Any, keep: Any = context) -> None:
-            items, _kept = items_of(objects)
-            code = run(items, arena.address, at)
-            while code & PAUSED:
-                code = resume(items, arena.address, at, code)
-            if code:
-                raise out_of_range()
-
-        return step
+    def assembly(self) -> str:
+        """The machine code as text."""
+        return engine.assembly(self.text)
 
     def __call__(self, leaves: list) -> list:
         """The outputs, as arrays of the caller's own."""
-        leaves = [fitted(x, v) for x, v in zip(leaves, self.function.inputs, strict=True)]
-        for k in self.donated and {*shared(leaves, self.donated), *(k for k in self.donated if not leaves[k].flags.writeable)}:
+        leaves = [fit(x, v) for x, v in zip(leaves, self.function.inputs, strict=True)]
+        for k in self.donated and {*find_shared(leaves, self.donated), *(k for k in self.donated if not leaves[k].flags.writeable)}:
             leaves[k] = leaves[k].copy()
         objects = [*leaves, *self.plan.constants, *[None if f is None else np.empty(*f) for f in self.fresh]]
         with _arena.taken(self.plan.arena) as arena:
@@ -169,7 +103,8 @@ class Program:
                 step(objects, arena)
         outputs: list = []
         given: set[int] = set()
-        for (kind, where), shape in zip(self.plan.outputs, self.shapes, strict=True):
+        for (kind, where), out in zip(self.plan.outputs, self.function.outputs, strict=True):
+            shape = out.shape
             y = objects[where] if kind != "constant" else where
             if kind not in ("object", "donated") or where in given:
                 y = np.array(y)
@@ -188,61 +123,165 @@ class Program:
         if len(self.tables) != 1 or len(self.steps) != 1 or not layout_is_known() or len(set(places)) != len(outputs):
             return None
         shapes = {first + k: f for k, f in enumerate(self.fresh)} | {k: avals[k] for k in self.donated}
-        if any(tuple(shapes[k][0]) != s for k, s in zip(places, self.shapes, strict=True)):
+        if any(tuple(shapes[k][0]) != y.shape for k, y in zip(places, self.function.outputs, strict=True)):
             return None
         guard, table = guard_table(avals, self.donated), in_arrays(self.tables[0], avals)
         context = context_of(self.launch, guard, table, self.pauses)
-        at, run, count, size, constants = ctypes.addressof(context), runner(), len(avals), self.plan.arena, self.plan.constants
-        fresh, empty, arena, resume = self.fresh, np.empty, _arena, resumer()
-
-        def one(arguments: Any, keep: Any = (self, guard, table, context)) -> Any:
-            if len(arguments) != count:
-                return None
-            y = empty(shape, dtype)
-            objects = [*arguments, *constants, y]
-            if code := run(id(objects), arena.reserve(size) if size else 0, at):
-                return refused(code)
-            return y[()] if is_scalar else y
-
-        def many(arguments: Any, keep: Any = (self, guard, table, context)) -> Any:
-            if len(arguments) != count:
-                return None
-            objects = [*arguments, *constants, *[empty(s, d) for s, d in fresh]]
-            if code := run(id(objects), arena.reserve(size) if size else 0, at):
-                return refused(code)
-            found = [objects[k] for k in places]
-            return [y if y.ndim else y[()] for y in found] if several else found[0]
-
-        several = len(places) != 1
-
-        def long(arguments: Any, keep: Any = (self, guard, table, context)) -> Any:
-            if len(arguments) != count:
-                return None
-            objects = [*arguments, *constants, *[empty(s, d) for s, d in fresh]]
-            own = arena.take(size)  # when it pauses, a signal handler may run another program
-            code = run(id(objects), own.address, at)
-            while code & PAUSED:
-                code = resume(id(objects), own.address, at, code)
-            arena.arena = own
-            if code:
-                return refused(code)
-            found = [objects[k] for k in places]
-            return [y if y.ndim else y[()] for y in found] if several else found[0] if found[0].ndim else found[0][()]
-
+        keep = (self, guard, table, context)
         if self.pauses:
-            return long
+            return call_with_pauses(self, len(avals), places, context, keep)
         if places == [first]:
-            shape, dtype = shapes[first]
-            is_scalar = not shape
-            return one
-        return many
-
-    def assembly(self) -> str:
-        """The machine code as text."""
-        return engine.assembly(self.text)
+            return call_for_one(self, len(avals), shapes[first], context, keep)
+        return call_for_many(self, len(avals), places, context, keep)
 
 
-def yielded(function: Function, called: dict[int, str], error: Exception, everything: bool) -> dict[int, str]:
+# -- the short way -------------------------------------------------------------------------------------------------------
+
+
+def call_for_one(program: Program, count: int, aval: tuple, context: Any, keep: Any) -> Callable:
+    """The quick call of a program with one output, which is fresh."""
+    (shape, dtype), size, constants = aval, program.plan.arena, program.plan.constants
+    run, at, empty, arena, is_scalar = runner(), ctypes.addressof(context), np.empty, _arena, not shape
+
+    def call(arguments: Any, keep: Any = keep) -> Any:
+        if len(arguments) != count:
+            return None
+        y = empty(shape, dtype)
+        objects = [*arguments, *constants, y]
+        if code := run(id(objects), arena.reserve(size) if size else 0, at):
+            return answer_for(code)
+        return y[()] if is_scalar else y
+
+    return call
+
+
+def call_for_many(program: Program, count: int, places: list, context: Any, keep: Any) -> Callable:
+    """The quick call of a program with several outputs, or one in donated memory."""
+    fresh, size, constants = program.fresh, program.plan.arena, program.plan.constants
+    run, at, empty, arena, several = runner(), ctypes.addressof(context), np.empty, _arena, len(places) != 1
+
+    def call(arguments: Any, keep: Any = keep) -> Any:
+        if len(arguments) != count:
+            return None
+        objects = [*arguments, *constants, *[empty(s, d) for s, d in fresh]]
+        if code := run(id(objects), arena.reserve(size) if size else 0, at):
+            return answer_for(code)
+        found = [objects[k] for k in places]
+        return [y if y.ndim else y[()] for y in found] if several else found[0]
+
+    return call
+
+
+def call_with_pauses(program: Program, count: int, places: list, context: Any, keep: Any) -> Callable:
+    """The quick call of a program that Python interrupts."""
+    fresh, size, constants = program.fresh, program.plan.arena, program.plan.constants
+    run, resume, at, empty, arena = runner(), resumer(), ctypes.addressof(context), np.empty, _arena
+    several = len(places) != 1
+
+    def call(arguments: Any, keep: Any = keep) -> Any:
+        if len(arguments) != count:
+            return None
+        objects = [*arguments, *constants, *[empty(s, d) for s, d in fresh]]
+        own = arena.take(size)  # when it pauses, a signal handler may run another program
+        code = run(id(objects), own.address, at)
+        while code & PAUSED:
+            code = resume(id(objects), own.address, at, code)
+        arena.arena = own
+        if code:
+            return answer_for(code)
+        found = [objects[k] for k in places]
+        return [y if y.ndim else y[()] for y in found] if several else found[0] if found[0].ndim else found[0][()]
+
+    return call
+
+
+# -- building ------------------------------------------------------------------------------------------------------------
+
+
+def build(function: Function, donated: frozenset = frozenset()) -> Program:
+    """A Function compiled; outputs may take over the memory of the inputs at the places ``donated``. What the compiler fails at is
+    left to NumPy, and it tries again."""
+    check(function, "trace")
+    simplified = check(simplify(function), "simplify")
+    show(3, "tree", simplified)
+    called: dict[int, str] = {}
+    for k in itertools.count():
+        try:
+            return build_with(function, simplified, donated, called)
+        except Exception as error:
+            called = leave_to_numpy(simplified, called, error, everything=k >= ROUNDS - 2)
+    raise AssertionError("when all is left to NumPy, an error is raised")
+
+
+def build_with(function: Function, simplified: Function, donated: frozenset, called: dict[int, str]) -> Program:
+    """The program in which the nodes ``called`` are left to NumPy."""
+    parts = partition(simplified, called)
+    if any(isinstance(s, Callback) for s in parts.steps):
+        donated = frozenset()  # an interrupt between steps would leave memory of the caller's half written
+    made = plan(parts, engine.machine().vector_bytes, donated)
+    if engine.is_checking():
+        check_partition(parts)
+        check_plan(made)
+    show(2, "loops", made)
+    segments = [s for s in made.steps if isinstance(s, Segment)]
+    groups = group_units(segments)
+    functions = name_functions(groups)
+    if engine.is_checking():
+        check_code(itertools.chain(*groups), write_unit)
+    if shows(4):
+        show(4, "LLVM IR", next(write_modules(functions, sys.maxsize), ""))
+    nests = [n for s in segments for n in s.nests]
+    launch = launcher() if any(map(is_parallel, nests)) else 0
+    loaded = load(functions) if functions else None
+    addresses = {u.key: loaded.address(name) for name, u in functions.items()} if loaded else {}
+    scalars = {x.id for x in function.inputs if not x.shape}
+    tables = [make_table(g, made, addresses, scalars) for g in groups]
+    taken = frozenset(k for kind, k in made.outputs if kind == "donated")
+    pauses = not taken and takes_long(nests)  # what is donated is written whole
+    left = iter(tables)
+    steps = [call_numpy(s.node, made) if isinstance(s, Callback) else run_native(next(left), launch, pauses) for s in made.steps]
+    fresh, size = fresh_objects(simplified, made), count_bytes(function, simplified, made, loaded)
+    return Program(function, simplified, made, functions, loaded, tables, launch, taken, pauses, fresh, steps, size)
+
+
+def load(functions: dict[str, Unit]) -> engine.Loaded:
+    """The code of the functions, found on disk or compiled."""
+    key = f"{disk.sources()} {[u.key for u in functions.values()]}"
+    return engine.load_parts(key, functions, partial(write_modules, functions))
+
+
+def run_native(table: Any, launch: int, pauses: bool) -> Callable:
+    """A step that runs a segment."""
+    context = context_of(launch, None, table, pauses)
+    run, resume, at = runner(), resumer(), ctypes.addressof(context)
+
+    def step(objects: list, arena: Any, keep: Any = (table, context)) -> None:
+        items, _kept = items_of(objects)
+        code = run(items, arena.address, at)
+        while code & PAUSED:
+            code = resume(items, arena.address, at, code)
+        if code:
+            raise out_of_range()
+
+    return step
+
+
+def fresh_objects(simplified: Function, made: Plan) -> list[tuple | None]:
+    """(shape, dtype) of the objects that come after inputs and constants; None for the results of callbacks."""
+    results = {made.objects[s.node.id] for s in made.steps if isinstance(s, Callback)}
+    by_place = {made.objects[n.id]: n for n in simplified.nodes if n.id in made.objects}
+    first, count = len(simplified.inputs) + len(made.constants), max(made.objects.values(), default=-1) + 1
+    return [None if k in results else (by_place[k].shape, by_place[k].dtype) for k in range(first, count)]
+
+
+def count_bytes(function: Function, simplified: Function, made: Plan, loaded: engine.Loaded | None) -> int:
+    """Bytes that a program keeps in memory, nearly."""
+    own = [a for n in simplified.nodes for a in n.args]
+    arrays = {id(c): c.nbytes for c in [*function.plan[0], *own, *made.constants] if isinstance(c, np.ndarray)}
+    return LEAST + NODE * len(function.nodes) + (loaded.size if loaded else 0) + sum(arrays.values())
+
+
+def leave_to_numpy(function: Function, called: dict[int, str], error: Exception, everything: bool) -> dict[int, str]:
     """The nodes left to NumPy after an error of the compiler: also those it came from, or, where that is not known or there was
     error upon error, all of them. FAD_CHECK excuses none."""
     nodes = {n.id for n in function.nodes}
@@ -254,24 +293,15 @@ def yielded(function: Function, called: dict[int, str], error: Exception, everyt
     return dict.fromkeys(refused or nodes, why) | called
 
 
-def apart(unit: Unit) -> list[Unit]:
-    """The nests of a unit as one each."""
-    return [Unit([n], [code]) for n, code in zip(unit.nests, unit.codes, strict=True)]
-
-
-def code_of(unit: Unit) -> str:
-    """The IR of a unit by itself."""
-    module = Module(engine.machine().has_fma)
-    write_function(module, "f", unit.nests, unit.buffers)
-    return str(module)
-
-
 def takes_long(nests: list) -> bool:
     """Whether nests may take more than an instant, and a place in them can be told."""
     return sum([n.work for n in nests]) > LONG and len(nests) < STEPS and all(n.pieces < PIECES for n in nests)
 
 
-def fitted(x: Any, var: Var) -> Any:
+# -- calling ---------------------------------------------------------------------------------------------------------------
+
+
+def fit(x: Any, var: Var) -> Any:
     """An input as native code reads it."""
     if not var.shape:
         return x if type(x) is float else np.asarray(x, var.dtype)[()]
@@ -280,7 +310,7 @@ def fitted(x: Any, var: Var) -> Any:
     return np.ascontiguousarray(x, var.dtype)
 
 
-def shared(leaves: list, places: set[int]) -> set[int]:
+def find_shared(leaves: list, places: set[int]) -> set[int]:
     """The places whose arrays share memory with another argument."""
     spans = sorted([(x.ctypes.data, x.ctypes.data + x.nbytes, k) for k, x in enumerate(leaves) if isinstance(x, np.ndarray)])
     found, end, last = set(), 0, -1
@@ -292,50 +322,6 @@ def shared(leaves: list, places: set[int]) -> set[int]:
     return found & places
 
 
-class Arena:
-    """Memory for intermediate results, at least so many bytes, aligned to a cache line."""
-
-    def __init__(self, size: int):
-        memory = np.empty(size + 64, np.uint8)
-        start = -memory.ctypes.data % 64
-        self.memory = memory[start : start + size]
-        self.address = self.memory.ctypes.data
-
-
-NOTHING = Arena(0)
-
-
-class _OwnArena(threading.local):
-    """A thread's arena. It stays with the thread, as fresh memory costs more than most programs."""
-
-    def __init__(self) -> None:
-        self.arena = NOTHING
-
-    def reserve(self, size: int) -> int:
-        """The address of at least so many bytes."""
-        if self.arena.memory.nbytes < size:
-            self.arena = Arena(size)
-        return self.arena.address
-
-    def take(self, size: int) -> Arena:
-        """The arena, away from the thread."""
-        self.reserve(size)
-        arena, self.arena = self.arena, NOTHING
-        return arena
-
-    @contextmanager
-    def taken(self, size: int) -> Iterator[Arena]:
-        """The arena, away from the thread: a callback may call another program, which then finds an arena of its own."""
-        arena = self.take(size)
-        try:
-            yield arena
-        finally:
-            self.arena = arena
-
-
-_arena = _OwnArena()
-
-
 def out_of_range() -> OutOfRangeError:
     """The error of a native gather or scatter."""
     return OutOfRangeError(
@@ -345,141 +331,8 @@ def out_of_range() -> OutOfRangeError:
     )
 
 
-def refused(code: int) -> Any:
+def answer_for(code: int) -> Any:
     """What it means that `run` does not answer 0: None for other arguments; an index out of range raises."""
     if code == OUT_OF_RANGE:
         raise out_of_range()
     return None
-
-
-def called_back(node: Expr, plan: Plan) -> Any:
-    """A step that evaluates a primitive with NumPy."""
-    op, params, place = node.op, node.params, plan.objects[node.id]
-    fetch = [argument(a, plan) for a in node.args]
-
-    def run(objects: list, arena: Any) -> None:
-        args = [f(objects, arena) for f in fetch]
-        try:
-            with np.errstate(all="ignore"):
-                y = np.ascontiguousarray(op.evaluate(*args, **params), node.dtype)
-        except (TypeError, ValueError, IndexError) as error:
-            raise error if isinstance(error, FadError) else explained(error, f"{op.name}: {error}", args) from None
-        if any(isinstance(a, np.ndarray) and np.may_share_memory(a, y) for a in args):  # a view of what is not its own
-            y = y.copy()
-        objects[place] = y.reshape(node.shape)
-
-    return run
-
-
-def argument(x: Any, plan: Plan) -> Any:
-    """How a callback finds an argument: in memory, through views."""
-    if not isinstance(x, Expr):
-        return lambda objects, arena: x
-    memory, views = memory_of(plan.parts, x)
-    base = plan.parts.alias.get(memory.id, memory)
-    shape, dtype = memory.shape, memory.dtype
-    if isinstance(memory, Var) and memory.weak is not None:
-        number, place = memory.weak, plan.objects[base.id]
-        first = lambda objects, arena: number(objects[place])
-    elif isinstance(base, Const):
-        value = base.value.reshape(shape)
-        first = lambda objects, arena: value
-    elif base.id in plan.objects:
-        place = plan.objects[base.id]
-        first = lambda objects, arena: np.asarray(objects[place], dtype).reshape(shape)
-    else:
-        offset = plan.offsets[base.id]
-        first = lambda objects, arena: np.ndarray(shape, dtype, arena.memory, offset)
-    if not views:
-        return first
-    steps = [(v.op.evaluate, v.params) for v in views]
-
-    def fetch(objects: list, arena: Any) -> Any:
-        y = first(objects, arena)
-        for evaluate, params in steps:
-            y = evaluate(y, **params)
-        return y
-
-    return fetch
-
-
-# -- the module ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Unit:
-    """Nests that one native function runs. Each comes with what decides its code, and its buffers as that counts them."""
-
-    nests: list[Loops | KernelRun | Rows]
-    codes: list[tuple[tuple, list[int]]]
-    known: tuple = ()  # the key, once it was asked for
-
-    @property
-    def buffers(self) -> list[int]:
-        """All buffers, in the order in which the function takes them."""
-        return list(dict.fromkeys([b for _, own in self.codes for b in own]))
-
-    @property
-    def key(self) -> tuple:
-        """What decides the function's code; units of one key share it."""
-        if not self.known:  # not a cached property, whose lock a fork may find taken
-            place = {b: k for k, b in enumerate(self.buffers)}
-            self.known = tuple([(code, tuple([place[b] for b in own])) for code, own in self.codes])
-        return self.known
-
-    @property
-    def size(self) -> int:
-        return sum([len(n.body.instructions) for n in self.nests if isinstance(n, Loops)])
-
-
-def units(segments: list[Segment]) -> list[list[Unit]]:
-    """For every segment its units. Nests that occur once go together, as a function costs LLVM more than a loop; those that
-    occur again and again, as in an unrolled loop, are compiled once."""
-    single: list[list[Unit]] = []
-    for segment in segments:
-        for n in segment.nests:
-            if isinstance(n, Loops) and not parallel(n):
-                n.outer = n.strip = 0
-        single.append([Unit([n], [shape_of_code(n)]) for n in segment.nests])
-    counts = Counter([u.codes[0][0] for group in single for u in group])
-    found: list[list[Unit]] = []
-    for group in single:
-        joined: list[Unit] = []
-        open_ = False  # whether the last unit takes more nests
-        for u in group:
-            alone = counts[u.codes[0][0]] > 1 or parallel(u.nests[0]) or not isinstance(u.nests[0], Loops)
-            if alone or not open_ or joined[-1].size + u.size > GROUP:
-                joined.append(u)
-            else:
-                joined[-1] = Unit([*joined[-1].nests, *u.nests], [*joined[-1].codes, *u.codes])
-            open_ = not alone
-        found.append(joined)
-    return found
-
-
-def functions_of(groups: list[list[Unit]]) -> dict[str, Unit]:
-    """Names of functions, and of the units that share each the first."""
-    first: dict[tuple, Unit] = {}
-    for group in groups:
-        for u in group:
-            first.setdefault(u.key, u)
-    return {f"nest{k}": u for k, u in enumerate(first.values())}
-
-
-def table_of(group: list[Unit], plan: Plan, addresses: dict[Any, int], scalars: set[int]) -> Any:
-    """The table of a segment: its buffers, and its units in order."""
-    places: dict[int, int] = {}
-    steps = []
-    for u in group:
-        refs = [places.setdefault(b, len(places)) for b in u.buffers]
-        n = u.nests[0]
-        steps.append((addresses[u.key], n.pieces, grain(n) if parallel(n) else 0, refs))
-    kinds = []
-    for b in places:
-        if b == FLAG:
-            kinds.append((IN_FLAG, 0))
-        elif b in plan.objects:
-            kinds.append((IN_SCALAR if b in scalars else IN_ARRAY, plan.objects[b]))
-        else:
-            kinds.append((IN_ARENA, plan.offsets[b]))
-    return program_table(kinds, steps)

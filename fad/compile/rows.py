@@ -1,35 +1,40 @@
 """Rows: nests that work on rows one after another, as a softmax or a layer norm does, run on each row in turn.
 
 A row is then read from memory once, and stays in the cache until the last of the nests is done with it. What one nest
-writes, the next may read at the same row only. Sums over rows, as of gradients by a scale or bias, follow behind each block of
-rows, whose results are then added up.
+writes, the next may read at the same row only. Sums over rows, as of gradients by a scale or bias, follow each block of rows;
+their results are then added up.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 
 from fad.compile.body import Access, Body
 from fad.compile.fuse import Callback, Nest, Partition
-from fad.compile.loops import Loops, accesses
+from fad.compile.loops import Loops
 from fad.core.expr import Expr, Var
 
-__all__ = ["Rows", "are_local", "block_of", "grouped", "reads_own", "written_by"]
+__all__ = ["Rows", "are_local", "block_of", "group_rows", "reads_own", "map_writes"]
 
 SHORT = 48  # elements of a row below which vectors do better across rows
 LONG = 1 << 16  # elements of a row that do not stay in the cache
 FEW = 8  # rows that are too few to share
-LARGEST = 32  # rows whose reductions follow while they are near
+LARGEST = 32  # rows whose reductions follow while they are in cache
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Rows:
     """Loops whose first ``outer`` axes are the same rows, and reductions of each block of them."""
 
-    nests: list[Loops]
+    nests: tuple[Loops, ...]
     block: int = 1  # rows
-    sums: list[Loops] = field(default_factory=list)  # whose first axis is that of the blocks
+    sums: tuple[Loops, ...] = ()  # whose first axis is that of the blocks
+
+    @property
+    def bodies(self) -> list[Body]:
+        """Of all its loops."""
+        return [n.body for n in (*self.nests, *self.sums)]
 
     @property
     def outer(self) -> int:
@@ -37,7 +42,7 @@ class Rows:
         return self.nests[0].outer
 
     @property
-    def extents(self) -> list[int]:
+    def extents(self) -> tuple[int, ...]:
         """The rows."""
         return self.nests[0].extents[: self.outer]
 
@@ -52,15 +57,15 @@ class Rows:
         return sum([n.work for n in (*self.nests, *self.sums)])
 
 
-def grouped(parts: Partition) -> list:
-    """The steps of a partition; nests over the same rows that follow on one another are a list."""
+def group_rows(parts: Partition) -> list[list[Nest] | Callback]:
+    """The steps of a partition: callbacks, and lists of one nest, or of several over the same rows that follow on one another."""
     found: list = []
     used: set[int] = set()
     for k, step in enumerate(parts.steps):
         if k in used:
             continue
         if not is_rows(step, parts):
-            found.append(step)
+            found.append(step if isinstance(step, Callback) else [step])
             continue
         group, skipped = [step], set()
         for j in range(k + 1, len(parts.steps)):
@@ -76,7 +81,7 @@ def grouped(parts: Partition) -> list:
                 used.add(j)
             if columns or not joins:  # what it makes is not there for rows to read
                 skipped |= {r.id for r in other.roots}
-        found.append(group if len(group) > 1 else step)
+        found.append(group)
     return found
 
 
@@ -132,11 +137,11 @@ def read_by(step: Nest, parts: Partition) -> set[int]:
 
 def are_local(bodies: list[Body], rows: int) -> bool:
     """Whether what one body writes, others read and write at the same row only; the first ``rows`` axes count rows."""
-    written = written_by(bodies)
-    return all(not body.scatters and all(is_own(a, written, body, rows) for a in accesses(body)) for body in bodies)
+    written = map_writes(bodies)
+    return all(not body.scatters and all(is_own(a, written, body, rows) for a in body.accesses) for body in bodies)
 
 
-def written_by(bodies: list[Body]) -> dict[int, Access]:
+def map_writes(bodies: list[Body]) -> dict[int, Access]:
     """The buffers that bodies write, and how."""
     return {a.buffer: a for body in bodies for a in [x for x, _ in body.stores] + [x for _, x, _ in body.folds]}
 
@@ -154,9 +159,7 @@ def is_own(a: Access, written: dict[int, Access], body: Body, rows: int) -> bool
 
 def reads_own(body: Body, written: dict[int, Access], rows: int) -> bool:
     """Whether a reduction of rows reads what others write at its own row only."""
-    return (
-        not body.stores and not body.scatters and all(is_own(i.access, written, body, rows) for i in body.instructions if i.access)
-    )
+    return not body.stores and not body.scatters and all(is_own(a, written, body, rows) for a in body.loads)
 
 
 def block_of(rows: int) -> int:

@@ -7,8 +7,8 @@ Python's signal handlers do not run while native code does. So a program that ta
 tenth of a second, and answers where it is: between that and `resume` Python has had a look.
 
 CPython and NumPy lay out their objects as the structs of their C headers say; a sample is compared with what NumPy
-itself answers before any of it is used. Where they differ, as in free-threaded builds, every call takes the slow path: NumPy is
-asked for the addresses, and stand-ins hold them where the program reads them.
+itself answers before any of it is used. Where they differ, as in free-threaded builds, nothing here reads an object:
+Python finds the program of every call, NumPy is asked for the addresses, and stand-ins hold them where `run` looks for them.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ __all__ = [
 OUT_OF_RANGE = 2  # what `run` answers when an index was
 PAUSED = 4  # a bit of what it answers when it is not done; the rest of the bits say where it is
 STEPS, PIECES = 1 << 22, 1 << 37  # the most that these bits can say
-SLOW = False  # set before anything is compiled: as if objects lay otherwise
+SLOW = False  # tests set it before anything is compiled: as if objects lay otherwise
 IN_ARRAY, IN_SCALAR, IN_ARENA, IN_FLAG = range(4)  # where a buffer is: in an array, in a scalar object, in the arena, on the stack
 
-# offsets in bytes: PyObject.ob_type; PyArrayObject.nd, .dimensions, .descr, .flags
+# offsets in bytes: 8 PyObject.ob_type; 16 PyArrayObject.data, 24 .nd, 32 .dimensions, 56 .descr, 64 .flags
 CHECK = """
 define internal i64 @check(ptr %items, ptr %guard) {
 entry:

@@ -32,9 +32,9 @@ FAILURES = {
     "every nest": lambda m: m.setattr(plan, "arrange", refuse),
     "the IR of one operation": sines,
     "the IR of everything": lambda m: m.setattr(emit._Writer, "write", refuse),
-    "memory": lambda m: m.setattr(plan, "layout", when(lambda parts, steps, sizes: sizes, plan.layout)),
+    "memory": lambda m: m.setattr(plan, "lay_out", when(lambda parts, steps, sizes: sizes, plan.lay_out)),
     "LLVM": lambda m: m.setattr(engine, "load_parts", when(lambda key, *_: "nest" in key or True, engine.load_parts)),
-    "tables": lambda m: m.setattr(program, "table_of", refuse),
+    "tables": lambda m: m.setattr(program, "make_table", refuse),
 }
 
 

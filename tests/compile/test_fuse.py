@@ -10,7 +10,7 @@ from hypothesis import given
 
 import fad
 import fad.nn
-from fad.compile.body import bodies
+from fad.compile.body import pull_bodies
 from fad.compile.fuse import Callback, partition
 from fad.compile.simplify import simplify
 
@@ -168,7 +168,7 @@ def test_boxes_fill_a_nest_and_folds_are_not_cut(program):
             done.add(step.node.id)
             continue
         if 0 not in step.domain:
-            found = bodies(step, parts, done)
+            found = pull_bodies(step, parts, done)
             assert sum(prod(hi - lo for lo, hi in b.box) for b in found) == prod(step.domain)
             assert len(found) == 1 or not any(b.folds for b in found)
         done |= {r.id for r in step.roots}

@@ -9,9 +9,10 @@ import fad
 from fad.compile.debug import CompilerError
 from fad.compile.fuse import Nest, partition
 from fad.compile.invariants import check_code, check_partition, check_plan
-from fad.compile.loops import Loops, mapped
-from fad.compile.plan import Segment, plan
-from fad.compile.program import Program
+from fad.compile.loops import Loops
+from fad.compile.plan import plan
+from fad.compile.program import build
+from fad.compile.segment import Segment
 from fad.compile.simplify import simplify
 
 
@@ -46,21 +47,20 @@ def test_what_holds_is_passed():
 )
 def test_steps_of_a_partition(change, what):
     parts = parts_of()
-    parts.steps = change(parts.steps)
     with pytest.raises(CompilerError, match=what):
-        check_partition(parts)
+        check_partition(replace(parts, steps=tuple(change(parts.steps))))
 
 
 def changed(p, change):
     """The plan with the body of its last nest with loops changed."""
     segment = next(s for s in reversed(p.steps) if isinstance(s, Segment))
     k = next(k for k, n in reversed(list(enumerate(segment.nests))) if isinstance(n, Loops))
-    segment.nests[k] = change(segment.nests[k])
-    return p
+    nests = (*segment.nests[:k], change(segment.nests[k]), *segment.nests[k + 1 :])
+    return replace(p, steps=tuple(Segment(nests) if s is segment else s for s in p.steps))
 
 
 def moved(by):
-    return lambda n: replace(n, body=mapped(n.body, lambda a: a._replace(offset=a.offset + by)))
+    return lambda n: replace(n, body=n.body.map_accesses(lambda a: a._replace(offset=a.offset + by)))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def moved(by):
     [
         (lambda p: changed(p, moved(1)), "touches"),
         (lambda p: changed(p, moved(-1)), "touches"),
-        (lambda p: changed(p, lambda n: replace(n, extents=[e - 1 for e in n.extents])), "is not written"),
+        (lambda p: changed(p, lambda n: replace(n, extents=tuple(e - 1 for e in n.extents))), "is not written"),
         (lambda p: replace(p, steps=p.steps[::-1]), "not written"),
         (lambda p: replace(p, steps=p.steps[1:]), "not written"),
         (lambda p: replace(p, offsets={}), "no place"),
@@ -89,12 +89,12 @@ def test_accesses_places_and_layout_of_a_plan(change, what):
 
 
 def test_nests_that_share_a_function():
-    units = list(Program(fad.trace(lambda x: (np.cumsum(np.sin(x)), x @ x))(np.ones((40, 40)))).functions.values())
+    units = list(build(fad.trace(lambda x: (np.cumsum(np.sin(x)), x @ x))(np.ones((40, 40)))).functions.values())
     check_code([*units, *units], lambda u: repr(u.key))
     texts = iter("ab")
     with pytest.raises(CompilerError, match="differ"):
         check_code(
-            [units[0], Program(fad.trace(lambda x: (np.cumsum(np.sin(x)), x @ x))(np.ones((40, 40)))).functions["nest0"]],
+            [units[0], build(fad.trace(lambda x: (np.cumsum(np.sin(x)), x @ x))(np.ones((40, 40)))).functions["nest0"]],
             lambda u: next(texts),
         )
 

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fad
-from fad.compile.plan import BLOCK, in_order, rounded
-from fad.compile.program import Program
+from fad.compile.plan import BLOCK
+from fad.compile.program import build
+from fad.compile.storage import lay_out_small, round_up
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 20), st.integers(0, 10)), max_size=40))
@@ -15,13 +16,13 @@ def test_live_buffers_are_apart(buffers):
     sizes = {k: size for k, (size, _, _) in enumerate(buffers)}
     first = {k: begin for k, (_, begin, _) in enumerate(buffers)}
     last = {k: begin + length for k, (_, begin, length) in enumerate(buffers)}
-    offsets, arena = in_order(sizes, first, last)
+    offsets, arena = lay_out_small(sizes, first, last)
     for a in sizes:
         assert offsets[a] % 64 == 0 and offsets[a] + sizes[a] <= arena
         for b in sizes:
             if a < b and first[a] <= last[b] and first[b] <= last[a]:
                 assert offsets[a] + sizes[a] <= offsets[b] or offsets[b] + sizes[b] <= offsets[a]
-    assert arena <= sum(rounded(s) for s in sizes.values())
+    assert arena <= sum(round_up(s) for s in sizes.values())
 
 
 def test_a_long_chain_needs_few_buffers():
@@ -31,7 +32,7 @@ def test_a_long_chain_needs_few_buffers():
         return x
 
     x = np.ones(20_000)
-    assert Program(fad.trace(f)(x)).plan.arena <= 3 * x.nbytes
+    assert build(fad.trace(f)(x)).plan.arena <= 3 * x.nbytes
 
 
 def step(p, v, g):
@@ -101,7 +102,7 @@ def test_wide_trees_compile_in_linear_time():
         return pool[-1]
 
     x = np.linspace(-1.0, 1.0, 16)
-    program = Program(fad.trace(f)(x))
+    program = build(fad.trace(f)(x))
     np.testing.assert_allclose(program([x])[0], f(x), rtol=1e-9)
     operations = sum(len(n.body.instructions) for s in program.plan.steps for n in s.nests)
     assert operations < 5 * len(program.function.nodes)
@@ -112,7 +113,7 @@ def test_reductions_over_axes_that_do_not_merge_are_in_blocks(shape):
     """So rounding errors grow with a block, not with the axis."""
     x = np.random.default_rng(0).normal(size=shape)
     f = lambda x: (np.sum(np.sin(x)[..., 1:] + x[..., :0:-1]), np.max(x[..., 1:] * 2, axis=(0, x.ndim - 1)))
-    program = Program(fad.trace(f)(x))
+    program = build(fad.trace(f)(x))
     for y, z in zip(program([x]), f(x), strict=True):
         np.testing.assert_allclose(y, z, rtol=1e-10)
     for n in (n for segment in program.plan.steps for n in segment.nests):

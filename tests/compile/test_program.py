@@ -6,9 +6,8 @@ from hypothesis import HealthCheck, given, settings
 
 import fad
 from fad.compile import program
-from fad.compile.program import Program
-from fad.native import engine
-from fad.native.ir import Module
+from fad.compile.program import build
+from fad.compile.units import write_modules, write_unit
 
 from .programs import programs
 
@@ -18,10 +17,9 @@ codes: dict[str, str] = {}  # by key, over all examples
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(programs())
 def test_equal_keys_have_equal_code(drawn):
-    for unit in Program(fad.trace(drawn.function)(*drawn.args)).functions.values():
-        module = Module(engine.machine().has_fma)
-        program.write_function(module, "f", unit.nests, unit.buffers)
-        assert codes.setdefault(repr(unit.key), str(module)) == str(module)
+    for unit in build(fad.trace(drawn.function)(*drawn.args)).functions.values():
+        text = write_unit(unit)
+        assert codes.setdefault(repr(unit.key), text) == text
 
 
 @pytest.fixture
@@ -29,7 +27,7 @@ def own_directory(tmp_path, monkeypatch):
     monkeypatch.setenv("FAD_CACHE_DIR", str(tmp_path))
 
 
-def refuse(self):
+def refuse(functions):
     raise AssertionError("written again")
 
 
@@ -45,26 +43,26 @@ def functions():
 
 
 def test_a_program_found_on_disk_is_not_written_again(own_directory, monkeypatch):
-    first = [np.asarray(Program(fad.trace(f)(x))([x])[0]) for f, x in functions()]
-    monkeypatch.setattr(Program, "parts", refuse)
+    first = [np.asarray(build(fad.trace(f)(x))([x])[0]) for f, x in functions()]
+    monkeypatch.setattr(program, "write_modules", refuse)
     for (f, x), before in zip(functions(), first, strict=True):
-        again = Program(fad.trace(f)(x))
+        again = build(fad.trace(f)(x))
         assert again.origin == "loaded from disk"
         np.testing.assert_array_equal(again([x])[0], before)
         np.testing.assert_allclose(before, f(x), rtol=1e-5, atol=1e-6)
     with pytest.raises(AssertionError, match="written again"):
-        Program(fad.trace(lambda x: np.sin(x) + 77.0)(np.ones(3)))
+        build(fad.trace(lambda x: np.sin(x) + 77.0)(np.ones(3)))
 
 
 def test_another_state_of_the_source_compiles_again(own_directory, monkeypatch):
     f = fad.trace(lambda x: np.sin(x) + 78.0)(np.ones(3))
-    assert [Program(f).origin, Program(f).origin] == ["compiled", "loaded from disk"]
+    assert [build(f).origin, build(f).origin] == ["compiled", "loaded from disk"]
     monkeypatch.setattr(program.disk, "sources", lambda: "edited")
-    assert Program(f).origin == "compiled"
+    assert build(f).origin == "compiled"
 
 
 def test_the_text_is_one_module_of_all_functions():
-    made = Program(fad.trace(lambda x: (np.cumsum(np.sin(x)), x @ x))(np.ones((40, 40))))
+    made = build(fad.trace(lambda x: (np.cumsum(np.sin(x)), x @ x))(np.ones((40, 40))))
     assert made.text.count("define void @nest") == len(made.functions) > 1
     assert "nest0" in made.assembly()
-    assert "".join(made.parts(1)).count("define void @nest") == len(made.functions)
+    assert "".join(write_modules(made.functions, 1)).count("define void @nest") == len(made.functions)

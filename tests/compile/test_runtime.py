@@ -62,10 +62,10 @@ def test_arrays_and_scalars_of_all_dtypes(monkeypatch, known):
         monkeypatch.setattr(module, "layout_is_known", lambda: known)
     for dtype in "?bBhHiIlLqQfdFD":
         x, y = np.ones((2, 3), dtype), np.dtype(dtype).type(1)
-        made = program.Program(fad.trace(lambda x, y: (x + y, x * y, y + y))(x, y))
+        made = program.build(fad.trace(lambda x, y: (x + y, x * y, y + y))(x, y))
         for got, want in zip(made([x, y]), (x + y, x * y, y + y), strict=True):
             np.testing.assert_array_equal(got, want, strict=True)
-    sine = program.Program(fad.trace(np.sin)(2.0))
+    sine = program.build(fad.trace(np.sin)(2.0))
     assert sine([2.0])[0] == pytest.approx(np.sin(2.0))
     assert (sine.quick([float]) is not None) == known
 

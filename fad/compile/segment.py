@@ -1,0 +1,88 @@
+"""Segment: the loop nests, rows and kernels that run in one native call, and what is asked of each of these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fad.compile.body import Access
+from fad.compile.kernel import KernelRun
+from fad.compile.loops import Loops
+from fad.compile.rows import Rows
+from fad.native.tile import Tile
+
+__all__ = ["Segment", "accesses", "describe", "grain", "is_parallel", "loads", "writes"]
+
+PARALLEL = 100_000  # operations from which threads are worth waking
+DENSE = 1_500_000  # of a kernel, which does ten or twenty at a time
+GRAIN = 300_000  # operations of one piece of work, or so
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Nests that run in one native call."""
+
+    nests: tuple[Loops | KernelRun | Rows, ...]
+
+
+def loads(n: Any) -> list[Access]:
+    """What a nest or kernel reads."""
+    return (n.operands if isinstance(n, KernelRun) else []) + [a for b in n.bodies for a in b.loads]
+
+
+def writes(n: Any) -> list[Access]:
+    """What the bodies of a nest or kernel write."""
+    return [a for b in n.bodies for a in b.writes]
+
+
+def accesses(n: Any) -> list[Access]:
+    """Every memory access of a nest or kernel."""
+    return (n.operands if isinstance(n, KernelRun) else []) + [a for b in n.bodies for a in b.accesses]
+
+
+def describe(n: Any) -> str:
+    """One line about a nest: r marks reduced axes, v the one in vectors, j one whose iterations are taken side by side."""
+    if isinstance(n, KernelRun):
+        after = [i.name for i in n.body.instructions if i.name not in ("result", "load", "number")] if n.body else []
+        spec = n.phase.spec
+        tile = f" by {spec.tile.rows} x {spec.tile.vectors} vectors" if has_tile(n) else ""
+        text = f"kernel {n.name}: {type(spec).__name__.lower()}{tile}, {n.pieces} pieces"
+        return text + (f", then {', '.join(after)}" if after else "")
+    if isinstance(n, Rows):
+        shared = f", {n.pieces} pieces over threads" if is_parallel(n) else ""
+        blocks = f" in blocks of {n.block}" if n.sums else ""
+        return f"rows {list(n.extents)}{blocks}{shared}: " + "; then ".join(map(describe, (*n.nests, *n.sums)))
+    marks = [("r" if r else "") + ("v" if k == n.vector else "") + ("j" if k == n.jam else "") for k, r in enumerate(n.reduced)]
+    axes = " x ".join(f"{e}{m}" for e, m in zip(n.extents, marks, strict=True)) + (f" in strips of {n.strip}" if n.strip else "")
+    names = [i.name for i in n.body.instructions]
+    loads = names.count("load") + names.count("gather")
+    parts = [
+        (loads, "load"),
+        (len(names) - loads - names.count("number"), "operation"),
+        (len(n.body.stores), "store"),
+        (len(n.body.folds), "fold"),
+        (len(n.body.scatters), "scatter"),
+    ]
+    shared = f", {n.pieces} pieces over threads" if is_parallel(n) else ""
+    return f"loops [{axes}] by {n.lanes}{shared}: " + ", ".join(f"{k} {what}{'s' * (k != 1)}" for k, what in parts if k)
+
+
+def is_parallel(n: Any) -> bool:
+    """Whether a nest is worth several threads."""
+    if not isinstance(n, Loops):
+        return n.pieces > 1 and n.work > (DENSE if has_tile(n) else PARALLEL)
+    return (n.outer > 0 or n.strip > 0) and n.pieces > 1 and n.work > PARALLEL
+
+
+def has_tile(n: Any) -> bool:
+    """Whether a kernel has a register tile, and so does many operations at a time."""
+    return isinstance(n, KernelRun) and isinstance(getattr(n.phase.spec, "tile", None), Tile)
+
+
+def grain(n: Any) -> int:
+    """Iterations of the outer loops in one piece of work; there are eight pieces or more, for any of the threads to be late."""
+    if isinstance(n, KernelRun):
+        from fad.compile.kernels.recipe import grain
+
+        return grain(n.phase.spec)
+    return max(1, min(int(n.pieces * GRAIN / n.work), -(-n.pieces // 8)))
