@@ -5,11 +5,16 @@
 np.float64(1.0)
 """
 
+import importlib as _importlib
+
 from fad import tree
 from fad.compile.jit import jit
+from fad.core.expr import FUNCTIONS as _FUNCTIONS
 from fad.core.expr import Const, Expr, Var
 from fad.core.function import Function
+from fad.errors import library_call as _library_call
 from fad.native import fork as _fork  # noqa: F401  # a fork waits for what other threads do, from the beginning
+from fad.native import threads as _threads
 from fad.numpy.at import at
 from fad.transforms.batch import vmap
 from fad.transforms.derivatives import grad, hvp, jvp, linearize, stop_gradient, trace, value_and_grad, var, vjp
@@ -21,19 +26,28 @@ __version__ = "0.1.0"
 _LATER = ("initializers", "losses", "nn", "numpy", "optim", "random", "stax", "testing", "train")
 
 
+def _library_fix() -> str:
+    """What to use in place of a library's function that the user called: the one of that name that takes nodes."""
+    called = _library_call()
+    if not called:
+        return ""
+    name = called.rsplit(".", 1)[-1]
+    for home, module in (("np.linalg", "fad.numpy.linalg"), ("fad.nn", "fad.nn"), ("fad.numpy", "fad.numpy")):
+        if hasattr(_importlib.import_module(module), name):
+            return f"{home}.{name}"
+    return "write it with NumPy's functions, or pass fad.value(x) if no derivative should flow through it"
+
+
+_FUNCTIONS["fix"] = _library_fix
 _THREADS = ("get_num_threads", "get_threading_layer", "set_num_threads", "set_threading_layer")
 
 
 def __getattr__(name: str) -> object:
     """Modules beyond the core load at first use, which keeps ``import fad`` quick."""
     if name in _LATER:
-        import importlib
-
-        return importlib.import_module(f"fad.{name}")
+        return _importlib.import_module(f"fad.{name}")
     if name in _THREADS:
-        from fad.native import launch
-
-        return getattr(launch, name)
+        return getattr(_threads, name)
     raise AttributeError(f"module 'fad' has no attribute {name!r}")
 
 

@@ -8,7 +8,6 @@ fad.errors.ShapeError: reshape: sizes differ: got f64[3] to (2, 2); 3 != 4...
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from types import FrameType, TracebackType
@@ -67,18 +66,6 @@ def library_call() -> str:
             name = ".".join([*public, frame.f_code.co_name])
         frame = frame.f_back
     return name
-
-
-def library_fix() -> str:
-    """What to use in place of the library's function that the user called: the one of that name that takes nodes."""
-    called = library_call()
-    if not called:
-        return ""
-    name = called.rsplit(".", 1)[-1]
-    for home, module in (("np.linalg", "fad.numpy.linalg"), ("fad.nn", "fad.nn"), ("fad.numpy", "fad.numpy")):
-        if hasattr(importlib.import_module(module), name):
-            return f"{home}.{name}"
-    return "write it with NumPy's functions, or pass fad.value(x) if no derivative should flow through it"
 
 
 class FadError(Exception):

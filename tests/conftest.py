@@ -21,7 +21,7 @@ settings.register_profile("ci", max_examples=50, derandomize=True, print_blob=Tr
 settings.register_profile("thorough", max_examples=5000, **common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
-from fad.core.primitive import load_primitives  # noqa: E402
+from fad.primitives import load_primitives  # noqa: E402
 
 load_primitives()  # the laws are about every record
 

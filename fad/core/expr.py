@@ -16,17 +16,7 @@ from typing import Any
 import numpy as np
 
 from fad.core.methods import FUNCTIONS, Methods
-from fad.errors import (
-    AssignmentError,
-    DtypeError,
-    FadError,
-    OutOfRangeError,
-    ShapeError,
-    SingularError,
-    TraceError,
-    library_call,
-    library_fix,
-)
+from fad.errors import AssignmentError, DtypeError, FadError, OutOfRangeError, ShapeError, SingularError, TraceError, library_call
 
 __all__ = ["Expr", "Var", "Const", "bind", "constant", "reachable", "short"]
 
@@ -40,7 +30,7 @@ class Expr(Methods):
     """An immutable node: ``op(*args, **params)``, an array of a known shape and dtype.
 
     Behaves as an ndarray does in NumPy code: ufuncs, functions, operators, methods, indexing and iteration.
-    Assignment raises; `fad.at` is the functional way. In-place operators give their name a new node: see `fad.core.memory`.
+    Assignment raises; `fad.at` is the functional way. In-place operators give their name a new node: see `fad.numpy.memory`.
 
     >>> import fad
     >>> x = fad.var("x", (3,))
@@ -56,7 +46,7 @@ class Expr(Methods):
     dtype: np.dtype
     value: Any  # an array or scalar; None where the node is symbolic
     id: int  # what makes it this node: objects of one id are one node
-    memory: list  # where it shares an array with others, in NumPy's eyes: see fad.core.memory
+    memory: list  # where it shares an array with others, in NumPy's eyes: see fad.numpy.memory
     __array_priority__ = 1000
 
     def __init__(self, op: Any, args: tuple, params: dict, shape: tuple, dtype: np.dtype, value: Any):
@@ -81,9 +71,7 @@ class Expr(Methods):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         rule = UFUNCS.get(ufunc if method == "__call__" else (ufunc, method))
         if rule is None:
-            from fad.numpy.foreign import apply
-
-            return apply(ufunc, method, inputs, kwargs)
+            return FUNCTIONS["other ufunc"](ufunc, method, inputs, kwargs)
         if kwargs:
             return FUNCTIONS["with options"](ufunc, rule, method, inputs, kwargs)
         try:
@@ -134,7 +122,7 @@ class Expr(Methods):
             f"{library_call() or 'NumPy'} asked for a node as an ndarray",
             got=short(self),
             rule="that would cut its derivative",
-            fix=library_fix()
+            fix=FUNCTIONS["fix"]()
             or "from fad import numpy as np, whose np.array and np.asarray take nodes; np.stack([...]) of them, "
             "fad.at(y)[i].set(v), fad.vmap(f) for np.vectorize(f), or fad.value(x) to read the numbers on purpose",
         )
@@ -271,9 +259,7 @@ class Expr(Methods):
     def __str__(self) -> str:
         if self.value is not None:
             return str(self.value)
-        from fad.core.show import tree_text
-
-        return tree_text(self)
+        return FUNCTIONS["text"](self)
 
     def __format__(self, spec: str) -> str:
         return format(self.value, spec) if spec and self.value is not None else str(self)

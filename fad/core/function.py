@@ -12,6 +12,7 @@ import numpy as np
 from fad import tree
 from fad.core.expr import Const, Expr, Var, aval_text, former, reachable, refuse_foreign, short
 from fad.core.primitive import named
+from fad.core.show import dot, equations, svg
 from fad.errors import DtypeError, ShapeError, TraceError, TreeError
 from fad.tree import freeze
 
@@ -100,27 +101,6 @@ class Function:
                 env[r] = None
         return [env[slot] for slot in out_slots]
 
-    def compile(self) -> Any:
-        """The Function as native code: called as the Function is. See `fad.jit`, which also traces.
-
-        >>> import fad
-        >>> fad.trace(np.sin)(np.zeros(2)).compile()(np.zeros(2))
-        array([0., 0.])
-        """
-        from fad.compile.cache import program_for
-
-        program, _ = program_for(self)
-
-        def compiled(*args: Any) -> Any:
-            leaves, in_tree = tree.flatten(args)
-            if in_tree != self.in_tree:
-                return self(*args)  # which says what is wrong
-            leaves = [_checked(self.name, leaf, var) for leaf, var in zip(leaves, self.inputs, strict=True)]
-            return tree.unflatten(self.out_tree, program(leaves))
-
-        compiled.__name__ = self.name
-        return compiled
-
     @property
     def plan(self) -> tuple[list, list, tuple]:
         """(slots with the constants filled in, steps ``(op, refs, params, slot, dead slots)``, output slots)."""
@@ -190,8 +170,6 @@ class Function:
     # -- pictures -------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
-        from fad.core.show import equations
-
         return equations(self)
 
     def __repr__(self) -> str:
@@ -201,13 +179,9 @@ class Function:
 
     def to_dot(self) -> str:
         """The tree in Graphviz's dot language."""
-        from fad.core.show import dot
-
         return dot(self)
 
     def _repr_svg_(self) -> str | None:
-        from fad.core.show import svg
-
         return svg(self)
 
 

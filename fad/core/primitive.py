@@ -15,7 +15,6 @@ Rules are written in plain NumPy, so they run on arrays and on nodes alike.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +22,7 @@ from typing import Any
 from fad.core.expr import Expr, bind
 from fad.errors import TraceError
 
-__all__ = ["Primitive", "Partials", "Weights", "Linear", "Joint", "LinearIn", "Jvp", "Kink", "load_primitives", "named", "registry"]
+__all__ = ["Primitive", "Partials", "Weights", "Linear", "Joint", "LinearIn", "Jvp", "Kink", "LOADERS", "named", "registry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,21 +152,15 @@ class Primitive:
 registry: dict[str, Primitive] = {}
 
 
-def load_primitives() -> None:
-    """Load every module of `fad.primitives`, so that the registry holds all records."""
-    import pkgutil
-
-    import fad.primitives
-
-    for module in pkgutil.iter_modules(fad.primitives.__path__):
-        importlib.import_module(f"fad.primitives.{module.name}")
+LOADERS: list[Callable[[], None]] = []  # what else makes records, if it is asked: rooms above fill it
 
 
 def named(name: str) -> Primitive:
     """The primitive of this name. Those that load at first use are loaded if it is none of the others: a pickled
     Function may hold them where nothing else has asked for them yet."""
     if name not in registry:
-        load_primitives()
+        for load in LOADERS:
+            load()
     if name not in registry:
         raise TraceError(
             "no such primitive",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from fad.core.expr import Expr, Var, aval_text, reachable
+from fad.core.expr import FUNCTIONS, Expr, Var, aval_text, reachable
 
 __all__ = ["equations", "dot", "svg"]
 
@@ -30,6 +28,9 @@ def tree_text(node: Expr) -> str:
     free = [n for n in reachable([node])[0] if isinstance(n, Var) and not n.args]
     header = ", ".join(f"{names[x.id]}:{aval_text(x.shape, x.dtype)}" for x in free)
     return "\n".join([f"tree of {header}", *_lines((node,), names, free), f"  in {names[node.id]}"])
+
+
+FUNCTIONS["text"] = tree_text
 
 
 def _lines(outputs: tuple, names: dict[int, str], inputs: Any) -> Iterator[str]:
@@ -130,6 +131,9 @@ def dot(function: Any) -> str:
 
 def svg(function: Any) -> str | None:
     """The tree as SVG where Graphviz is installed and the tree is small enough to be read."""
+    import shutil
+    import subprocess  # slow to import, and seldom wanted
+
     if shutil.which("dot") is None or len(function.nodes) > _SVG_NODES:
         return None
     done = subprocess.run(["dot", "-Tsvg"], input=dot(function), capture_output=True, text=True, timeout=60, check=False)

@@ -11,7 +11,7 @@ import numpy as np
 
 from fad.errors import OutOfRangeError, ShapeError
 from fad.kernels.windows import Ints, kernel_dtype
-from fad.native.launch import get_num_threads
+from fad.native.threads import get_num_threads
 
 __all__ = ["contiguous", "dense", "matmul", "multiply_stack", "scatter_add"]
 

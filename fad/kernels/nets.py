@@ -21,7 +21,7 @@ from fad.kernels.pooling import plan_pools, pool_grad_pieces, pool_pieces
 from fad.kernels.rent import specialised
 from fad.kernels.weights import plan_weights, sum_weights_pieces
 from fad.kernels.windows import Ints, Windows, check_cotangent, kernel_dtype
-from fad.native.launch import get_num_threads
+from fad.native.threads import get_num_threads
 
 __all__ = ["conv", "conv_input_grad", "conv_weight_grad", "max_pool", "max_pool_grad", "max_pool_push", "sum_pool", "sum_pool_grad"]
 

@@ -26,7 +26,7 @@ from numba.core.ccallback import CFunc
 from numba.extending import intrinsic, overload
 from numba.np.ufunc import parallel
 
-from fad.native import launch
+from fad.native import launch, threads
 
 __all__ = ["Kernel", "cached", "floats", "integers", "numbers", "part", "run"]
 
@@ -191,7 +191,7 @@ def run(kernel: Kernel, arrays: Sequence[np.ndarray], geometry: Sequence[int], p
         data[2 * k], data[2 * k + 1] = x.ctypes.data, x.size
     data[2 * ARRAYS :] = geometry
     address = kernel.address(arrays[0].dtype)
-    if launch.get_threading_layer() == "numba":
+    if threads.get_threading_layer() == "numba":
         run_on_numba(address, data, pieces)
     else:
         launcher()(address, data.ctypes.data, 0, pieces, 1, None)
@@ -240,7 +240,7 @@ def run_on_numba(address: int, data: np.ndarray, pieces: int) -> None:
         return
     before = get_num_threads()
     try:
-        set_num_threads(min(launch.get_num_threads(), config.NUMBA_NUM_THREADS))
+        set_num_threads(min(threads.get_num_threads(), config.NUMBA_NUM_THREADS))
         spread_pieces(address, data, pieces)
     finally:
         set_num_threads(before)

@@ -50,13 +50,11 @@ def directory() -> Path | None:
 
 @functools.cache
 def sources() -> str:
-    """What tells this state of fad's source from others: its version, and its files with their sizes and times."""
-    from fad import __version__
-
+    """What tells this state of fad's source from others: its files with their sizes and times."""
     root = Path(__file__).parents[1]
     found = [(str(path.relative_to(root)), path.stat()) for path in root.rglob("*.py")]
     states = sorted((name, state.st_size, state.st_mtime_ns) for name, state in found)
-    return hashlib.sha256(repr((__version__, states)).encode()).hexdigest()
+    return hashlib.sha256(repr(states).encode()).hexdigest()
 
 
 def find(key: str) -> bytes | None:

@@ -21,7 +21,7 @@ from llvmlite.binding import ffi
 
 from fad.native import disk
 from fad.native.fork import at_work
-from fad.native.launch import get_num_threads
+from fad.native.threads import get_num_threads
 
 __all__ = ["Loaded", "Machine", "assembly", "is_checking", "load", "load_parts", "machine"]
 

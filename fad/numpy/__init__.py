@@ -218,7 +218,17 @@ def _rule_of(function: Callable) -> Any:
     return _FUNCTIONS.get(function)
 
 
-_FUNCTIONS["later"] = _rule_of
+def _other_ufunc(*call: Any) -> Any:
+    """A call of a ufunc that is not NumPy's."""
+    return importlib.import_module("fad.numpy.foreign").apply(*call)
+
+
+def _meet_scipy() -> None:
+    """SciPy's functions in Python learn to take nodes."""
+    importlib.import_module("fad.numpy.scipy_source").meet_scipy()
+
+
+_FUNCTIONS |= {"later": _rule_of, "other ufunc": _other_ufunc, "SciPy's functions": _meet_scipy}
 
 
 def __getattr__(name: str) -> Any:

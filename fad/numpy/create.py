@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import Expr
-from fad.core.memory import copied
 from fad.numpy.dispatch import as_array, implements
+from fad.numpy.memory import copied
 from fad.primitives.elementwise import cast
 from fad.primitives.shape import broadcast_to, reshape
 

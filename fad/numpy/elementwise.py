@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import FUNCTIONS, UFUNCS, Expr, concrete
-from fad.core.memory import copied, view
 from fad.numpy.dispatch import as_array, implements, no_out, of_ufunc, ufunc_rule
+from fad.numpy.memory import copied, view
 from fad.primitives import elementwise as primitives
 from fad.primitives import select as selection
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import UFUNCS, Expr, short
-from fad.core.primitive import load_primitives
 from fad.errors import AssignmentError, TraceError
 from fad.numpy.dispatch import as_array
+from fad.primitives import load_primitives
 from fad.primitives.elementwise import cast
 from fad.primitives.families import broadcast_shape, dtype_of, shape_of
 from fad.primitives.special import BY_SCIPY

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import concrete, short
-from fad.core.memory import copied, view
 from fad.errors import DtypeError, ShapeError
 from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out
+from fad.numpy.memory import copied, view
 from fad.numpy.shape import atleast_1d, atleast_2d, atleast_3d, ravel, reshaped
 from fad.primitives import shape as primitives
 from fad.primitives.elementwise import cast

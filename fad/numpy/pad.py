@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import concrete, short
-from fad.core.memory import copied
 from fad.errors import ShapeError
 from fad.numpy.dispatch import as_array, axis_of, implements, unsupported
 from fad.numpy.join import concatenate
+from fad.numpy.memory import copied
 from fad.numpy.products import matmul
 from fad.primitives import shape as primitives
 from fad.primitives.elementwise import cast

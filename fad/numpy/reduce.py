@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import UFUNCS, short
-from fad.core.memory import copied
 from fad.errors import ShapeError
 from fad.numpy.dispatch import as_array, axes_of, axis_of, floating, implements, no_out, unsupported
+from fad.numpy.memory import copied
 from fad.primitives import reduce as primitives
 from fad.primitives.elementwise import cast
 from fad.primitives.families import reduced_shape

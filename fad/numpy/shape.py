@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import short
-from fad.core.memory import view
 from fad.errors import ShapeError
 from fad.numpy.dispatch import as_array, axes_of, axis_of, implements, no_out
+from fad.numpy.memory import view
 from fad.primitives import shape as primitives
 
 __all__ = [

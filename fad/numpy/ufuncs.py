@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import FUNCTIONS, UFUNCS, Expr, short
-from fad.core.memory import overwrite
 from fad.errors import AssignmentError, DtypeError, TraceError
 from fad.numpy.dispatch import as_array
+from fad.numpy.memory import overwrite
 from fad.numpy.shape import reshaped
 from fad.primitives.elementwise import cast
 from fad.primitives.families import dtype_of

@@ -18,7 +18,7 @@ import numpy as np
 
 from fad import tree
 from fad.core.captured import with_nodes
-from fad.core.expr import ArrayWantedError, Expr, Var, concrete, constant, reachable, refuse_foreign, short
+from fad.core.expr import FUNCTIONS, ArrayWantedError, Expr, Var, concrete, constant, reachable, refuse_foreign, short
 from fad.core.primitive import Linear, Primitive, registry
 from fad.errors import AssignmentError, DtypeError, FadError, TraceError, user_line
 from fad.transforms.numba_source import traceable
@@ -42,9 +42,7 @@ _met_scipy = False  # whether SciPy's functions in Python know nodes
 def _meet_scipy() -> None:
     global _met_scipy
     if hasattr(sys.modules["scipy.special"], "logsumexp"):  # else its import is not over
-        from fad.numpy.scipy_source import meet_scipy
-
-        meet_scipy()
+        FUNCTIONS["SciPy's functions"]()
         _met_scipy = True
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from hypothesis import find, given, settings
 
 import fad
-from fad.native.launch import get_num_threads, set_num_threads
+from fad.native.threads import get_num_threads, set_num_threads
 
 from .programs import OPERATIONS, SMALL, Choices, data, noisy, programs, step_of
 

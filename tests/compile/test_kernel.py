@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import fad
 from fad import nn
 from fad.compile import cache, simplify
-from fad.native.launch import get_num_threads, set_num_threads
+from fad.native.threads import get_num_threads, set_num_threads
 
 from .test_differential import examples
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fad
 from fad.compile.kernels import conv as specialised
 from fad.errors import DtypeError, ShapeError
 from fad.kernels import nets, rent
-from fad.native import launch
 from tests.compile.kernels.oracle import LAYOUTS, arrays_of, convolution, examples, laid_out, problems, threads
 from tests.compile.kernels.test_pool import assert_right
 from tests.compile.kernels.test_pool import problems as pool_problems
@@ -88,7 +88,7 @@ def test_the_specialised_kernels_agree(x_shape, w_shape, geometry, dtype):
         terms = np.linalg.norm(a) * np.linalg.norm(b) / np.sqrt(got.size)
         assert np.abs(got - expected).max() <= 60 * np.finfo(dtype).eps * terms
     for layer in ("fad", "numba"):
-        for count in range(1, launch.get_num_threads() + 1):
+        for count in range(1, fad.get_num_threads() + 1):
             with threads(count), on(layer):
                 for got, expected in zip(all_three(x, w, g, geometry), found, strict=True):
                     np.testing.assert_array_equal(got, expected)
@@ -101,11 +101,11 @@ class on:
         self.layer = layer
 
     def __enter__(self):
-        self.before = launch.get_threading_layer()
-        launch.set_threading_layer(self.layer)
+        self.before = fad.get_threading_layer()
+        fad.set_threading_layer(self.layer)
 
     def __exit__(self, *_):
-        launch.set_threading_layer(self.before)
+        fad.set_threading_layer(self.before)
 
 
 @pytest.mark.parametrize("at_end", [False, True])
@@ -146,7 +146,7 @@ def test_pools_do_not_depend_on_threads(layer):
     x, geometry = rng.standard_normal((2, 40, 37, 24)), {"window": (3, 2), "strides": (2, 1), "padding": ((1, 1), (0, 1))}
     g = rng.standard_normal(nets.max_pool(x, **geometry).shape)
     found = all_pools(x, x, g, geometry)
-    for count in range(1, launch.get_num_threads() + 1):
+    for count in range(1, fad.get_num_threads() + 1):
         with threads(count), on(layer):
             for name, got in all_pools(x, x, g, geometry).items():
                 np.testing.assert_array_equal(got, found[name])

@@ -12,7 +12,7 @@ import pytest
 
 import fad
 from fad.kernels import nets, pieces
-from fad.native import launch
+from fad.native.threads import ThreadsError
 
 ROOT = Path(__file__).parents[2]
 X, W = (
@@ -95,7 +95,7 @@ def test_kernels_are_kept_on_disk(tmp_path):
 
 @pytest.fixture(params=["fad", "numba"])
 def layer(request):
-    before = launch.get_threading_layer()
+    before = fad.get_threading_layer()
     fad.set_threading_layer(request.param)
     yield request.param
     fad.set_threading_layer(before)
@@ -129,7 +129,7 @@ def test_a_fork_runs_kernels(layer, child):
 
 
 def test_a_fork_of_a_process_that_ran_numbas_threads_runs_kernels_on_either_layer(child):
-    before = launch.get_threading_layer()
+    before = fad.get_threading_layer()
     fad.set_threading_layer("numba")
     try:
         want = nets.conv(X, W, **SAME)
@@ -149,7 +149,7 @@ def test_what_numbas_threads_do_is_what_fads_do(layer):
 
 
 def test_threading_layers_have_names():
-    with pytest.raises(launch.ThreadsError, match="numba"):
+    with pytest.raises(ThreadsError, match="numba"):
         fad.set_threading_layer("tbb")
 
 

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fad
 from fad.errors import FadError
 from fad.native import launch, pool
+from fad.native import threads as settings
 from fad.native.engine import load
 
 MANY = 6  # threads, more than there are cores on small machines
@@ -120,18 +122,18 @@ def all_is_well(total=1000, grain=7):
 
 @pytest.fixture(autouse=True)
 def many_threads(monkeypatch):
-    monkeypatch.setattr(launch, "_from_environment", lambda: MANY)
-    before = launch._threads
+    monkeypatch.setattr(settings, "_from_environment", lambda: MANY)
+    before = settings._threads
     yield
-    launch.set_num_threads(before or launch._cores())
-    launch._threads = before
+    fad.set_num_threads(before or settings._cores())
+    settings._threads = before
 
 
 @given(total=st.integers(0, 3000), grain=st.integers(1, 500), threads=st.integers(1, 6))
 def test_every_piece_runs_once(total, grain, threads):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launch, "_from_environment", lambda: MANY)
-        launch.set_num_threads(threads)
+        fad.set_num_threads(threads)
     assert np.array_equal(counted(total, grain), pieces(total, grain))
 
 
@@ -145,7 +147,7 @@ def test_a_launch_that_is_late_stops_between_pieces(total, grain, threads):
     """It says how far it came, and another one does the rest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launch, "_from_environment", lambda: MANY)
-        launch.set_num_threads(threads)
+        fad.set_num_threads(threads)
     counts, ends = np.zeros((2, total), np.int64)
     first = 0
     while first < total:
@@ -159,7 +161,7 @@ def test_a_launch_that_is_late_stops_between_pieces(total, grain, threads):
 @posix
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_launch_is_late_after_a_while(threads):
-    launch.set_num_threads(threads)
+    fad.set_num_threads(threads)
     until = ctypes.c_int64(0)
     total = 10**10
     done = run("idle", np.zeros(1), total, 10**5, None, 0, ctypes.addressof(until))
@@ -168,7 +170,7 @@ def test_a_launch_is_late_after_a_while(threads):
 
 @pytest.mark.parametrize("total, grain", [(0, 1), (-5, 2), (5, 2**62), (1, 1)])
 def test_extremes(total, grain):
-    launch.set_num_threads(2)
+    fad.set_num_threads(2)
     counts, _ = counts_ends = counted(max(total, 0), grain)
     run("count", np.array([x.ctypes.data for x in counts_ends]), total, grain)
     assert np.all(counts == 2)
@@ -177,7 +179,7 @@ def test_extremes(total, grain):
 @posix
 @pytest.mark.smoke
 def test_two_threads_at_once():
-    launch.set_num_threads(2)
+    fad.set_num_threads(2)
     come = np.zeros(1, np.int64)
     run("meet", come, 2, 1)
     assert come[0] == 2
@@ -186,9 +188,9 @@ def test_two_threads_at_once():
 @posix
 @pytest.mark.parametrize("threads", [1, 2, MANY])
 def test_no_more_threads_than_set(threads):
-    launch.set_num_threads(MANY)
+    fad.set_num_threads(MANY)
     assert all_is_well()  # starts workers that must stay out below
-    launch.set_num_threads(threads)
+    fad.set_num_threads(threads)
     for _ in range(200):
         who = np.zeros(64, np.int64)
         run("who", who, 64, 1)
@@ -198,14 +200,14 @@ def test_no_more_threads_than_set(threads):
 
 @pytest.mark.parametrize("threads", [2, MANY])
 def test_a_hammer_of_launches(threads):
-    launch.set_num_threads(threads)
+    fad.set_num_threads(threads)
     counts, _ = counted(64, 4, times=20_000)
     assert np.all(counts == 20_000)
 
 
 @pytest.mark.parametrize("threads", [2, MANY])
 def test_launches_from_many_python_threads(threads):
-    launch.set_num_threads(threads)
+    fad.set_num_threads(threads)
     results = {}
 
     def work(k):
@@ -220,7 +222,7 @@ def test_launches_from_many_python_threads(threads):
 
 
 def test_a_launch_inside_a_chunk():
-    launch.set_num_threads(2)
+    fad.set_num_threads(2)
     counts, ends = np.zeros((2, 40), np.int64)
     for _ in range(100):
         run("nested", np.array([launch.launcher(), counts.ctypes.data, ends.ctypes.data]), 10, 1)
@@ -232,19 +234,19 @@ def test_a_launch_inside_a_chunk():
 
 def test_set_and_get():
     for n in (1, np.int64(2), MANY):
-        launch.set_num_threads(n)
-        assert launch.get_num_threads() == n
+        fad.set_num_threads(n)
+        assert fad.get_num_threads() == n
 
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("n", [0, -1, 1.0, True, None, "2", 10**6])
 def test_impossible_numbers_of_threads(n):
-    before = launch.get_num_threads()
+    before = fad.get_num_threads()
     with pytest.raises(ValueError, match="set_num_threads") as error:
-        launch.set_num_threads(n)
+        fad.set_num_threads(n)
     assert isinstance(error.value, FadError)
     assert repr(n) in str(error.value) and "from 1 to" in str(error.value) and "fix: " in str(error.value)
-    assert launch.get_num_threads() == before
+    assert fad.get_num_threads() == before
 
 
 def python(source, **environment):
@@ -277,14 +279,14 @@ def python(source, **environment):
 )
 def test_default(environment, expected):
     assert (
-        python(f"from fad.native import launch as l; c = l._cores(); print(l.get_num_threads() == {expected})", **environment)
+        python(f"from fad.native import threads as l; c = l._cores(); print(l.get_num_threads() == {expected})", **environment)
         == "True"
     )
 
 
 # -- processes --------------------------------------------------------------------------------------------------------
 
-HELPERS = "from tests.native.test_launch import *; from tests.native.test_launch import launch, os\n"
+HELPERS = "from tests.native.test_launch import *; from tests.native.test_launch import launch, os; import fad\n"
 
 
 @posix
@@ -299,7 +301,7 @@ HELPERS = "from tests.native.test_launch import *; from tests.native.test_launch
     ],
 )
 def test_a_process_ends_straight_after_a_launch(end):
-    python(HELPERS + f"launch.set_num_threads(2); assert all_is_well()\n{end}", OMP_NUM_THREADS="2")
+    python(HELPERS + f"fad.set_num_threads(2); assert all_is_well()\n{end}", OMP_NUM_THREADS="2")
 
 
 @posix
@@ -307,7 +309,7 @@ def test_signals_stay_with_python():
     """A signal that Python's threads have blocked waits for them; a worker that took it would end the process."""
     python(
         HELPERS
-        + """launch.set_num_threads(2)
+        + """fad.set_num_threads(2)
 come = np.zeros(1, np.int64)
 run("meet", come, 2, 1)
 assert come[0] == 2
@@ -324,7 +326,7 @@ def test_a_system_that_refuses_threads():
     python(
         HELPERS
         + """import resource
-launch.set_num_threads(6); launch.launcher()
+fad.set_num_threads(6); launch.launcher()
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**21, -1))  # a thread's stack is larger
 assert all_is_well()
@@ -344,7 +346,7 @@ def test_workers_may_run_where_the_process_may(cores):
         + f"""import time
 mine = os.sched_getaffinity(0); mine = {cores}
 os.sched_setaffinity(0, mine)
-launch.set_num_threads(4)
+fad.set_num_threads(4)
 before = set(os.listdir("/proc/self/task"))
 for _ in range(300):
     assert all_is_well()
@@ -358,7 +360,7 @@ assert all(os.sched_getaffinity(int(task)) == mine for task in workers)""",
 
 
 def child(threads, queue):
-    launch.set_num_threads(threads)
+    fad.set_num_threads(threads)
     come = np.zeros(1, np.int64)
     run("meet", come, 2, 1)
     queue.put((all_is_well(), int(come[0])))
@@ -368,7 +370,7 @@ def child(threads, queue):
 @fork_of_threads
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_a_child_launches(method):
-    launch.set_num_threads(2)
+    fad.set_num_threads(2)
     assert all_is_well()
     context = multiprocessing.get_context(method)
     queue = context.SimpleQueue()
@@ -385,7 +387,7 @@ def test_a_child_launches(method):
 @fork_of_threads
 def test_children_forked_in_the_middle_of_launches():
     """The pool is taken, its workers awake, perhaps its mutex held: none of that is so in the child."""
-    launch.set_num_threads(2)
+    fad.set_num_threads(2)
     stop = threading.Event()
 
     def work():

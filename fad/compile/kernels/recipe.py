@@ -25,7 +25,8 @@ from fad.kernels.windows import stack_steps, strides_of
 from fad.native import engine
 from fad.native.ir import KINDS as NAMES
 from fad.native.ir import Block, Module, Value, itemsize, write
-from fad.native.launch import get_num_threads, launcher
+from fad.native.launch import launcher
+from fad.native.threads import get_num_threads
 from fad.native.tile import Epilogue, Tile, at, panels_of, ranked_tiles, rounded, store
 
 __all__ = [

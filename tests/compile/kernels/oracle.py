@@ -12,8 +12,9 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
+import fad
 from fad.compile.kernels import recipe
-from fad.native import engine, launch
+from fad.native import engine
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
 
@@ -139,12 +140,12 @@ def machines():
 @contextlib.contextmanager
 def threads(n):
     """Launches on n threads."""
-    before = launch.get_num_threads()
-    launch.set_num_threads(n)
+    before = fad.get_num_threads()
+    fad.set_num_threads(n)
     try:
         yield
     finally:
-        launch.set_num_threads(before)
+        fad.set_num_threads(before)
 
 
 # -- problems ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from fad.compile.kernels import recipe
 from fad.compile.kernels.conv import conv, conv_input_grad, conv_weight_grad
 from fad.errors import DtypeError, ShapeError
 from fad.native import engine
-from fad.native.launch import get_num_threads
+from fad.native.threads import get_num_threads
 
 from .oracle import LAYOUTS, arrays_of, convolution, examples, integers, laid_out, machines, problems, threads
 

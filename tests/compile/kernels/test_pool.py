@@ -12,7 +12,7 @@ from fad.compile.kernels.pool import RECIPES, max_pool, max_pool_grad, max_pool_
 from fad.compile.kernels.pooling import Plane, Share, Side, Spread
 from fad.compile.kernels.recipe import compiled, fill, strides_of
 from fad.errors import DtypeError, ShapeError
-from fad.native.launch import get_num_threads, set_num_threads
+from fad.native.threads import get_num_threads, set_num_threads
 
 from .oracle import examples
 

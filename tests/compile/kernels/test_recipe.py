@@ -14,7 +14,7 @@ from fad.compile.kernels import recipe
 from fad.compile.kernels.conv import conv, conv_input_grad, conv_weight_grad
 from fad.compile.kernels.recipe import grain, strides_of
 from fad.kernels.windows import stack_steps
-from fad.native.launch import get_num_threads
+from fad.native.threads import get_num_threads
 
 from .oracle import (
     DTYPES,

@@ -9,7 +9,7 @@ from fad.compile.kernels import recipe
 from fad.compile.kernels.recipe import Phase, Recipe, fill, strides_of
 from fad.compile.kernels.weights import Weights
 from fad.compile.kernels.window import Axis
-from fad.native.launch import get_num_threads
+from fad.native.threads import get_num_threads
 from fad.native.tile import Tile
 
 from .oracle import DTYPES, arrays_of, convolution, examples, fits, output_of, problems, threads

@@ -7,8 +7,8 @@ import pytest
 
 import fad
 from fad.core.expr import Expr
-from fad.core.memory import overwrite
 from fad.errors import AssignmentError, DtypeError, FadError, ShapeError
+from fad.numpy.memory import overwrite
 from tests.numpy.oracle import concrete, symbolic
 
 X = np.array([1.0, 2.0, 3.0, 4.0])
