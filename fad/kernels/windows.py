@@ -13,9 +13,17 @@ import numpy as np
 
 from fad.errors import DtypeError, ShapeError
 
-__all__ = ["Windows", "aligned", "check_cotangent", "kernel_dtype", "stack_steps", "steps", "strides_of"]
+__all__ = ["Windows", "aligned", "check_cotangent", "kernel_dtype", "output_size", "stack_steps", "steps", "strides_of"]
 
 Ints = tuple[int, ...]
+
+
+def output_size(spatial: tuple, window: tuple, strides: tuple, padding: tuple, dilation: tuple) -> tuple:
+    """Spatial shape of the result: (S + lo + hi - dilation (K - 1) - 1) // stride + 1 along each axis."""
+    return tuple(
+        max(0, (s + lo + hi - d * (k - 1) - 1) // t + 1)
+        for s, k, t, (lo, hi), d in zip(spatial, window, strides, padding, dilation, strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -50,12 +58,7 @@ class Windows:
     @property
     def output(self) -> Ints:
         """Spatial shape of the output; 0 where the window does not fit."""
-        return tuple(
-            max(0, (size + low + high - dilation * (taps - 1) - 1) // stride + 1)
-            for size, taps, stride, (low, high), dilation in zip(
-                self.spatial, self.window, self.strides, self.padding, self.dilation
-            )
-        )
+        return output_size(self.spatial, self.window, self.strides, self.padding, self.dilation)
 
     @property
     def sees_only_padding(self) -> bool:

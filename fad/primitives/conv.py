@@ -12,17 +12,10 @@ from typing import Any
 import numpy as np
 
 from fad.core.primitive import Linear
+from fad.kernels.windows import output_size
 from fad.primitives.families import batch_by_loop, structural
 
-__all__ = ["conv", "conv_input_grad", "conv_weight_grad", "output_size"]
-
-
-def output_size(spatial: tuple, window: tuple, strides: tuple, padding: tuple, dilation: tuple) -> tuple:
-    """Spatial shape of the result: (S + lo + hi - dilation (K - 1) - 1) // stride + 1 along each axis."""
-    return tuple(
-        max(0, (s + lo + hi - d * (k - 1) - 1) // t + 1)
-        for s, k, t, (lo, hi), d in zip(spatial, window, strides, padding, dilation, strict=True)
-    )
+__all__ = ["conv", "conv_input_grad", "conv_weight_grad"]
 
 
 # -- the three faces of convolution ---------------------------------------------------------------------------

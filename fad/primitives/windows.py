@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fad.errors import ShapeError
-from fad.primitives.conv import output_size
+from fad.kernels.windows import output_size
 
 __all__ = ["crop", "extend", "padding_pairs", "per_axis", "slide", "spread"]
 

@@ -132,7 +132,7 @@ def many_threads(monkeypatch):
 @given(total=st.integers(0, 3000), grain=st.integers(1, 500), threads=st.integers(1, 6))
 def test_every_piece_runs_once(total, grain, threads):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "_from_environment", lambda: MANY)
+        patch.setattr(settings, "_from_environment", lambda: MANY)
         fad.set_num_threads(threads)
     assert np.array_equal(counted(total, grain), pieces(total, grain))
 
@@ -146,7 +146,7 @@ def test_without_threads(total, grain):
 def test_a_launch_that_is_late_stops_between_pieces(total, grain, threads):
     """It says how far it came, and another one does the rest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "_from_environment", lambda: MANY)
+        patch.setattr(settings, "_from_environment", lambda: MANY)
         fad.set_num_threads(threads)
     counts, ends = np.zeros((2, total), np.int64)
     first = 0
