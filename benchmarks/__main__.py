@@ -10,7 +10,7 @@ from pathlib import Path
 
 FAMILIES = [
     *("imports", "calls", "chain", "memory", "jit", "jit_cold", "jit_calls", "jit_more"),
-    *("conv", "dense", "layers", "training", "training_start"),
+    *("conv", "dense", "layers", "eager", "training", "training_start"),
 ]
 PEERS = ["fad", "autograd", "jax", "torch"]  # the columns of a family that names none
 THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"]

@@ -157,6 +157,11 @@ def _numpy() -> Peer:
     return Peer("numpy", numpy, grad=None, value_and_grad=None, more=numpy)
 
 
+def _fad_specialised() -> Peer:
+    """fad's kernels for one shape, in a column of their own."""
+    return replace(_fad(), name="fad specialised")
+
+
 def _by_hand() -> Peer:
     """Gradients written by hand for numba: the limit."""
     by_hand = importlib.import_module("benchmarks.by_hand")
@@ -170,6 +175,7 @@ LOADERS: dict[str, Callable[[], Peer]] = {
     "torch": _torch,
     "torch.compile": _torch_compile,
     "torch NHWC": _torch_channels_last,
+    "fad specialised": _fad_specialised,
     "numpy": _numpy,
     "hand": _by_hand,
 }

@@ -27,6 +27,7 @@ from numba.extending import intrinsic, overload
 from numba.np.ufunc import parallel
 
 from fad.native import launch, threads
+from fad.native.fork import at_work
 
 __all__ = ["Kernel", "cached", "floats", "integers", "numbers", "part", "run"]
 
@@ -131,7 +132,7 @@ class Kernel:
         """The address of the C function for arrays of this dtype: from numba's cache, or compiled, which takes seconds."""
         found = self.compiled.get(dtype)
         if found is None:
-            with self.lock, progress(f"compiling the kernel {self.function.__name__} for {dtype}, once on this machine"):
+            with at_work(), self.lock, progress(f"compiling the kernel {self.function.__name__} for {dtype}, once on this machine"):
                 found = self.compiled[dtype] = self.compiled.get(dtype) or self.compile(dtype)
         return found.address
 
@@ -194,7 +195,9 @@ def run(kernel: Kernel, arrays: Sequence[np.ndarray], geometry: Sequence[int], p
     if threads.get_threading_layer() == "numba":
         run_on_numba(address, data, pieces)
     else:
-        launcher()(address, data.ctypes.data, 0, pieces, 1, None)
+        until, done = np.zeros(1, np.int64), 0
+        while (done := launcher()(address, data.ctypes.data, done, pieces, 1, until.ctypes.data)) < pieces:
+            until[0] = 0  # a tenth of a second has passed, and Python's signal handlers have run: an interrupt would have come here
 
 
 @functools.cache

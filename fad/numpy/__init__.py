@@ -228,7 +228,7 @@ def _meet_scipy() -> None:
     importlib.import_module("fad.numpy.scipy_source").meet_scipy()
 
 
-_FUNCTIONS |= {"later": _rule_of, "other ufunc": _other_ufunc, "SciPy's functions": _meet_scipy}
+_FUNCTIONS["later"], _FUNCTIONS["other ufunc"], _FUNCTIONS["SciPy's functions"] = _rule_of, _other_ufunc, _meet_scipy
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,13 @@
 """Kernels and threads: numba is loaded when it is needed, kernels are kept on disk, run as plain Python, and survive forks and threads."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +162,37 @@ def test_a_change_of_any_source_makes_kernels_anew(monkeypatch):
     before = cache._index_key((), target)
     monkeypatch.setattr(pieces, "state_of_sources", lambda: "other")
     assert cache._index_key((), target) != before
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer")
+def test_a_long_kernel_can_be_interrupted():
+    """Signal handlers run between pieces of work, a tenth of a second apart."""
+    x, w = np.ones((32, 224, 224, 64), np.float32), np.ones((3, 3, 64, 64), np.float32)
+    nets.conv(x[:1], w, **SAME)
+
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        begin = time.perf_counter()
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(Stop), fewest_threads():
+            nets.conv(x, w, **SAME)  # 10^11 operations, a second or more
+        assert time.perf_counter() - begin < 0.8
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def fewest_threads():
+    before = fad.get_num_threads()
+    fad.set_num_threads(1)
+    try:
+        yield
+    finally:
+        fad.set_num_threads(before)
