@@ -8,7 +8,8 @@ from pathlib import Path
 import fad.nn
 import fad.random
 import fad.stax  # so that every record is in the registry  # noqa: F401
-from fad.core.primitive import Kink, load_primitives, registry
+from fad.core.primitive import Kink, registry
+from fad.primitives import load_primitives
 
 load_primitives()
 

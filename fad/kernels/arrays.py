@@ -69,10 +69,13 @@ def matmul(x: np.ndarray, w: np.ndarray) -> np.ndarray:
 def multiply_stack(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """x @ w (+ bias) of stacks of matrices, of one dtype, by the kernel."""
     dtype, (rows, depth), columns = kernel_dtype(x, w), x.shape[-2:], w.shape[-1]
+    if w.shape[-2] != depth:
+        raise ShapeError("matmul: shapes do not fit", got=f"{x.shape} and {w.shape}", rule="x is (..., m, k) and w (..., k, n)")
     stack = np.broadcast_shapes(x.shape[:-2], w.shape[:-2])
     y = np.empty((*stack, rows, columns), dtype)
     if not (y.size and depth):
-        return np.zeros_like(y)
+        y[...] = 0 if bias is None else bias
+        return y
     x, w = steps_known(x, dtype), steps_known(w, dtype)
     x_at, w_at = starts(x, stack), starts(w, stack)
     steps = [s // dtype.itemsize for s in (*x.strides[-2:], *w.strides[-2:])]
@@ -125,7 +128,7 @@ def scatter_add(target_shape: Ints, flat_index: np.ndarray, values: np.ndarray) 
     y = np.zeros(target_shape, values.dtype)
     width = prod(target_shape[1:])
     if width == 1 or values.size < FEW or values.dtype not in (np.float32, np.float64):
-        np.add.at(y.reshape(len(y), -1)[:, 0] if width == 1 else y, flat_index, values.reshape(-1) if width == 1 else values)
+        np.add.at(y.reshape(-1) if width == 1 else y, flat_index, values.reshape(-1) if width == 1 else values)
         return y
     from fad.kernels.pieces import run
     from fad.kernels.scatter import add_rows_pieces

@@ -1,7 +1,7 @@
 """Rows added at indices, in parallel and in order: y[index[i]] += values[i], the adjoint of gathering rows.
 
 Each piece owns a range of the rows of y and adds, in the order of i, those values that belong there. To find them without
-looking at all indices in every piece, a first kernel counts them by range and a second one sorts them into ranges, stably.
+looking at all indices in every piece, `arrays.sort_by_range` sorts their numbers by range, stably.
 """
 
 from __future__ import annotations
