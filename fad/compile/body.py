@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fad.compile import index as ix
-from fad.compile.fuse import REDUCTIONS, Nest, Partition, is_view
+from fad.compile.fuse import Nest, Partition, find_parts, is_view
 from fad.compile.scalar import lower
 from fad.core.expr import Const, Expr, Var
-from fad.core.primitive import registry
+from fad.core.primitive import Primitive
+from fad.primitives.maps import broadcast_map
 
 __all__ = ["Access", "Body", "Instruction", "pull_bodies"]
 
@@ -56,7 +57,7 @@ class Body:
     reduced: tuple
     instructions: tuple[Instruction, ...] = ()
     stores: tuple[tuple[Access, int], ...] = ()
-    folds: tuple[tuple[str, Access, int], ...] = ()  # (reduction, where it goes, value)
+    folds: tuple[tuple[Primitive, Access, int], ...] = ()  # (reduction, where it goes, value)
     scatters: tuple[tuple[Access, tuple, tuple, int], ...] = ()  # (access, indices, their axes, value)
 
     @property
@@ -86,7 +87,7 @@ class Body:
             self.reduced,
             tuple([replace(i, access=change(i.access)) if i.access else i for i in self.instructions]),
             tuple([(change(a), v) for a, v in self.stores]),
-            tuple([(name, change(a), v) for name, a, v in self.folds]),
+            tuple([(op, change(a), v) for op, a, v in self.folds]),
             tuple([(change(s[0]), *s[1:]) for s in self.scatters]),
         )
 
@@ -129,7 +130,7 @@ class _Puller:
         every = ix.identity(nest.domain)
         stores, folds, scatters = [], [], []
         for root in nest.roots:
-            reduces = nest.reduced and root.op.name in REDUCTIONS and root.id not in self.parts.inline
+            reduces = nest.reduced and root.op.role == "reduction" and root.id not in self.parts.inline
             if reduces and root.args[0].shape == nest.domain:
                 value = self.pull(root.args[0], every)
                 value = self.convert(value, root.args[0].dtype, root.dtype)
@@ -137,8 +138,8 @@ class _Puller:
                 strides = [0] * rank
                 for a, s in zip(kept, ix.strides_of(tuple(nest.domain[a] for a in kept)), strict=True):
                     strides[a] = s
-                folds.append((root.op.name, Access(root.id, 0, tuple(strides), root.dtype), value))
-            elif root.op.name == "scatter_add":
+                folds.append((root.op, Access(root.id, 0, tuple(strides), root.dtype), value))
+            elif root.op.role == "scatter":
                 values, *index = root.args
                 at, access, axes = self.index_memory(root, index, every)
                 scatters.append((access, at, axes, self.pull(values, every)))
@@ -180,21 +181,18 @@ class _Puller:
             return []
         if is_view(node):
             return [(node.args[0], ix.through(node, index))] if isinstance(node.args[0], Expr) else [node.args[0]]
-        if node.op.name == "embed":
-            inner = self.inside(node, index)
-            return [] if inner is None else [(node.args[0], inner)]
-        if node.op.name == "concatenate":
-            return [self.pick_part(node, index)]
-        if node.op.name in REDUCTIONS:
+        if node.op.role == "mask":
+            return self.pick_part(node, index)
+        if node.op.role == "reduction":
             return self.unroll(node, index)
-        if node.op.name == "gather":
+        if node.op.role == "gather":
             return self.index_maps(list(node.args[1:]), index)[0]
-        return [(a, ix.broadcast(index, a.shape, node.shape)) if isinstance(a, Expr) else a for a in node.args]
+        return [(a, broadcast_map(index, a.shape, node.shape)) if isinstance(a, Expr) else a for a in node.args]
 
     def index_maps(self, index: list, place: ix.Map) -> tuple[list, int]:
         """The maps of broadcast index arrays where their broadcast is at ``place``, and its rank."""
         shape = np.broadcast_shapes(*(i.shape for i in index))
-        return [(i, ix.broadcast(place[: len(shape)], i.shape, shape)) for i in index], len(shape)
+        return [(i, broadcast_map(place[: len(shape)], i.shape, shape)) for i in index], len(shape)
 
     def index_memory(self, memory: Expr, index: list, place: ix.Map) -> tuple[tuple, Access, tuple]:
         """Index values, and how they address an array in memory."""
@@ -236,28 +234,19 @@ class _Puller:
                 raise _Cut(axis, at)
         return 0
 
-    def inside(self, node: Expr, index: ix.Map) -> ix.Map | None:
-        """The map of what was embedded, None where the box lies outside."""
-        x = node.args[0]
-        inner: list = [(ix.CONSTANT, 0, 0)] * len(x.shape)
-        for k, (axis, _, start) in enumerate(ix.basic_index(node.params["index"], node.shape)):
-            extent = 1 if axis == ix.CONSTANT else x.shape[axis]
-            if self.locate(index[k], start, start + extent):
-                return None
-            if axis != ix.CONSTANT:
-                source, step, offset = index[k]
-                inner[axis] = (source, step, offset - start)
-        return tuple(inner)
-
-    def pick_part(self, node: Expr, index: ix.Map) -> tuple:
-        """The operand of a concatenation in which the box lies, and its map."""
-        axis, offset = node.params["axis"], 0
-        for x in node.args:
-            if x.shape[axis] and self.locate(index[axis], offset, offset + x.shape[axis]) == 0:
-                source, step, start = index[axis]
-                return x, (*index[:axis], (source, step, start - offset), *index[axis + 1 :])
-            offset += x.shape[axis]
-        raise AssertionError("an index outside the concatenation")
+    def pick_part(self, node: Expr, index: ix.Map) -> list[tuple]:
+        """The operand of a mask in which the box lies, and its map; nothing where that is 0."""
+        for part in find_parts(node):
+            shape = node.args[part.operand].shape
+            inner: list = [(ix.CONSTANT, 0, 0)] * len(shape)
+            for (source, step, start), (axis, begin, end) in zip(index, part.spans, strict=True):
+                if self.locate((source, step, start), begin, end):
+                    break
+                if axis != ix.CONSTANT:
+                    inner[axis] = (source, step, start - begin)
+            else:
+                return [(node.args[part.operand], tuple(inner))]
+        return []
 
     # -- instructions --------------------------------------------------------------------------------------------
 
@@ -292,13 +281,13 @@ class _Puller:
         if node is self.nest.kernel:
             assert index == ix.identity(node.shape), "a kernel's result is taken where it is made"
             return self.add(("result",), lambda: Instruction("result", node.dtype))
-        if is_view(node) or node.op.name == "concatenate":
+        if is_view(node):
             return values[0] if isinstance(node.args[0], Expr) else self.number(values[0], node.dtype)
-        if node.op.name == "embed":
+        if node.op.role == "mask":
             return values[0] if values else self.number(0, node.dtype)
-        if node.op.name in REDUCTIONS:
+        if node.op.role == "reduction":
             return self.fold(node, values)
-        if node.op.name == "gather":
+        if node.op.role == "gather":
             at, access, axes = self.index_memory(node.args[0], list(node.args[1:]), index)
             return self.add(
                 ("gather", access, at), lambda: Instruction("gather", node.dtype, at, access=access, value=axes, cost=4)
@@ -307,7 +296,7 @@ class _Puller:
         args = [v if isinstance(a, Expr) else self.number(v, d) for a, v, d in zip(node.args, values, dtypes, strict=True)]
         have = tuple(np.dtype(a.dtype) if isinstance(a, Expr) else d for a, d in zip(node.args, dtypes, strict=True))
         cost = node.op.flops(node, *node.args, **node.params) / max(node.size, 1)
-        if node.op.name == "astype":
+        if node.op.role == "cast":
             return self.convert(args[0], have[0], node.dtype)
         args = [self.convert(a, h, d) for a, h, d in zip(args, have, dtypes, strict=True)]
         return self.add(
@@ -317,11 +306,7 @@ class _Puller:
 
     def fold(self, node: Expr, values: list) -> int:
         """A small reduction as a balanced tree."""
-        combine = registry[
-            {"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum", "any": "bitwise_or", "all": "bitwise_and"}[
-                node.op.name
-            ]
-        ]
+        combine = node.op.lower.combine
         dtype = node.dtype
         values = [self.convert(v, node.args[0].dtype, dtype) for v in values]
         function, dtypes = lower(combine, (np.empty(1, dtype),) * 2, dtype)
@@ -334,9 +319,10 @@ class _Puller:
                 for a, b in zip(values[::2], values[1::2], strict=False)
             ]
             values = pairs + values[len(values) // 2 * 2 :]
-        if node.op.name == "sum" and dtype.kind == "f":  # 0 + x: a sum of -0.0 alone is 0.0
-            zero = self.number(0.0, dtype)
+        if node.op.lower.begins and dtype.kind == "f":
+            first = self.number(node.op.lower.neutral(dtype), dtype)
             return self.add(
-                ("add", zero, values[0], dtype.str), lambda: Instruction("add", dtype, (zero, values[0]), dtypes, function, cost=1)
+                (combine.name, first, values[0], dtype.str),
+                lambda: Instruction(combine.name, dtype, (first, values[0]), dtypes, function, cost=1),
             )
         return values[0]

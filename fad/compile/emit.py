@@ -6,18 +6,21 @@ must be computed once. Accumulators are vectors, folded across their lanes at th
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fad.compile import vecmath
 from fad.compile.body import Access, Body, Instruction
 from fad.compile.kernel import KernelRun, as_one
 from fad.compile.loops import HEAVY, Loops
 from fad.compile.rows import Rows
-from fad.compile.scalar import KIND, STORED, convert, kind_of, maximum, minimum
+from fad.compile.scalar import KIND, STORED, convert, kind_of
+from fad.core.lowering import Fold
 from fad.native.ir import Block, Module, Value, fma, literal, resized, typed, unflattened, where, write
 from fad.native.tile import Epilogue, at
+from fad.native.vecmath import cos, sin
 
 __all__ = ["FLAG", "shape_of_code", "write_function"]
 
@@ -26,14 +29,7 @@ MANY = 16  # heavy functions in one body from which they are called
 OUTLINE = 24 * 64  # bytes of vectors through heavy functions in one body, from which these are called
 FLAG = 0  # the buffer whose first word says that an index was out of range
 
-FOLDS = {
-    "sum": lambda a, b: a + b,
-    "prod": lambda a, b: a * b,
-    "max": maximum,
-    "min": minimum,
-    "any": lambda a, b: a | b,
-    "all": lambda a, b: a & b,
-}
+ACROSS = {operator.add: ("fadd", -0.0), operator.mul: ("fmul", 1.0)}  # LLVM's folds of the lanes of a vector of floats
 
 
 def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
@@ -69,7 +65,7 @@ def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
         ]
     )
     stores = tuple([(place(a), v) for a, v in body.stores])
-    folds = tuple([(name, place(a), v) for name, a, v in body.folds])
+    folds = tuple([(op.name, place(a), v) for op, a, v in body.folds])
     scatters = tuple([(place(a), at, axes, v) for a, at, axes, v in body.scatters])
     if asks_range(body):
         buffers[FLAG] = len(buffers)
@@ -192,7 +188,7 @@ class _Writer:
         self.outline = len(heavy) > MANY or bool(
             heavy and loops.extents and (loops.work < FEW or len(heavy) * loops.lanes * heavy[0].dtype.itemsize > OUTLINE)
         )
-        self.both = {i.args for i in heavy if i.name == "sin"} & {i.args for i in heavy if i.name == "cos"}
+        self.both = {i.args for i in heavy if i.function is sin} & {i.args for i in heavy if i.function is cos}
 
     def write(self, block: Block, index: list[Value]) -> None:
         """The loops inside the outer ones, whose indices are given."""
@@ -241,15 +237,15 @@ class _Writer:
         if across:
             n = loops.extents[loops.vector]
             widths = [w for w in (loops.lanes if n >= loops.lanes else 0, n % loops.lanes) if w]
-        start = [[self.neutral(block, name, a.dtype, w) for _ in places for name, a, _ in self.body.folds] for w in widths]
+        start = [[self.neutral(block, op.lower, a.dtype, w) for _ in places for op, a, _ in self.body.folds] for w in widths]
         totals = self.fold(block, axis, places, widths, start)
         for k, index in enumerate(places):
-            for j, (name, access, _) in enumerate(self.body.folds):
+            for j, (op, access, _) in enumerate(self.body.folds):
                 at = k * len(self.body.folds) + j
                 total = totals[0][at]
                 if len(totals) > 1:
-                    total = FOLDS[name](total, pad_lanes(totals[1][at], start[0][at]))
-                total = fold_lanes(name, total) if across else total
+                    total = combine(op.lower, total, pad_lanes(totals[1][at], start[0][at]))
+                total = fold_lanes(op.lower, total) if across else total
                 self.store(block, access, index + [block.integer(0)] * (len(loops.extents) - len(index)), total, lanes)
 
     def fold(self, block: Block, axis: int, places: list[list], widths: list, accs: list) -> list:
@@ -284,31 +280,20 @@ class _Writer:
         found, rest = [], iter(accs)
         for index in places:
             values = self.write_point(block, index, lanes)
-            found += [self.accumulate(name, next(rest), v, values, lanes) for name, _, v in self.body.folds]
+            found += [self.accumulate(op.lower, next(rest), v, values, lanes) for op, _, v in self.body.folds]
         return found
 
-    def accumulate(self, name: str, acc: Value, v: int, values: list, lanes: int) -> Value:
+    def accumulate(self, fold: Fold, acc: Value, v: int, values: list, lanes: int) -> Value:
         """An accumulator with one more value; a sum of products rounds once."""
         i = self.body.instructions[v]
-        if name == "sum" and i.name == "multiply" and acc.is_float:
+        if acc.is_float and i.function is operator.mul and function_of(fold, acc) is operator.add:
             return fma(values[i.args[0]].spread(lanes), values[i.args[1]].spread(lanes), acc)
-        return FOLDS[name](acc, values[v].spread(lanes))
+        return combine(fold, acc, values[v].spread(lanes))
 
-    def neutral(self, block: Block, name: str, dtype: np.dtype, lanes: int) -> Value:
+    def neutral(self, block: Block, fold: Fold, dtype: np.dtype, lanes: int) -> Value:
         """Where a fold begins."""
-        if name in ("max", "min"):
-            low = name == "max"
-            number = (
-                (-np.inf if low else np.inf)
-                if dtype.kind == "f"
-                else (np.iinfo(dtype).min if low else np.iinfo(dtype).max)
-                if dtype.kind == "i"
-                else not low
-            )
-        else:
-            number = {"sum": 0, "prod": 1, "any": False, "all": True}[name]
         kind = KIND[dtype.str[1:]]
-        return Value(block.root, literal(number, kind), kind, 1).spread(lanes)
+        return Value(block.root, literal(fold.neutral(dtype), kind), kind, 1).spread(lanes)
 
     # -- one point ------------------------------------------------------------------------------------------------
 
@@ -340,8 +325,8 @@ class _Writer:
         module = args[0].block.module
         if not (self.outline and i.cost > HEAVY and all(a.is_float and (a.lanes > 1 or self.loops.lanes == 1) for a in args)):
             return i.function(*args)
-        if i.args in self.both and i.name in ("sin", "cos"):
-            return module.outlined("sincos", lambda x: [vecmath.sin(x), vecmath.cos(x)], args, self.loops.lanes)[i.name == "cos"]
+        if i.args in self.both and i.function in (sin, cos):
+            return module.outlined("sincos", lambda x: [sin(x), cos(x)], args, self.loops.lanes)[i.function is cos]
         return module.outlined(i.name, lambda *xs: [i.function(*xs)], args, self.loops.lanes)[0]
 
     def pointer(self, access: Access, index: list, back: int = 0, more: Value | None = None) -> Value:
@@ -458,18 +443,30 @@ def gather_lanes(p: Value, kind: str, size: int, stride: int, lanes: int) -> Val
     return x
 
 
-def fold_lanes(name: str, x: Value) -> Value:
+def function_of(fold: Fold, x: Value) -> Callable:
+    """What combines two values like x."""
+    native = fold.combine.lower
+    return native.floats if x.is_float else native.booleans if x.kind == "i1" else native.integers
+
+
+def combine(fold: Fold, x: Value, y: Value) -> Value:
+    """Two values, or two accumulators, as one."""
+    return function_of(fold, x)(x, y)
+
+
+def fold_lanes(fold: Fold, x: Value) -> Value:
     """The fold of all lanes, halves upon halves."""
-    if name in ("sum", "prod") and x.is_float and x.lanes > 1:
-        op, start = ("fadd", -0.0) if name == "sum" else ("fmul", 1.0)
+    across = ACROSS.get(function_of(fold, x))
+    if across and x.is_float and x.lanes > 1:
+        op, start = across
         function = f"@llvm.vector.reduce.{op}.v{x.lanes}f{x.bits}"
         x.block.module.declare(f"declare {x.kind} {function}({x.kind}, {x.type})")
         return write(f"call reassoc {x.kind} {function}({x.kind} {literal(start, x.kind)}, {x.type} {x.name})", x.kind, 1, x)
     while x.lanes > 1:
         if x.lanes % 2:
             head, tail = take_lanes(x, 0, x.lanes - 1), take_lanes(x, x.lanes - 1, 1)
-            return FOLDS[name](fold_lanes(name, head), tail)
-        x = FOLDS[name](take_lanes(x, 0, x.lanes // 2), take_lanes(x, x.lanes // 2, x.lanes // 2))
+            return combine(fold, fold_lanes(fold, head), tail)
+        x = combine(fold, take_lanes(x, 0, x.lanes // 2), take_lanes(x, x.lanes // 2, x.lanes // 2))
     return x
 
 

@@ -13,21 +13,19 @@ from math import prod
 from typing import Any
 
 from fad.compile import index as ix
-from fad.compile.contraction import CONTIGUOUS, can_read, is_kernel
+from fad.compile.contraction import KERNELS, can_read, is_kernel
 from fad.compile.scalar import KIND, STORED, lower
 from fad.core.expr import Const, Expr, Var, aval_text
 from fad.core.function import Function
+from fad.core.lowering import Part
 
-__all__ = ["Partition", "Nest", "Callback", "REDUCTIONS", "list_computed", "partition"]
-
-REDUCTIONS = {"sum": "+", "prod": "*", "max": "max", "min": "min", "any": "or", "all": "and"}
-VIEWS = {"transpose", "broadcast_to", "getitem", "reshape"}
+__all__ = ["Partition", "Nest", "Callback", "find_parts", "is_masked", "is_view", "list_computed", "partition"]
 
 UNROLL = 8  # elements of a reduction that is written out where it is used
 BODY = 600  # operations in one nest: LLVM's time must stay linear
 BOXES = 9  # boxes into which embeds and concatenations may cut a nest
 SCALAR = 60  # operations of a scalar that every piece of a nest may do again
-PIECES = 4  # operands up to which a concatenation is pulled rather than stored piece by piece
+PARTS = 4  # operands up to which a concatenation is pulled rather than stored part by part
 RECOMPUTE = ((1 << 17, 12), (1 << 24, 20), (1 << 62, 60))  # (bytes of an array, operations an element worth doing twice)
 
 
@@ -72,22 +70,31 @@ class Partition:
 
 
 def is_view(node: Expr) -> bool:
-    """Whether a node is an affine view of its operand."""
-    if node.op is None or node.op.name not in VIEWS:
+    """Whether a map says where a node's elements are in its operand."""
+    if node.op is None or node.op.role != "view":
         return False
-    return node.op.name != "reshape" or ix.unit_reshape(ix.shape_of(node.args[0]), node.shape) is not None
+    return not node.op.lower.in_order or ix.through(node, ix.identity(node.shape)) is not None
 
 
 def is_masked(node: Expr) -> bool:
     """Whether a node selects by position, and can be pulled by cutting the nest into boxes."""
-    if node.op is None:
-        return False
-    if node.op.name == "embed":
-        index = node.params["index"]
-        return all(i is not None for i in index) and all(
-            a == ix.CONSTANT or step == 1 for a, step, _ in ix.basic_index(index, node.shape)
-        )
-    return node.op.name == "concatenate" and len(node.args) <= PIECES and all(a.dtype == node.dtype for a in node.args)
+    return (
+        node.op is not None
+        and node.op.role == "mask"
+        and len(node.args) <= PARTS
+        and all(a.dtype == node.dtype for a in node.args)
+        and node.op.lower.parts(node.shape, *[a.shape for a in node.args], **node.params) is not None
+    )
+
+
+def find_parts(node: Expr) -> list[Part]:
+    """Where the operands of a masked node lie in it."""
+    return node.op.lower.parts(node.shape, *[a.shape for a in node.args], **node.params)
+
+
+def is_fold(node: Expr) -> bool:
+    """Whether a node is a reduction that loops can do."""
+    return node.op.role == "reduction" and node.op.lower is not None
 
 
 def count_boxes(cuts: frozenset, shape: tuple) -> int:
@@ -172,29 +179,28 @@ class _Partitioner:
             if isinstance(a, Expr):
                 self.choices[a.id].consumers.append(node)
         args = [a for a in node.args if isinstance(a, Expr)]
-        name = node.op.name
-        over = args[0].shape if name in REDUCTIONS else node.shape
+        role = node.op.role
+        over = args[0].shape if is_fold(node) else node.shape
         self.choices[node.id].stretch = self.counted[over] // BODY
         self.counted[over] += not is_view(node)
         if node.id in self.called:
             self.call_back(node, args)
-        elif name == "reshape" and args and node.dtype.str[1:] in STORED and self.choices[args[0].id].is_memory:
+        elif role == "view" and node.op.lower.in_order and args and self.can_alias(node, args[0]):
             self.alias_memory(node)
         elif is_view(node) and node.dtype.str[1:] in STORED:
-            if name == "broadcast_to":
-                self.spread(node, args)
+            self.spread(node, args)
             self.fuse(node, args, 0)
-        elif name == "reshape" and self.can_hold(node):
+        elif role == "view" and node.op.lower.in_order and self.can_hold(node):
             self.alias_memory(node)
         elif is_masked(node) and self.can_hold(node):
             self.fuse(node, args, 1)
-        elif name in REDUCTIONS and self.can_hold(node) and self.can_hold(args[0]):
+        elif is_fold(node) and self.can_hold(node) and self.can_hold(args[0]):
             self.fuse_reduction(node, args[0])
-        elif name == "gather" and self.can_gather(node, node.args[0], node.args[1:]):
+        elif role == "gather" and self.can_gather(node, node.args[0], node.args[1:]):
             if not self.choices[node.args[0].id].is_memory:
                 self.store(node.args[0], itself=True)
             self.fuse(node, args[1:], 4)
-        elif name == "scatter_add" and self.can_scatter(node):
+        elif role == "scatter" and self.can_scatter(node):
             self.store(node, itself=True)
         elif lower(node.op, node.args, node.dtype) is not None:
             self.fuse_elementwise(node, args)
@@ -204,6 +210,10 @@ class _Partitioner:
             self.call_back(node, args)
         if node.id in self.outputs:
             self.store(node, itself=True)
+
+    def can_alias(self, node: Expr, x: Expr) -> bool:
+        """Whether a view with the elements of x in their order is at once another name for the memory of x."""
+        return node.dtype.str[1:] in STORED and self.choices[x.id].is_memory
 
     def can_hold(self, node: Expr) -> bool:
         return node.dtype.str[1:] in KIND
@@ -221,7 +231,12 @@ class _Partitioner:
 
     def can_scatter(self, node: Expr) -> bool:
         values, *index = node.args
-        return node.dtype.kind != "b" and values.dtype == node.dtype and self.can_gather(node, node, tuple(index))
+        return (
+            node.op.lower is not None
+            and node.dtype.kind != "b"
+            and values.dtype == node.dtype
+            and self.can_gather(node, node, tuple(index))
+        )
 
     def fuse(self, node: Expr, args: list, operations: float) -> None:
         """Compute a node where it is used, from operands that may be computed there, too."""
@@ -246,21 +261,17 @@ class _Partitioner:
         """The cuts of a node, in its own axes."""
         if self.choices[node.id].inline:
             return NO_CUTS  # its operand has none
-        found = []
-        offset = 0
+        found: list[tuple[int, int]] = []
+        if node.op.role == "mask":
+            for part in find_parts(node):
+                cuts = self.choices[node.args[part.operand].id].cuts
+                for k, (axis, begin, end) in enumerate(part.spans):
+                    found += [(k, begin), (k, end)]
+                    found += [(k, begin + p) for j, p in cuts if j == axis]
+            return frozenset([(k, p) for k, p in found if 0 < p < node.shape[k]])
         for a in node.args:
             cuts = self.choices[a.id].cuts if isinstance(a, Expr) else NO_CUTS
-            if node.op.name == "concatenate":
-                axis = node.params["axis"]
-                found += [(k, p + offset * (k == axis)) for k, p in cuts]
-                offset += a.shape[axis]
-                found.append((axis, offset))
-            elif node.op.name == "embed":
-                entries = ix.basic_index(node.params["index"], node.shape)
-                for k, (axis, _, start) in enumerate(entries):
-                    found += [(k, start), (k, start + (1 if axis == ix.CONSTANT else a.shape[axis]))]
-                    found += [(k, start + p) for j, p in cuts if j == axis]
-            elif cuts and is_view(node):
+            if cuts and is_view(node):
                 found += ix.cuts_through(node, cuts)
             elif cuts:
                 lead = len(node.shape) - len(a.shape)
@@ -313,7 +324,7 @@ class _Partitioner:
         """A product or convolution: it reads memory, through views where its kernel can."""
         for k, a in enumerate(node.args):
             base, strides = self.resolve_views(a)
-            itself = (k in CONTIGUOUS[node.op.name] and base is not a) or (isinstance(base, Const) and base.size == 1)
+            itself = (k in KERNELS[node.op].contiguous and base is not a) or (isinstance(base, Const) and base.size == 1)
             if itself or not self.is_leaf(a) or not can_read(node, k, strides):
                 self.store(a, itself=itself or base is not a)
         self.choices[node.id].kernel = True
@@ -337,13 +348,13 @@ class _Partitioner:
             choice = self.choices[node.id]
             direct = (
                 choice.native
-                and node.op.name not in ("gather", "scatter_add")
+                and node.op.role not in ("gather", "scatter")
                 and not choice.kernel
                 and not is_view(node)
                 and not is_masked(node)
                 and choice.alias is None
             )
-            folds = node.op.name in REDUCTIONS and not choice.inline
+            folds = is_fold(node) and not choice.inline
             found = [
                 self.wait(node, a, direct, folds)
                 for a in node.args
@@ -377,13 +388,13 @@ class _Partitioner:
         return (given.level, given.source, given.cutting) if same else (given.level + 1, None, False)
 
     def is_elementwise(self, node: Expr) -> bool:
-        return self.choices[node.id].native and node.op.name not in REDUCTIONS and node.op.name != "scatter_add"
+        return self.choices[node.id].native and node.op.role not in ("reduction", "scatter")
 
     def domain(self, node: Expr) -> tuple[tuple, tuple]:
         """The loops a stored node needs, and the axes among them that it reduces."""
-        if node.op.name in REDUCTIONS and not self.choices[node.id].inline:
+        if is_fold(node) and not self.choices[node.id].inline:
             return node.args[0].shape, node.params["axes"]
-        return (node.args[0].shape if node.op.name == "scatter_add" else node.shape), ()
+        return (node.args[0].shape if node.op.role == "scatter" else node.shape), ()
 
     def share(self) -> None:
         """Store what several nests would compute again at a higher price."""
@@ -438,7 +449,7 @@ class _Partitioner:
             if not choice.stored:
                 continue
             groups = by_level.setdefault(choice.level, {})
-            if not choice.native or node.op.name == "scatter_add":
+            if not choice.native or node.op.role == "scatter":
                 groups[node.id] = [node]
             else:
                 groups.setdefault((*self.domain(node), choice.source), []).append(node)

@@ -13,7 +13,7 @@ import numpy as np
 from fad.compile.body import Access, Body, Instruction
 from fad.compile.index import strides_of
 from fad.compile.scalar import lower
-from fad.core.primitive import registry
+from fad.primitives.elementwise import add
 
 if TYPE_CHECKING:
     from fad.compile.kernels.recipe import Phase, Recipe
@@ -59,7 +59,7 @@ def summed(body: Body, buffer: int, chunks: int) -> Body:
     place = Access(buffer, 0, strides_of(shape), dtype)
     size = prod(shape)
     out = [Instruction("load", dtype, access=place._replace(offset=c * size), cost=1) for c in range(chunks)]
-    function, dtypes = lower(registry["add"], (np.empty(1, dtype),) * 2, dtype)
+    function, dtypes = lower(add, (np.empty(1, dtype),) * 2, dtype)
     values = list(range(chunks))
     while len(values) > 1:
         paired = []

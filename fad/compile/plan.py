@@ -20,6 +20,7 @@ from fad.compile.rows import Rows, are_local, block_of, group_rows, map_writes, 
 from fad.compile.segment import Segment, describe, is_parallel, loads
 from fad.compile.storage import find_takeovers, lay_out, memory_of, place_objects
 from fad.core.expr import Expr
+from fad.core.primitive import Primitive
 
 __all__ = ["Plan", "plan"]
 
@@ -170,12 +171,8 @@ class _Planner:
 
     def fill_empty(self, nest: Nest) -> list[Loops]:
         """Reductions of nothing: fill in the neutral number."""
-        found = []
-        for root in nest.roots:
-            if root.size and (nest.reduced or root.op.name == "scatter_add"):
-                number = {"sum": 0, "prod": 1, "any": False, "all": True, "scatter_add": 0}[root.op.name]
-                found += self.fill(root, number)
-        return found
+        roots = [r for r in nest.roots if r.size and (nest.reduced or r.op.role == "scatter")]
+        return [loops for r in roots for loops in self.fill(r, r.op.lower.neutral(r.dtype))]
 
     def fill(self, root: Expr, number: float) -> list[Loops]:
         """One number all over an array."""
@@ -220,16 +217,16 @@ class _Planner:
         count, parts = prod(kept), blocks + (rest is not None)
         buffers = [self.buffer(parts * count * a.dtype.itemsize) for _, a, _ in loops.body.folds]
         combine: list[Loops] = []
-        for (name, access, _), buffer in zip(loops.body.folds, buffers, strict=True):
-            combine += self.combine(name, access, buffer, parts, kept, loops)
+        for (op, access, _), buffer in zip(loops.body.folds, buffers, strict=True):
+            combine += self.combine(op, access, buffer, parts, kept, loops)
         own = iter(ix.strides_of(kept))
         within = tuple([0 if r else next(own) for r in loops.reduced])
 
         def fold_into(part: Loops, first: int, strides: tuple) -> Loops:
             """The part with its results in the buffers, after ``first`` others."""
             folds = [
-                (name, Access(buffer, first * count, strides, access.dtype), v)
-                for (name, access, v), buffer in zip(part.body.folds, buffers, strict=True)
+                (op, Access(buffer, first * count, strides, access.dtype), v)
+                for (op, access, v), buffer in zip(part.body.folds, buffers, strict=True)
             ]
             return replace(part, body=replace(part.body, folds=tuple(folds)))
 
@@ -240,11 +237,11 @@ class _Planner:
             found += self.cut(part) if again else [share_outer(n) for n in jam_axis(part, self.vector_bytes)]
         return found + combine
 
-    def combine(self, name: str, access: Access, buffer: int, parts: int, kept: list, loops: Loops) -> list[Loops]:
+    def combine(self, op: Primitive, access: Access, buffer: int, parts: int, kept: list, loops: Loops) -> list[Loops]:
         """The reduction of partial results into where the whole one goes."""
         out = tuple(s for s, r in zip(access.strides, loops.reduced, strict=True) if not r)
         load = Instruction("load", access.dtype, access=Access(buffer, 0, (prod(kept), *ix.strides_of(kept)), access.dtype), cost=1)
-        fold = (name, access._replace(strides=(0, *out)), 0)
+        fold = (op, access._replace(strides=(0, *out)), 0)
         return self.cut(arrange(Body(((0, parts), *((0, n) for n in kept)), (0,), (load,), folds=(fold,)), self.vector_bytes))
 
 

@@ -99,7 +99,7 @@ def is_rows(step: object, parts: Partition) -> bool:
 
 def is_plain(step: Nest, parts: Partition) -> bool:
     """Whether a nest is no kernel, and takes the elements of its domain in any order."""
-    return step.kernel is None and not any(r.op.name == "scatter_add" or r.id in parts.boxed for r in step.roots)
+    return step.kernel is None and not any(r.op.role == "scatter" or r.id in parts.boxed for r in step.roots)
 
 
 def belongs(step: Nest, first: Nest, parts: Partition) -> bool:

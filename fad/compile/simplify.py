@@ -16,16 +16,34 @@ import numpy as np
 from fad.compile.debug import attempted
 from fad.core.expr import Const, Expr, Var, reachable
 from fad.core.function import Function
-from fad.core.primitive import Primitive, registry
+from fad.core.primitive import Primitive
 from fad.errors import FadError
+from fad.primitives.dense import dense
+from fad.primitives.elementwise import (
+    add,
+    convert,
+    divide,
+    equal,
+    float_power,
+    multiply,
+    negative,
+    positive,
+    power,
+    reciprocal,
+    sqrt,
+    square,
+    stop,
+    subtract,
+)
+from fad.primitives.linalg import einsum, matmul, slide
+from fad.primitives.reduce import max_, min_, prod_, sum_
+from fad.primitives.select import select, strong_multiply
+from fad.primitives.shape import broadcast_to, embed, getitem, reshape, transpose
 from fad.tree import freeze
 
 __all__ = ["simplify"]
 
 FOLD = 1 << 12  # elements up to which constants are folded
-
-# Primitives that are written with others: their evaluation, run on nodes, is their definition.
-COMPOSITE = {"logsumexp", "norm", "direction", "sign_slope", "power_slope", "absolute_power", "signed_power", "strong_divide"}
 
 
 def simplify(function: Function) -> Function:
@@ -66,7 +84,7 @@ class _Simplifier:
             flat = value.reshape(-1).view(np.uint8) if value.flags.c_contiguous else value.tobytes()
             same = bytes(flat[: value.itemsize]) * 1 == first.tobytes() and (value == first).all() and _same_sign(value, first)
             if same:
-                return self.op("broadcast_to", self.const(first), shape=value.shape)
+                return self.op(broadcast_to, self.const(first), shape=value.shape)
         key = ("const", value.shape, value.dtype.str, value.tobytes() if value.nbytes < 1 << 16 else id(value))
         if key not in self.known:
             self.known[key] = Const(value)
@@ -74,15 +92,15 @@ class _Simplifier:
 
     def node(self, op: Primitive, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
         """``op(*args)``, or what it is equal to."""
-        if (rule := RULES.get(op.name)) is not None:
+        if (rule := RULES.get(op)) is not None:
             found = attempted(rule, self, args, params, shape, dtype)
             if found is not None:
                 return self.strong(found)
-        key = (op.name, tuple([a.id if isinstance(a, Expr) else freeze(a) for a in args]), freeze(params) if params else ())
+        key = (op, tuple([a.id if isinstance(a, Expr) else freeze(a) for a in args]), freeze(params) if params else ())
         found = self.known.get(key)
         if found is not None:
             return found
-        if op.name in COMPOSITE:
+        if op.composite:
             found = attempted(self.written_out, op, args, params, dtype)
         else:
             found = self.folded(op, args, params, shape)
@@ -93,18 +111,18 @@ class _Simplifier:
 
     def strong(self, x: Any) -> Any:
         """What stands for a node: an argument that is a Python number promotes weakly, nodes made from it do not."""
-        return self.op("astype", x, dtype=x.dtype) if isinstance(x, Var) and x.weak else x
+        return self.op(convert, x, dtype=x.dtype) if isinstance(x, Var) and x.weak else x
 
-    def op(self, name: str, *args: Any, **params: Any) -> Any:
-        """The node of a primitive by its name."""
-        return self.node(registry[name], args, params, *registry[name].abstract(*args, **params))
+    def op(self, op: Primitive, *args: Any, **params: Any) -> Any:
+        """The node of a primitive."""
+        return self.node(op, args, params, *op.abstract(*args, **params))
 
     def aligned(self, x: Any, term: str, letters: list) -> Any:
         """An operand with its axes in the order of these letters, of length one where it has none."""
         order = sorted(range(len(term)), key=lambda a: letters.index(term[a]))
-        x = self.op("transpose", x, axes=tuple(order)) if order else x
+        x = self.op(transpose, x, axes=tuple(order)) if order else x
         sizes = dict(zip([term[a] for a in order], x.shape, strict=True))
-        return self.op("reshape", x, shape=tuple(sizes.get(c, 1) for c in letters))
+        return self.op(reshape, x, shape=tuple(sizes.get(c, 1) for c in letters))
 
     def as_matmul(self, args: tuple, terms: list, output: str, sizes: dict) -> Any:
         """Two operands of an einsum as one product of (stacks of) matrices."""
@@ -114,17 +132,17 @@ class _Simplifier:
         sides = []
         for a, t in zip((x, y), terms, strict=True):  # what only one operand has and the result has not, is summed at once
             alone = tuple(k for k, c in enumerate(t) if c not in output and c not in inner)
-            a = self.op("sum", a, axes=alone, keepdims=False) if alone else a
+            a = self.op(sum_, a, axes=alone, keepdims=False) if alone else a
             sides.append((a, "".join(c for k, c in enumerate(t) if k not in alone)))
         (x, tx), (y, ty) = sides
         rows, columns = [c for c in output if c in tx and c not in both], [c for c in output if c in ty and c not in both]
         count = lambda letters: int(np.prod([sizes[c] for c in letters]))
         stack = tuple(sizes[c] for c in both)
-        x = self.op("reshape", self.aligned(x, tx, [*both, *rows, *inner]), shape=(*stack, count(rows), count(inner)))
-        y = self.op("reshape", self.aligned(y, ty, [*both, *inner, *columns]), shape=(*stack, count(inner), count(columns)))
-        z = self.op("reshape", self.op("matmul", x, y), shape=tuple(sizes[c] for c in [*both, *rows, *columns]))
+        x = self.op(reshape, self.aligned(x, tx, [*both, *rows, *inner]), shape=(*stack, count(rows), count(inner)))
+        y = self.op(reshape, self.aligned(y, ty, [*both, *inner, *columns]), shape=(*stack, count(inner), count(columns)))
+        z = self.op(reshape, self.op(matmul, x, y), shape=tuple(sizes[c] for c in [*both, *rows, *columns]))
         order = [*both, *rows, *columns]
-        return self.op("transpose", z, axes=tuple(order.index(c) for c in output)) if output else z
+        return self.op(transpose, z, axes=tuple(order.index(c) for c in output)) if output else z
 
     def folded(self, op: Primitive, args: tuple, params: dict, shape: tuple) -> Any:
         if any(not isinstance(a, Const) if isinstance(a, Expr) else False for a in args) or not args:
@@ -159,7 +177,7 @@ def _number(x: Any) -> Any:
     if isinstance(x, Expr):
         if isinstance(x, Const) and x.size == 1:
             return x.value.item()
-        if x.op is not None and x.op.name == "broadcast_to":
+        if x.op is broadcast_to:
             return _number(x.args[0])
         return None
     return x
@@ -192,43 +210,34 @@ def _astype(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
     return None if isinstance(args[0], Var) and args[0].weak else _as(work, args[0], shape, dtype)
 
 
-def _inner(name: str) -> Callable:
-    """op(op(x)) is x."""
-
-    def rule(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
-        x = args[0]
-        return x.args[0] if isinstance(x, Expr) and x.op is not None and x.op.name == name else None
-
-    return rule
+def _negative(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    """-(-x) is x."""
+    x = args[0]
+    return x.args[0] if isinstance(x, Expr) and x.op is negative else None
 
 
-def _view(name: str) -> Callable:
-    """Reshapes and broadcasts that change nothing, and a reshape of a reshape."""
+def _broadcast(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    """A broadcast that changes nothing."""
+    return args[0] if isinstance(args[0], Expr) and args[0].shape == shape else None
 
-    def rule(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
-        x = args[0]
-        if not isinstance(x, Expr):
-            return None
-        if x.shape == shape:
-            return x
-        number = None if x.op is None or x.op.name != "broadcast_to" else _number(x)
-        if name == "reshape" and number is not None:  # a broadcast number in another shape
-            source = x.args[0]
-            return work.node(registry["broadcast_to"], (source,), {"shape": shape}, shape, dtype)
-        if x.op is not None and x.op.name == name and name == "reshape":
-            return work.node(registry[name], (x.args[0],), {"shape": shape}, shape, dtype)
-        return None
 
-    return rule
+def _reshape(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
+    """A reshape that changes nothing, one of a broadcast number, and one of a reshape."""
+    x = args[0]
+    if not isinstance(x, Expr) or x.shape == shape:
+        return x if isinstance(x, Expr) else None
+    if x.op is broadcast_to and _number(x) is not None:
+        return work.node(broadcast_to, (x.args[0],), {"shape": shape}, shape, dtype)
+    return work.node(reshape, (x.args[0],), {"shape": shape}, shape, dtype) if x.op is reshape else None
 
 
 def _transpose(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
     x, axes = args[0], params["axes"]
     if axes == tuple(range(len(axes))):
         return x
-    if x.op is not None and x.op.name == "transpose":
+    if x.op is transpose:
         axes = tuple(x.params["axes"][a] for a in axes)
-        return work.node(registry["transpose"], (x.args[0],), {"axes": axes}, shape, dtype)
+        return work.node(transpose, (x.args[0],), {"axes": axes}, shape, dtype)
     return None
 
 
@@ -237,13 +246,13 @@ def _reduction(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype
     x = args[0]
     if not isinstance(x, Expr) or x.dtype != dtype or any(x.shape[a] != 1 for a in params["axes"]):
         return None
-    return x if x.shape == shape else work.op("reshape", x, shape=shape)
+    return x if x.shape == shape else work.op(reshape, x, shape=shape)
 
 
 def _sum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
     """As `_reduction`; a sum of -0.0 alone is 0.0."""
     x = _reduction(work, args, params, shape, dtype)
-    return work.op("add", x, 0.0) if x is not None and dtype.kind in "fc" else x
+    return work.op(add, x, 0.0) if x is not None and dtype.kind in "fc" else x
 
 
 def _where(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
@@ -259,7 +268,7 @@ def _strong(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
     for i in (0, 1):
         n = _number(args[i])
         if n is not None and np.isfinite(n) and n != 0:
-            return work.node(registry["multiply"], args, {}, shape, dtype)
+            return work.node(multiply, args, {}, shape, dtype)
     return None
 
 
@@ -269,18 +278,18 @@ def _power(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: An
     if n is None or not isinstance(x, Expr) or x.dtype != dtype or dtype.kind != "f" or x.shape != shape or n not in POWERS:
         return None
     if n == 0.5 and root:
-        return work.op("sqrt", x)
+        return work.op(sqrt, x)
     whole, half = divmod(abs(n), 1)
     if half:  # pow(-inf, 1.5) is inf, and pow(-0.0, 1.5) is 0.0
-        x = work.op("add", work.op("where", work.op("equal", x, -np.inf), np.inf, x), 0.0)
-    invert = (lambda y: work.op("reciprocal", y)) if n < 0 else (lambda y: y)
-    result = invert(work.op("sqrt", x)) if half else None
+        x = work.op(add, work.op(select, work.op(equal, x, -np.inf), np.inf, x), 0.0)
+    invert = (lambda y: work.op(reciprocal, y)) if n < 0 else (lambda y: y)
+    result = invert(work.op(sqrt, x)) if half else None
     base = invert(x) if whole else x
     while whole:
         if whole % 2:
-            result = base if result is None else work.op("multiply", result, base)
+            result = base if result is None else work.op(multiply, result, base)
         whole //= 2
-        base = work.op("square", base) if whole else base
+        base = work.op(square, base) if whole else base
     return result
 
 
@@ -299,17 +308,17 @@ def _matmul(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
     one_right, one_left = b.size == np.prod(b.shape[-2:]), a.size == np.prod(a.shape[-2:]) and b.shape[-1] == 1
     shared = stack > 1 and a.dtype == b.dtype and (one_right or one_left)
     if (stack if shared else 1) * np.prod(shape[-2:]) * a.shape[-1] <= SMALL_PRODUCT:
-        left = work.op("reshape", a, shape=(*a.shape, 1))
-        right = work.op("reshape", b, shape=(*b.shape[:-2], 1, *b.shape[-2:]))
-        return work.op("sum", work.op("multiply", left, right), axes=(len(shape) - 1,), keepdims=False)
+        left = work.op(reshape, a, shape=(*a.shape, 1))
+        right = work.op(reshape, b, shape=(*b.shape[:-2], 1, *b.shape[-2:]))
+        return work.op(sum_, work.op(multiply, left, right), axes=(len(shape) - 1,), keepdims=False)
     if not shared:
         return None
     rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
     if one_right:  # all rows under one another
-        flat = work.op("matmul", work.op("reshape", a, shape=(stack * rows, inner)), work.op("reshape", b, shape=(inner, columns)))
-        return work.op("reshape", flat, shape=shape)
-    turned = work.op("transpose", work.op("reshape", a, shape=(rows, inner)), axes=(1, 0))  # all columns as rows
-    return work.op("reshape", work.op("matmul", work.op("reshape", b, shape=(stack, inner)), turned), shape=shape)
+        flat = work.op(matmul, work.op(reshape, a, shape=(stack * rows, inner)), work.op(reshape, b, shape=(inner, columns)))
+        return work.op(reshape, flat, shape=shape)
+    rows_of_a = work.op(transpose, work.op(reshape, a, shape=(rows, inner)), axes=(1, 0))  # all columns as rows
+    return work.op(reshape, work.op(matmul, work.op(reshape, b, shape=(stack, inner)), rows_of_a), shape=shape)
 
 
 def _einsum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
@@ -328,10 +337,10 @@ def _einsum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
     if len(args) == 1 or small or not any(all(c in t for t in terms) for c in summed):
         letters = [*output, *summed]
         spread = [work.aligned(a, t, letters) for a, t in zip(args, terms, strict=True)]
-        product = spread[0] if len(spread) == 1 else work.op("multiply", *spread)
+        product = spread[0] if len(spread) == 1 else work.op(multiply, *spread)
         if not summed:
             return product
-        return work.op("sum", product, axes=tuple(range(len(output), len(letters))), keepdims=False)
+        return work.op(sum_, product, axes=tuple(range(len(output), len(letters))), keepdims=False)
     return work.as_matmul(args, terms, output, sizes)
 
 
@@ -343,11 +352,11 @@ def _slide(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: An
     a, w = args
     if not 0 < w.shape[0] <= SHORT or dtype.kind != "f" or a.dtype != w.dtype or not shape[0]:
         return None
-    at = lambda x, start, n: work.op("getitem", x, index=(slice(start, start + n),))
-    terms = [work.op("multiply", at(a, j, shape[0]), at(w, j, 1)) for j in range(w.shape[0])]
+    at = lambda x, start, n: work.op(getitem, x, index=(slice(start, start + n),))
+    terms = [work.op(multiply, at(a, j, shape[0]), at(w, j, 1)) for j in range(w.shape[0])]
     total = terms[0]
     for term in terms[1:]:
-        total = work.op("add", total, term)
+        total = work.op(add, total, term)
     return total
 
 
@@ -357,7 +366,7 @@ def _getitem(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: 
     if not isinstance(x, Expr):
         return None
     if any(i is None for i in index):
-        return work.op("reshape", work.op("getitem", x, index=tuple(i for i in index if i is not None)), shape=shape)
+        return work.op(reshape, work.op(getitem, x, index=tuple(i for i in index if i is not None)), shape=shape)
     return x if x.shape == shape and _reads_all(index) else None
 
 
@@ -373,40 +382,40 @@ def _embed(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: An
     if any(i is None for i in index):
         index = tuple(i for i in index if i is not None)
         target = np.broadcast_to(np.empty((), bool), shape)[index].shape
-        return work.op("embed", work.op("reshape", x, shape=target), index=index, shape=shape)
+        return work.op(embed, work.op(reshape, x, shape=target), index=index, shape=shape)
     return x if x.shape == shape and _reads_all(index) else None
 
 
 def _dense(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:
     x, w, b = args
-    product = work.node(registry["matmul"], (x, w), {}, shape, np.result_type(x.dtype, w.dtype))
-    return work.node(registry["add"], (product, b), {}, shape, dtype)
+    product = work.node(matmul, (x, w), {}, shape, np.result_type(x.dtype, w.dtype))
+    return work.node(add, (product, b), {}, shape, dtype)
 
 
-RULES: dict[str, Callable] = {
-    "multiply": _neutral(-1, 1.0),
-    "divide": _neutral(1, 1.0),
-    "subtract": _neutral(1, 0.0),
-    "add": _neutral(-1, -0.0),
-    "stop_gradient": _first,
-    "positive": _first,
-    "negative": _inner("negative"),
-    "astype": _astype,
-    "reshape": _view("reshape"),
-    "broadcast_to": _view("broadcast_to"),
-    "transpose": _transpose,
-    "sum": _sum,
-    "prod": _reduction,
-    "max": _reduction,
-    "min": _reduction,
-    "where": _where,
-    "strong_multiply": _strong,
-    "power": _power,
-    "float_power": partial(_power, root=False),
-    "dense": _dense,
-    "matmul": _matmul,
-    "einsum": _einsum,
-    "getitem": _getitem,
-    "embed": _embed,
-    "slide": _slide,
+RULES: dict[Primitive, Callable] = {
+    multiply: _neutral(-1, 1.0),
+    divide: _neutral(1, 1.0),
+    subtract: _neutral(1, 0.0),
+    add: _neutral(-1, -0.0),
+    stop: _first,
+    positive: _first,
+    negative: _negative,
+    convert: _astype,
+    reshape: _reshape,
+    broadcast_to: _broadcast,
+    transpose: _transpose,
+    sum_: _sum,
+    prod_: _reduction,
+    max_: _reduction,
+    min_: _reduction,
+    select: _where,
+    strong_multiply: _strong,
+    power: _power,
+    float_power: partial(_power, root=False),
+    dense: _dense,
+    matmul: _matmul,
+    einsum: _einsum,
+    getitem: _getitem,
+    embed: _embed,
+    slide: _slide,
 }

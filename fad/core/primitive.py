@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fad.core.expr import Expr, bind
+from fad.core.lowering import ROLES, ByKind, Fold, Mask, View
 from fad.errors import TraceError
 
 __all__ = ["Primitive", "Partials", "Weights", "Linear", "Joint", "LinearIn", "Jvp", "Kink", "LOADERS", "named", "registry"]
@@ -102,7 +103,14 @@ class Primitive:
     of the batched arguments; ``flops(out, *avals, **params)`` counts operations; ``sample(rng, shape, dtype)``
     draws ``(args, params)`` for the laws in tests/; ``keeps`` are the positions of the arguments whose values the
     derivative reads (None: all) and ``keeps_out`` whether it reads the result's: other arrays are freed early;
-    ``kinks`` and ``source`` document it.
+    ``kinks`` and ``source`` document it. ``real_only``: it takes no complex numbers.
+
+    Its native form: ``role`` says what kind of operation it is for the compiler, ``lower`` holds what that kind needs
+    (`fad.core.lowering`), and ``composite`` marks operations that are written with others: ``evaluate`` on nodes is the
+    definition that is compiled.
+
+    How exact ``evaluate`` is: ``adds`` marks sums whose order is free, ``rough`` is what a function of SciPy's or NumPy's may be
+    off, in units in the last place of its largest result; the laws allow for both.
 
     ``selects`` marks operations that take some elements in place of others, and ``drops`` those that leave elements out:
     the zeros that they make in tangents and cotangents, or in cotangents alone, are structural, and 0 times anything
@@ -127,10 +135,18 @@ class Primitive:
     kinks: tuple[Kink, ...] = ()
     domains: tuple = ()
     source: str = ""
+    real_only: bool = False
+    role: str = "opaque"
+    lower: ByKind | View | Mask | Fold | None = None
+    composite: bool = False
+    adds: bool = False
+    rough: int = 0
 
     def __post_init__(self) -> None:
         if self.name in registry:
             raise ValueError(f"two primitives are called {self.name!r}")
+        if self.role not in ROLES:
+            raise ValueError(f"{self.name}: {self.role!r} is none of the roles {ROLES}")
         if isinstance(self.derivative, Linear | Joint):
             object.__setattr__(self, "keeps_out", False)  # a linear rule reads arguments only
         object.__setattr__(self, "chooses", self.drops + 2 * (self.selects or self.overflows))

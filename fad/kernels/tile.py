@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from fad.kernels.pieces import part
-from fad.native.engine import machine
+from fad.native.cpu import machine
 from fad.native.functions import ROWS, tile_function, tile_vectors, transpose_function
 
 __all__ = ["BYTES", "ROWS", "clear", "copy", "fill_up", "move", "multiply", "pack", "tile", "width_of"]

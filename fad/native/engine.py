@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import llvmlite.binding as llvm
-from llvmlite import __version__ as llvmlite_version
 from llvmlite.binding import ffi
 
 from fad.native import disk
+from fad.native.cpu import machine
 from fad.native.fork import at_work
 from fad.native.threads import get_num_threads
 
-__all__ = ["Loaded", "Machine", "assembly", "is_checking", "load", "load_parts", "machine"]
+__all__ = ["Loaded", "assembly", "is_checking", "load", "load_parts", "machine"]
 
 
 DEFINED = re.compile(r"^define (?!internal)[^@\n]*@([\w.]+)\(", re.MULTILINE)  # functions that can be called from outside
@@ -31,34 +31,6 @@ FORMAT = 2  # of the files that are kept
 SHARED = 64  # programs that one linker lays out; what it notes of each, 9 kB, is freed with the linker, after the last of them
 _number = itertools.count()
 _forever: list[Loaded] = []
-
-
-class Machine:
-    """The CPU that code is made for: its name, features and vector width in bytes."""
-
-    def __init__(self) -> None:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        self.triple = llvm.get_process_triple()
-        self.cpu = llvm.get_host_cpu_name()
-        features = llvm.get_host_cpu_features()
-        self.features = features.flatten()
-        self.vector_bytes = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
-        self.registers = 32 if features.get("avx512f") or self.triple.startswith(("aarch64", "arm64")) else 16  # of vectors
-        self.has_fma = bool(features.get("fma")) or "arm64" in self.triple or "aarch64" in self.triple
-        self.id = f"{self.triple} {self.cpu} {self.features} llvmlite {llvmlite_version} LLVM {llvm.llvm_version_info}"
-
-    def target(self, opt: int = 2) -> Any:
-        """A fresh LLVM target machine."""
-        return llvm.Target.from_triple(self.triple).create_target_machine(
-            cpu=self.cpu, features=self.features, opt=opt, reloc="pic", codemodel="small"
-        )
-
-
-@functools.cache
-def machine() -> Machine:
-    """This machine."""
-    return Machine()
 
 
 class Loaded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from fad.native.engine import machine
+from fad.native.cpu import machine
 from fad.native.ir import Block, Loop, Module, Value, fma, itemsize, typed
 from fad.native.tile import at, fixed, load, repeated, store, transposed
 

@@ -23,7 +23,8 @@ import sys
 import time
 from string import Template
 
-from fad.native.engine import load, machine
+from fad.native.cpu import machine
+from fad.native.engine import load
 
 __all__ = ["Pool", "clock"]
 

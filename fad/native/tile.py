@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fad.native.engine import Machine
+from fad.native.cpu import Machine
 from fad.native.ir import Block, Value, call, constant, fma, itemsize, resized, typed, write
 
 __all__ = [

@@ -39,6 +39,7 @@ sign_slope = elementwise(
     (lambda y, x: np.where(x == 0, np.nan * x, 0),),
     dtype=lambda dtypes: dtypes[0],
     source="the slope of |x|",
+    composite=True,
 )
 
 
@@ -61,6 +62,7 @@ direction = elementwise(
     domains=(ANY, POSITIVE, ANY),
     dtype=lambda dtypes: as_float(promoted(dtypes)),
     source="x / r, the slope of the norm r of x and another number, which decides at infinity",
+    composite=True,
 )
 
 

@@ -119,6 +119,9 @@ conv = structural(
     sample=_sample_conv,
     batch=_conv_batch,
     source="cross-correlation, as in every net library",
+    role="kernel",
+    real_only=True,
+    adds=True,
 )
 conv_input_grad = structural(
     "conv_input_grad",
@@ -133,6 +136,9 @@ conv_input_grad = structural(
     flops=lambda out, g, w, **geometry: 2 * prod(g.shape) * prod(w.shape[:-1]),
     sample=_sample_input_grad,
     batch=_input_grad_batch,
+    role="kernel",
+    real_only=True,
+    adds=True,
 )
 conv_weight_grad = structural(
     "conv_weight_grad",
@@ -146,6 +152,9 @@ conv_weight_grad = structural(
     ),
     flops=lambda out, x, g, **geometry: 2 * prod(g.shape) * prod(out.shape[:-1]),
     sample=_sample_weight_grad,
+    role="kernel",
+    real_only=True,
+    adds=True,
 )
 _conv_loop = batch_by_loop(lambda: conv)
 _input_grad_loop = batch_by_loop(lambda: conv_input_grad)

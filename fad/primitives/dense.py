@@ -57,4 +57,6 @@ dense = structural(
     keeps=(0, 1),
     flops=lambda out, x, w, b: 2 * prod(out.shape) * x.shape[1],
     sample=_sample,
+    role="contraction",
+    adds=True,
 )

@@ -6,12 +6,17 @@ forward and reverse mode both come from it. Derivatives are from DLMF chapter 4 
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 
 from fad.core.expr import FUNCTIONS, UFUNCS, Expr
+from fad.core.lowering import ByKind, numbers
 from fad.core.primitive import Jvp, Kink, Linear, Partials, Primitive
+from fad.native import elementwise as native
+from fad.native import vecmath
+from fad.native.ir import constant
 from fad.primitives.cones import cone, direction, sign_slope
 from fad.primitives.families import as_float, dtype_of, elementwise, promoted
 from fad.primitives.select import strong_multiply
@@ -24,9 +29,16 @@ ANY = (-3.0, 3.0)
 
 # -- arithmetic -------------------------------------------------------------------------------------
 
-add = elementwise("add", np.add, (1, 1), keeps=(), keeps_out=False, domains=(ANY, ANY))
-subtract = elementwise("subtract", np.subtract, (1, -1), keeps=(), keeps_out=False, domains=(ANY, ANY))
-multiply = elementwise("multiply", np.multiply, (lambda z, x, y: y, lambda z, x, y: x), domains=(ANY, ANY), keeps_out=False)
+add = elementwise("add", np.add, (1, 1), keeps=(), keeps_out=False, domains=(ANY, ANY), lower=numbers(operator.add, operator.or_))
+subtract = elementwise("subtract", np.subtract, (1, -1), keeps=(), keeps_out=False, domains=(ANY, ANY), lower=numbers(operator.sub))
+multiply = elementwise(
+    "multiply",
+    np.multiply,
+    (lambda z, x, y: y, lambda z, x, y: x),
+    domains=(ANY, ANY),
+    keeps_out=False,
+    lower=numbers(operator.mul, operator.and_),
+)
 divide = elementwise(
     "divide",
     np.true_divide,
@@ -34,11 +46,14 @@ divide = elementwise(
     flops=4,
     domains=(ANY, POSITIVE),
     saturates=(1,),
+    lower=operator.truediv,
 )
-negative = elementwise("negative", np.negative, (-1,), keeps=(), keeps_out=False)
-positive = elementwise("positive", np.positive, (1,), keeps=(), keeps_out=False)
-reciprocal = elementwise("reciprocal", np.reciprocal, (lambda y, x: -y * y,), flops=4, domains=(POSITIVE,), saturates=(0,))
-square = elementwise("square", np.square, (lambda y, x: 2 * x,), keeps_out=False)
+negative = elementwise("negative", np.negative, (-1,), keeps=(), keeps_out=False, lower=numbers(operator.neg))
+positive = elementwise("positive", np.positive, (1,), keeps=(), keeps_out=False, lower=numbers(native.identity))
+reciprocal = elementwise(
+    "reciprocal", np.reciprocal, (lambda y, x: -y * y,), flops=4, domains=(POSITIVE,), saturates=(0,), lower=lambda x: 1.0 / x
+)
+square = elementwise("square", np.square, (lambda y, x: 2 * x,), keeps_out=False, lower=numbers(lambda x: x * x))
 
 
 def _power_by_base(z: Any, x: Any, y: Any) -> Any:
@@ -82,15 +97,24 @@ power_slope = elementwise(
     domains=(POSITIVE, ANY),
     dtype=lambda dtypes: as_float(promoted(dtypes)),
     source="the slope of power by its base",
+    composite=True,
 )
 _POWERS = (
     Kink("x ** 0 at x = 0", "0 for x", "the function is constant"),
     Kink("0 ** y, y > 0", "0 for y", "the function is constant"),
     Kink("0 ** y, 0 < y < 1", "inf for x", "the one-sided limit"),
 )
-power = elementwise("power", np.power, (_power_by_base, power_by_exponent), flops=20, domains=(POSITIVE, ANY), kinks=_POWERS)
+power = elementwise(
+    "power", np.power, (_power_by_base, power_by_exponent), flops=20, domains=(POSITIVE, ANY), kinks=_POWERS, lower=vecmath.pow
+)
 float_power = elementwise(
-    "float_power", np.float_power, (_power_by_base, power_by_exponent), flops=20, domains=(POSITIVE, ANY), kinks=_POWERS
+    "float_power",
+    np.float_power,
+    (_power_by_base, power_by_exponent),
+    flops=20,
+    domains=(POSITIVE, ANY),
+    kinks=_POWERS,
+    lower=vecmath.pow,
 )
 # the whole quotient, of which x / y may be on the other side once it is rounded: fmod(1.0, 0.1) is 1.0 - 9 * 0.1
 fmod = elementwise(
@@ -100,6 +124,7 @@ fmod = elementwise(
     flops=10,
     domains=(ANY, (1.1, 1.3)),
     kinks=(Kink("x / y integer", "1 for x, -(x / y) for y", "a jump"),),
+    lower=native.fmod,
 )
 remainder = elementwise(
     "remainder",
@@ -108,6 +133,7 @@ remainder = elementwise(
     flops=10,
     domains=(ANY, (1.1, 1.3)),
     kinks=(Kink("x / y integer", "1 for x, -(x / y) for y", "a jump"),),
+    lower=native.remainder,
 )
 copysign = elementwise(
     "copysign",
@@ -115,6 +141,7 @@ copysign = elementwise(
     (lambda z, x, y: np.sign(x) * np.copysign(1.0, y).astype(z.dtype), 0),
     domains=(POSITIVE, (0.5, 1.0)),
     kinks=(Kink("x = 0", "0"),),
+    lower=native.by_instruction("copysign"),
 )
 ldexp = elementwise(
     "ldexp",
@@ -130,6 +157,7 @@ hypot = elementwise(
     flops=8,
     domains=(ANY, POSITIVE),
     kinks=(*cone("x = y = 0"), Kink("x = y = inf", "1/sqrt(2) each", "the diagonal, as in arctan2")),
+    lower=vecmath.hypot,
 )
 
 
@@ -141,13 +169,13 @@ _INFINITE = (
     Kink("x = y = inf", "1/2 each", "both are largest"),
 )
 
-exp = elementwise("exp", np.exp, (lambda y, x: y,), flops=15, keeps=(), overflows=True, saturates=(0,))
-exp2 = elementwise("exp2", np.exp2, (lambda y, x: _LOG2 * y,), flops=15, overflows=True, saturates=(0,))
-expm1 = elementwise("expm1", np.expm1, (lambda y, x: np.exp(x),), flops=18, overflows=True, saturates=(0,))
-log = elementwise("log", np.log, (lambda y, x: 1 / x,), flops=15, domains=(POSITIVE,), keeps_out=False)
-log2 = elementwise("log2", np.log2, (lambda y, x: 1.4426950408889634 / x,), flops=15, domains=(POSITIVE,))
-log10 = elementwise("log10", np.log10, (lambda y, x: 0.4342944819032518 / x,), flops=15, domains=(POSITIVE,))
-log1p = elementwise("log1p", np.log1p, (lambda y, x: 1 / (1 + x),), flops=18, domains=((-0.7, 3.0),))
+exp = elementwise("exp", np.exp, (lambda y, x: y,), flops=15, keeps=(), overflows=True, saturates=(0,), lower=vecmath.exp)
+exp2 = elementwise("exp2", np.exp2, (lambda y, x: _LOG2 * y,), flops=15, overflows=True, saturates=(0,), lower=vecmath.exp2)
+expm1 = elementwise("expm1", np.expm1, (lambda y, x: np.exp(x),), flops=18, overflows=True, saturates=(0,), lower=vecmath.expm1)
+log = elementwise("log", np.log, (lambda y, x: 1 / x,), flops=15, domains=(POSITIVE,), keeps_out=False, lower=vecmath.log)
+log2 = elementwise("log2", np.log2, (lambda y, x: 1.4426950408889634 / x,), flops=15, domains=(POSITIVE,), lower=vecmath.log2)
+log10 = elementwise("log10", np.log10, (lambda y, x: 0.4342944819032518 / x,), flops=15, domains=(POSITIVE,), lower=vecmath.log10)
+log1p = elementwise("log1p", np.log1p, (lambda y, x: 1 / (1 + x),), flops=18, domains=((-0.7, 3.0),), lower=vecmath.log1p)
 logaddexp = elementwise(
     "logaddexp",
     np.logaddexp,
@@ -157,6 +185,8 @@ logaddexp = elementwise(
     source="Blanchard, Higham and Higham 2021",
     keeps_out=False,
     kinks=_INFINITE,
+    lower=vecmath.logaddexp,
+    rough=4,
 )
 logaddexp2 = elementwise(
     "logaddexp2",
@@ -166,6 +196,8 @@ logaddexp2 = elementwise(
     domains=(ANY, ANY),
     keeps_out=False,
     kinks=_INFINITE,
+    lower=native.logaddexp2,
+    rough=4,
 )
 
 
@@ -183,16 +215,23 @@ sqrt = elementwise(
     domains=(POSITIVE,),
     keeps=(),
     kinks=(Kink("x = 0", "inf", "the one-sided limit; no subgradient exists"),),
+    lower=native.by_instruction("sqrt"),
 )
 cbrt = elementwise(
-    "cbrt", np.cbrt, (lambda y, x: 1 / (3 * y * y),), flops=20, domains=(POSITIVE,), kinks=(Kink("x = 0", "inf", "the limit"),)
+    "cbrt",
+    np.cbrt,
+    (lambda y, x: 1 / (3 * y * y),),
+    flops=20,
+    domains=(POSITIVE,),
+    kinks=(Kink("x = 0", "inf", "the limit"),),
+    lower=vecmath.cbrt,
 )
 
 # -- trigonometric and hyperbolic functions -----------------------------------------------------------
 
-sin = elementwise("sin", np.sin, (lambda y, x: np.cos(x),), flops=18, keeps_out=False)
-cos = elementwise("cos", np.cos, (lambda y, x: -np.sin(x),), flops=18, keeps_out=False)
-tan = elementwise("tan", np.tan, (lambda y, x: 1 + y * y,), flops=25, domains=((-1.2, 1.2),))
+sin = elementwise("sin", np.sin, (lambda y, x: np.cos(x),), flops=18, keeps_out=False, lower=vecmath.sin)
+cos = elementwise("cos", np.cos, (lambda y, x: -np.sin(x),), flops=18, keeps_out=False, lower=vecmath.cos)
+tan = elementwise("tan", np.tan, (lambda y, x: 1 + y * y,), flops=25, domains=((-1.2, 1.2),), lower=vecmath.tan)
 arcsin = elementwise(
     "arcsin",
     np.arcsin,
@@ -200,6 +239,7 @@ arcsin = elementwise(
     flops=25,
     domains=(UNIT,),
     kinks=(Kink("x = -1, 1", "inf", "the one-sided limit"),),
+    lower=vecmath.asin,
 )
 arccos = elementwise(
     "arccos",
@@ -208,8 +248,9 @@ arccos = elementwise(
     flops=25,
     domains=(UNIT,),
     kinks=(Kink("x = -1, 1", "-inf", "the one-sided limit"),),
+    lower=vecmath.acos,
 )
-arctan = elementwise("arctan", np.arctan, (lambda y, x: square(1 / _secant(x)),), flops=25, saturates=(0,))
+arctan = elementwise("arctan", np.arctan, (lambda y, x: square(1 / _secant(x)),), flops=25, saturates=(0,), lower=vecmath.atan)
 arctan2 = elementwise(
     "arctan2",
     np.arctan2,
@@ -218,11 +259,14 @@ arctan2 = elementwise(
     keeps_out=False,
     domains=(ANY, POSITIVE),
     kinks=(Kink("x = y = 0", "0", "no derivative exists"),),
+    lower=vecmath.atan2,
 )
-sinh = elementwise("sinh", np.sinh, (lambda y, x: np.cosh(x),), flops=20, overflows=True)
-cosh = elementwise("cosh", np.cosh, (lambda y, x: np.sinh(x),), flops=20, overflows=True)
-tanh = elementwise("tanh", np.tanh, (lambda y, x: np.square(sech(x)),), flops=20, keeps_out=False, saturates=(0,))
-arcsinh = elementwise("arcsinh", np.arcsinh, (lambda y, x: 1 / _secant(x),), flops=25)
+sinh = elementwise("sinh", np.sinh, (lambda y, x: np.cosh(x),), flops=20, overflows=True, lower=vecmath.sinh)
+cosh = elementwise("cosh", np.cosh, (lambda y, x: np.sinh(x),), flops=20, overflows=True, lower=vecmath.cosh)
+tanh = elementwise(
+    "tanh", np.tanh, (lambda y, x: np.square(sech(x)),), flops=20, keeps_out=False, saturates=(0,), lower=vecmath.tanh
+)
+arcsinh = elementwise("arcsinh", np.arcsinh, (lambda y, x: 1 / _secant(x),), flops=25, lower=vecmath.asinh)
 arccosh = elementwise(
     "arccosh",
     np.arccosh,
@@ -230,12 +274,21 @@ arccosh = elementwise(
     flops=25,
     domains=((1.2, 4.0),),
     kinks=(Kink("x = 1", "inf", "the one-sided limit"),),
+    lower=vecmath.acosh,
 )
-arctanh = elementwise("arctanh", np.arctanh, (lambda y, x: 1 / _coversquare(x),), flops=25, domains=(UNIT,))
-deg2rad = elementwise("deg2rad", np.deg2rad, (0.017453292519943295,))
-rad2deg = elementwise("rad2deg", np.rad2deg, (57.29577951308232,))
+arctanh = elementwise("arctanh", np.arctanh, (lambda y, x: 1 / _coversquare(x),), flops=25, domains=(UNIT,), lower=vecmath.atanh)
+deg2rad = elementwise("deg2rad", np.deg2rad, (0.017453292519943295,), lower=lambda x: x * (np.pi / 180))
+rad2deg = elementwise("rad2deg", np.rad2deg, (57.29577951308232,), lower=lambda x: x * (180 / np.pi))
 UFUNCS[np.radians], UFUNCS[np.degrees] = deg2rad, rad2deg
-sinc = elementwise("sinc", np.sinc, (lambda y, x: _sinc_slope(y, x),), flops=25, dtype=lambda dtypes: as_float(dtypes[0]))
+sinc = elementwise(
+    "sinc",
+    np.sinc,
+    (lambda y, x: _sinc_slope(y, x),),
+    flops=25,
+    dtype=lambda dtypes: as_float(dtypes[0]),
+    lower=native.sinc,
+    rough=4,
+)
 
 
 def _over_square(n: Any, other: Any) -> Any:
@@ -268,8 +321,14 @@ def _sinc_slope(y: Any, x: Any) -> Any:
 
 # -- kinks: absolute value, sign, extrema, rounding -----------------------------------------------------
 
-fabs = elementwise("fabs", np.fabs, (lambda y, x: sign_slope(x),), kinks=cone("x = 0"))
-real_absolute = elementwise("absolute", np.absolute, Jvp(lambda t, y, x: _absolute_tangent(t[0], y, x)), kinks=cone("x = 0"))
+fabs = elementwise("fabs", np.fabs, (lambda y, x: sign_slope(x),), kinks=cone("x = 0"), lower=abs)
+real_absolute = elementwise(
+    "absolute",
+    np.absolute,
+    Jvp(lambda t, y, x: _absolute_tangent(t[0], y, x)),
+    kinks=cone("x = 0"),
+    lower=numbers(abs, native.identity),
+)
 
 
 # |x|**p and x |x|**(p - 1), each the slope of the other: what is left of the kink of |x| in a power of it.
@@ -281,6 +340,7 @@ absolute_power = elementwise(
     domains=(POSITIVE, (2.0, 4.0)),
     dtype=lambda dtypes: as_float(promoted(dtypes)),
     source="|x|**p for real x",
+    composite=True,
 )
 signed_power = elementwise(
     "signed_power",
@@ -290,6 +350,7 @@ signed_power = elementwise(
     domains=((-3.0, -0.2), (2.0, 4.0)),
     dtype=lambda dtypes: as_float(promoted(dtypes)),
     source="x |x|**(p - 1) for real x",
+    composite=True,
 )
 
 
@@ -312,26 +373,30 @@ def _extremum(wins: Any) -> Partials:
     return Partials((), ties)
 
 
-def _choice(ufunc: np.ufunc, wins: Any) -> Primitive:
+def _choice(ufunc: np.ufunc, wins: Any, lower: ByKind) -> Primitive:
     tie = Kink("x = y", "1/2 each, or 0 where the other argument is not differentiated")
-    return elementwise(ufunc.__name__, ufunc, _extremum(wins), domains=(ANY, ANY), selects=True, kinks=(tie,), keeps_out=False)
+    slope = _extremum(wins)
+    return elementwise(ufunc.__name__, ufunc, slope, domains=(ANY, ANY), selects=True, kinks=(tie,), keeps_out=False, lower=lower)
 
 
 def _unless_nan(wins: Any) -> Any:
     return lambda a, b: wins(a, b) | (np.isnan(b) & ~np.isnan(a))
 
 
-maximum, minimum = _choice(np.maximum, np.greater), _choice(np.minimum, np.less)
-fmax, fmin = _choice(np.fmax, _unless_nan(np.greater)), _choice(np.fmin, _unless_nan(np.less))
+maximum = _choice(np.maximum, np.greater, numbers(native.maximum, operator.or_))
+minimum = _choice(np.minimum, np.less, numbers(native.minimum, operator.and_))
+fmax = _choice(np.fmax, _unless_nan(np.greater), ByKind(native.fmax, native.maximum))
+fmin = _choice(np.fmin, _unless_nan(np.less), ByKind(native.fmin, native.minimum))
 heaviside = elementwise(
     "heaviside",
     np.heaviside,
     (0, lambda z, x, y: np.equal(x, 0).astype(z.dtype)),
     domains=(ANY, ANY),
     kinks=(Kink("x = 0", "0 for x", "a jump"),),
+    lower=native.heaviside,
 )
 
-sign = elementwise("sign", np.sign, None, kinks=(Kink("x = 0", "0", "a jump"),))
+sign = elementwise("sign", np.sign, None, kinks=(Kink("x = 0", "0", "a jump"),), lower=numbers(native.sign))
 
 
 def _sign_or_direction(z: Any) -> Any:
@@ -344,40 +409,62 @@ def _sign_or_direction(z: Any) -> Any:
 
 UFUNCS[np.sign] = _sign_or_direction
 for _ufunc in (np.floor, np.ceil, np.trunc, np.rint):
-    elementwise(_ufunc.__name__, _ufunc, None, kinks=(Kink("integers", "0", "a jump"),))
+    _round = native.by_instruction(_ufunc.__name__)
+    elementwise(_ufunc.__name__, _ufunc, None, kinks=(Kink("integers", "0", "a jump"),), lower=_round)
 floor_divide = elementwise(
-    "floor_divide", np.floor_divide, None, domains=(ANY, POSITIVE), kinks=(Kink("x / y integer", "0", "a jump"),)
+    "floor_divide",
+    np.floor_divide,
+    None,
+    domains=(ANY, POSITIVE),
+    kinks=(Kink("x / y integer", "0", "a jump"),),
+    lower=native.floor_divide,
 )
 nextafter = elementwise("nextafter", np.nextafter, (1, 0), domains=(ANY, ANY), sample=None)
 spacing = elementwise("spacing", np.spacing, None)
 
 # -- comparisons and logic: the derivative is zero wherever it exists -----------------------------------
 
-for _ufunc in (
-    np.equal,
-    np.not_equal,
-    np.less,
-    np.less_equal,
-    np.greater,
-    np.greater_equal,
-    np.logical_and,
-    np.logical_or,
-    np.logical_xor,
-):
-    elementwise(_ufunc.__name__, _ufunc, None, domains=(ANY, ANY))
-for _ufunc in (np.logical_not, np.isfinite, np.isinf, np.isnan, np.signbit):
-    elementwise(_ufunc.__name__, _ufunc, None)
+equal, not_equal, less, less_equal, greater, greater_equal = (
+    elementwise(ufunc.__name__, ufunc, None, domains=(ANY, ANY), lower=numbers(of_numbers, of_booleans))
+    for ufunc, of_numbers, of_booleans in (
+        (np.equal, operator.eq, lambda x, y: ~(x ^ y)),
+        (np.not_equal, operator.ne, operator.xor),
+        (np.less, operator.lt, lambda x, y: ~x & y),
+        (np.less_equal, operator.le, lambda x, y: ~x | y),
+        (np.greater, operator.gt, lambda x, y: x & ~y),
+        (np.greater_equal, operator.ge, lambda x, y: x | ~y),
+    )
+)
+for _ufunc, _operator in ((np.logical_and, operator.and_), (np.logical_or, operator.or_), (np.logical_xor, operator.xor)):
+    _of_truth = native.to_bool(_operator)
+    elementwise(_ufunc.__name__, _ufunc, None, domains=(ANY, ANY), lower=numbers(_of_truth, _of_truth))
+_not = native.to_bool(operator.invert)
+elementwise("logical_not", np.logical_not, None, lower=numbers(_not, _not))
+_always, _never = (lambda x: constant(True, x, "i1")), (lambda x: constant(False, x, "i1"))
+elementwise("isfinite", np.isfinite, None, lower=ByKind(native.isfinite, _always, lambda x: x | ~x))
+elementwise("isinf", np.isinf, None, lower=ByKind(native.isinf, _never, lambda x: x & ~x))
+elementwise("isnan", np.isnan, None, lower=ByKind(lambda x: x.isnan(), _never, lambda x: x & ~x))
+elementwise("signbit", np.signbit, None, lower=numbers(native.signbit))
 
 
 def _integers(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
     return (rng.integers(0, 7, shape), rng.integers(0, 7, shape)), {}
 
 
-for _ufunc in (np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.left_shift, np.right_shift):
+bitwise_and, bitwise_or, bitwise_xor = (
+    elementwise(ufunc.__name__, ufunc, None, domains=(), sample=_integers, lower=ByKind(None, on_bits, on_bits))
+    for ufunc, on_bits in ((np.bitwise_and, operator.and_), (np.bitwise_or, operator.or_), (np.bitwise_xor, operator.xor))
+)
+for _ufunc in (np.left_shift, np.right_shift, np.gcd, np.lcm):
     elementwise(_ufunc.__name__, _ufunc, None, domains=(), sample=_integers)
-for _ufunc in (np.gcd, np.lcm):
-    elementwise(_ufunc.__name__, _ufunc, None, domains=(), sample=_integers)
-invert = elementwise("invert", np.invert, None, domains=(), sample=lambda rng, shape, dtype: ((rng.integers(0, 7, shape),), {}))
+invert = elementwise(
+    "invert",
+    np.invert,
+    None,
+    domains=(),
+    sample=lambda rng, shape, dtype: ((rng.integers(0, 7, shape),), {}),
+    lower=ByKind(None, operator.invert, operator.invert),
+)
 
 # -- dtypes and the parts of complex numbers ----------------------------------------------------------------
 
@@ -400,6 +487,8 @@ convert = elementwise(
     keeps=(),
     dtype=lambda dtypes, dtype: dtype,
     sample=lambda rng, shape, dtype: ((rng.normal(size=shape).astype(dtype),), {"dtype": np.dtype(np.float64)}),
+    role="cast",
+    lower=ByKind(native.identity, native.identity, native.identity),
 )
 FUNCTIONS["astype"] = cast
 
@@ -412,12 +501,17 @@ def _as_complex(x: Any) -> Any:
     return cast(x, np.result_type(dtype_of(x), np.complex64))
 
 
+def _as_given(given: tuple, out: np.dtype) -> tuple:
+    return tuple(map(np.dtype, given))
+
+
 # copies: np.real and np.imag give views
 real = elementwise(
     "real",
     lambda x: np.array(np.real(x))[()],
     Linear((lambda ct, x: _as_complex(ct) if np.dtype(x.dtype).kind == "c" else ct,)),
     dtype=_half,
+    lower=ByKind(native.identity, operands=_as_given),
 )
 imag = elementwise(
     "imag",
@@ -425,4 +519,11 @@ imag = elementwise(
     Linear((lambda ct, x: ct * -1j if np.dtype(x.dtype).kind == "c" else ct * 0,)),
     dtype=_half,
 )
-conj = elementwise("conjugate", np.conjugate, Linear((lambda ct, x: np.conj(ct),)), keeps=())
+conj = elementwise("conjugate", np.conjugate, Linear((lambda ct, x: np.conj(ct),)), keeps=(), lower=numbers(native.identity))
+stop = elementwise(
+    "stop_gradient",
+    lambda x: np.array(x)[()],
+    None,
+    dtype=lambda dtypes: dtypes[0],
+    lower=ByKind(native.identity, native.identity, native.identity, operands=_as_given),
+)

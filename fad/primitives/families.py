@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import UFUNCS, Expr, Var
+from fad.core.lowering import ByKind
 from fad.core.primitive import Jvp, Linear, Partials, Primitive, Weights
 
 __all__ = ["elementwise", "reduction", "structural", "shape_of", "dtype_of", "ufunc_dtype", "axes_tuple", "batch_by_loop", "front"]
@@ -91,11 +92,13 @@ def elementwise(
     flops: int = 1,
     domains: tuple = (REAL,),
     dtype: Callable | None = None,
+    lower: Callable | ByKind | None = None,
     **fields: Any,
 ) -> Primitive:
     """A function of each element, broadcasting its arguments. ``domains`` are intervals to test on, one per argument.
 
-    ``dtype(dtypes)`` gives the result dtype where ``function`` is not a NumPy ufunc.
+    ``dtype(dtypes)`` gives the result dtype where ``function`` is not a NumPy ufunc. ``lower`` is its native form: a function
+    of vectors of floats, written with the operators of `fad.native.ir.Value`, or one for each kind of operands.
     """
     derivative = Partials(partials) if isinstance(partials, tuple) else partials
     result_dtype = dtype or (lambda dtypes: ufunc_dtype(function, dtypes))
@@ -117,11 +120,17 @@ def elementwise(
         batch,
         lambda out, *args, **params: flops * prod(out.shape),
         domains=domains,
-        **fields,
+        **{"role": "elementwise", "real_only": _is_real_only(function)} | fields,
+        lower=lower if lower is None or isinstance(lower, ByKind) else ByKind(lower),
     )
     if isinstance(function, np.ufunc):
         UFUNCS[function] = primitive
     return primitive
+
+
+def _is_real_only(function: Callable) -> bool:
+    """Whether a ufunc has no loop for complex numbers."""
+    return isinstance(function, np.ufunc) and not any("D" in loop for loop in function.types)
 
 
 def _uniform(rng: np.random.Generator, low: float, high: float, shape: tuple, dtype: Any) -> np.ndarray:
@@ -174,6 +183,7 @@ def reduction(
         lambda out, x, **params: flops * prod(x.shape),
         sample=sample,
         domains=(domain,),
+        role="reduction",
         **fields,
     )
     return primitive

@@ -97,6 +97,7 @@ rfft = structural(
     flops=_flops,
     sample=lambda rng, shape, dtype: ((_draw(rng, shape, dtype),), {"axis": 0, "norm": _norm(rng)}),
     source="the first half of the transform of real numbers",
+    real_only=True,
 )
 
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import explained
+from fad.core.lowering import Fold
 from fad.core.primitive import Joint, Linear
+from fad.primitives.elementwise import add
 from fad.primitives.families import align, front, shape_of, structural
 
 __all__ = ["gather", "scatter_add", "scatter_set"]
@@ -58,6 +60,7 @@ gather = structural(
     drops=True,
     keeps=tuple(range(1, 64)),
     sample=lambda rng, shape, dtype: (_sample_index(rng, shape, dtype), {}),
+    role="gather",
 )
 
 
@@ -105,6 +108,9 @@ scatter_add = structural(
         (rng.normal(size=(2, 2, *shape)).astype(dtype), rng.integers(0, 3, (2, 2))),
         {"shape": (3, *shape)},
     ),
+    role="scatter",
+    lower=Fold(add, lambda dtype: 0),
+    adds=True,
 )
 
 
@@ -157,4 +163,5 @@ scatter_set = structural(
     batch=_scatter_set_batch,
     selects=True,
     sample=_sample_set,
+    role="scatter",
 )

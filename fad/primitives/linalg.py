@@ -49,6 +49,8 @@ matmul = structural(
         {},
     ),
     source="Giles 2008",
+    role="contraction",
+    adds=True,
 )
 
 
@@ -117,6 +119,8 @@ einsum = structural(
         (rng.normal(size=(2, 3)).astype(dtype), rng.normal(size=(3, *shape[:1], 4)).astype(dtype)),
         {"subscripts": "ij,jkl->lik" if shape else "ij,jl->li"},
     ),
+    role="contraction",
+    adds=True,
 )
 
 
@@ -142,4 +146,6 @@ slide = structural(
     flops=lambda out, a, w: 2 * out.shape[0] * w.shape[0],
     sample=lambda rng, shape, dtype: ((rng.normal(size=4 + sum(shape)).astype(dtype), rng.normal(size=3).astype(dtype)), {}),
     source="y[i] = sum over k of a[i + k] w[k], without a copy of the windows",
+    role="contraction",
+    adds=True,
 )

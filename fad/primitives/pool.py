@@ -128,6 +128,8 @@ max_pool = structural(
     selects=True,
     keeps_out=False,
     kinks=(Kink("ties in a window", "1 for the first of them", "one element is read"),),
+    role="kernel",
+    real_only=True,
 )
 max_pool_push = structural(
     "max_pool_push",
@@ -139,6 +141,8 @@ max_pool_push = structural(
     batch=_batch_of(lambda: max_pool_push),
     selects=True,
     keeps=(0,),
+    role="kernel",
+    real_only=True,
 )
 max_pool_grad = structural(
     "max_pool_grad",
@@ -149,6 +153,8 @@ max_pool_grad = structural(
     sample=_sample_grad,
     batch=_batch_of(lambda: max_pool_grad),
     keeps=(0,),
+    role="kernel",
+    real_only=True,
 )
 sum_pool = structural(
     "sum_pool",
@@ -159,6 +165,9 @@ sum_pool = structural(
     sample=_sample,
     batch=_batch_of(lambda: sum_pool),
     keeps=(),
+    role="kernel",
+    real_only=True,
+    adds=True,
 )
 sum_pool_grad = structural(
     "sum_pool_grad",
@@ -169,4 +178,7 @@ sum_pool_grad = structural(
     sample=_sample_sum_grad,
     batch=_sum_pool_grad_batch,
     keeps=(),
+    role="kernel",
+    real_only=True,
+    adds=True,
 )

@@ -29,4 +29,5 @@ random_bits = structural(
     flops=lambda out, key, *, n: 40 * n,
     sample=_sample,
     source="Threefry-2x32-20: Salmon, Moraes, Dror and Shaw 2011",
+    role="kernel",
 )

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import Expr
+from fad.core.lowering import Fold
 from fad.core.primitive import Jvp, Kink, Linear
 from fad.primitives.cones import cone, direction
+from fad.primitives.elementwise import add, bitwise_and, bitwise_or, maximum, minimum, multiply
 from fad.primitives.families import as_float, reduced_shape, reduction, structural
 
 __all__ = ["sum_", "prod_", "max_", "min_", "logsumexp", "norm", "any_", "all_", "argmax", "argmin", "cumsum", "cumprod", "argsort"]
@@ -32,7 +34,9 @@ def _sum_transpose(ct: Any, x: Any, *, axes: tuple, keepdims: bool) -> Any:
     return np.broadcast_to(expand(ct, x, axes), x.shape)
 
 
-sum_ = reduction("sum", np.sum, Linear((_sum_transpose,)), keeps=(), dtype=_sum_dtype)
+sum_ = reduction(
+    "sum", np.sum, Linear((_sum_transpose,)), keeps=(), dtype=_sum_dtype, lower=Fold(add, lambda dtype: 0, begins=True), adds=True
+)
 
 
 def _extremum_weight(out: Any, x: Any, axes: tuple) -> Any:
@@ -40,9 +44,17 @@ def _extremum_weight(out: Any, x: Any, axes: tuple) -> Any:
     return hit / np.sum(hit, axis=axes, keepdims=True).astype(x.dtype)
 
 
+def _lowest(dtype: np.dtype) -> Any:
+    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min if dtype.kind == "i" else False
+
+
+def _highest(dtype: np.dtype) -> Any:
+    return np.inf if dtype.kind == "f" else np.iinfo(dtype).max if dtype.kind == "i" else True
+
+
 _TIES = (Kink("ties", "1/k each for k equal elements"),)
-max_ = reduction("max", np.max, _extremum_weight, nonempty=True, selects=True, kinks=_TIES)
-min_ = reduction("min", np.min, _extremum_weight, nonempty=True, selects=True, kinks=_TIES)
+max_ = reduction("max", np.max, _extremum_weight, nonempty=True, selects=True, kinks=_TIES, lower=Fold(maximum, _lowest))
+min_ = reduction("min", np.min, _extremum_weight, nonempty=True, selects=True, kinks=_TIES, lower=Fold(minimum, _highest))
 
 
 def _logsumexp(x: Any, axis: tuple, keepdims: bool) -> Any:
@@ -75,6 +87,8 @@ logsumexp = reduction(
         Kink("all elements -inf", "0", "the function is constant to first order"),
         Kink("elements inf", "1 for these", "each alone makes it infinite"),
     ),
+    composite=True,
+    adds=True,
 )
 
 
@@ -84,9 +98,18 @@ def _norm(x: Any, axis: tuple, keepdims: bool) -> Any:
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
 
 
-norm = reduction("norm", _norm, lambda out, x, axes: direction(x, out, 0.0), flops=2, dtype=as_float, kinks=cone("x = 0"))
-any_ = reduction("any", np.any, None, dtype=lambda d: np.dtype(bool))
-all_ = reduction("all", np.all, None, dtype=lambda d: np.dtype(bool))
+norm = reduction(
+    "norm",
+    _norm,
+    lambda out, x, axes: direction(x, out, 0.0),
+    flops=2,
+    dtype=as_float,
+    kinks=cone("x = 0"),
+    composite=True,
+    adds=True,
+)
+any_ = reduction("any", np.any, None, dtype=lambda d: np.dtype(bool), lower=Fold(bitwise_or, lambda dtype: False))
+all_ = reduction("all", np.all, None, dtype=lambda d: np.dtype(bool), lower=Fold(bitwise_and, lambda dtype: True))
 
 
 # -- products ---------------------------------------------------------------------------------------------
@@ -110,7 +133,7 @@ def _prod_tangent(tangents: dict, out: Any, x: Any, *, axes: tuple, keepdims: bo
     return np.reshape(t, out.shape)
 
 
-prod_ = reduction("prod", np.prod, Jvp(_prod_tangent), dtype=_sum_dtype)
+prod_ = reduction("prod", np.prod, Jvp(_prod_tangent), dtype=_sum_dtype, lower=Fold(multiply, lambda dtype: 1))
 
 
 # -- scans --------------------------------------------------------------------------------------------------
@@ -137,6 +160,8 @@ def _scan(name: str, function: Any, derivative: Any) -> Any:
         flops=lambda out, x, **params: _size(x.shape),
         sample=sample,
         keeps=() if isinstance(derivative, Linear) else None,
+        role="scan",
+        adds=isinstance(derivative, Linear),
     )
     return primitive
 

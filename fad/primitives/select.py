@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 
+from fad.core.lowering import ByKind, numbers
 from fad.core.primitive import Kink, Linear
+from fad.native import elementwise as native
+from fad.native.ir import where as choose
 from fad.primitives.families import as_float, elementwise, promoted
 
 __all__ = ["select", "where", "strong_multiply", "strong_divide"]
@@ -34,6 +38,7 @@ select = elementwise(
         (rng.random(shape) < 0.5, rng.normal(size=shape).astype(dtype), rng.normal(size=shape[1:]).astype(dtype)),
         {},
     ),
+    lower=ByKind(choose, choose, choose, operands=lambda given, out: (np.dtype(bool), out, out)),
 )
 
 
@@ -58,6 +63,7 @@ strong_multiply = elementwise(
     selects=True,
     dtype=lambda dtypes: promoted(dtypes),
     source="strong zero: 0 times anything, NaN and infinity too, is 0",
+    lower=numbers(native.strong_multiply, operator.and_),
 )
 
 strong_divide = elementwise(
@@ -68,4 +74,5 @@ strong_divide = elementwise(
     domains=(ANY, (0.2, 3.0)),
     dtype=lambda dtypes: as_float(promoted(dtypes)),
     source="x / y, and 0 at 0 / 0, with the derivative of x / y everywhere",
+    composite=True,
 )

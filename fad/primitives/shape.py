@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from fad.core.lowering import Mask, View
 from fad.core.primitive import Joint, Linear
 from fad.primitives.families import front, structural
+from fad.primitives.maps import broadcast_map, concatenate_parts, embed_parts, index_map, reshape_map, transpose_map
 
-__all__ = ["reshape", "transpose", "broadcast_to", "concatenate", "getitem", "embed"]
+__all__ = ["alias", "reshape", "transpose", "broadcast_to", "concatenate", "getitem", "embed"]
 
 
 def _array(rng: np.random.Generator, shape: tuple, dtype: Any) -> np.ndarray:
@@ -31,6 +33,8 @@ reshape = structural(
     keeps=(),
     batch=lambda size, args, batched, *, shape: reshape(args[0], shape=(size, *shape)),
     sample=lambda rng, shape, dtype: ((_array(rng, shape, dtype),), {"shape": (prod(shape), 1)}),
+    role="view",
+    lower=View(reshape_map, in_order=True),
 )
 
 transpose = structural(
@@ -41,6 +45,8 @@ transpose = structural(
     keeps=(),
     batch=lambda size, args, batched, *, axes: transpose(args[0], axes=(0, *(a + 1 for a in axes))),
     sample=lambda rng, shape, dtype: ((_array(rng, shape, dtype),), {"axes": tuple(int(a) for a in rng.permutation(len(shape)))}),
+    role="view",
+    lower=View(transpose_map),
 )
 
 
@@ -70,6 +76,8 @@ broadcast_to = structural(
     keeps=(),
     batch=_broadcast_batch,
     sample=lambda rng, shape, dtype: ((_array(rng, (1, *shape[1:]) if shape else (), dtype),), {"shape": (2, *shape)}),
+    role="view",
+    lower=View(broadcast_map),
 )
 
 
@@ -104,6 +112,8 @@ concatenate = structural(
     keeps=(),
     batch=_concatenate_batch,
     sample=lambda rng, shape, dtype: ((_array(rng, (2, *shape), dtype), _array(rng, (1, *shape), dtype)), {"axis": 0}),
+    role="mask",
+    lower=Mask(concatenate_parts),
 )
 
 
@@ -136,6 +146,8 @@ getitem = structural(
     keeps=(),
     batch=lambda size, args, batched, *, index: getitem(args[0], index=(_ALL, *index)),
     sample=lambda rng, shape, dtype: ((_array(rng, (3, *shape), dtype),), {"index": _INDEX}),
+    role="view",
+    lower=View(index_map),
 )
 
 embed = structural(
@@ -146,4 +158,18 @@ embed = structural(
     keeps=(),
     batch=lambda size, args, batched, *, index, shape: embed(args[0], index=(_ALL, *index), shape=(size, *shape)),
     sample=lambda rng, shape, dtype: ((_array(rng, (1, *shape), dtype),), {"index": _INDEX, "shape": (3, *shape)}),
+    role="mask",
+    lower=Mask(embed_parts),
+)
+
+
+# -- names ---------------------------------------------------------------------------------------------------
+
+alias = structural(
+    "alias",
+    lambda x: x,
+    lambda x: (x.shape, x.dtype),
+    Linear((lambda ct, x: ct,), push=(lambda t, x: t,)),
+    batch=lambda size, args, batched: args[0],
+    source="the argument of a transformation: a name for it that is new",
 )

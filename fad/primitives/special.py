@@ -15,6 +15,8 @@ import numpy as np
 from fad.core.expr import short
 from fad.core.primitive import Kink, Primitive
 from fad.errors import DtypeError, TraceError
+from fad.native import elementwise as native
+from fad.native import vecmath
 from fad.primitives.families import as_float, dtype_of, elementwise, promoted, ufunc_dtype
 from fad.primitives.select import strong_divide
 
@@ -74,7 +76,7 @@ def _scipy(name: str) -> Any:
 
 
 def _special(name: str, partials: tuple, **fields: Any) -> Any:
-    primitive = BY_SCIPY[name] = elementwise(name, _scipy(name), partials, dtype=_real_dtype, **fields)
+    primitive = BY_SCIPY[name] = elementwise(name, _scipy(name), partials, dtype=_real_dtype, real_only=True, **fields)
     return primitive
 
 
@@ -101,6 +103,7 @@ sech = elementwise(
     flops=25,
     dtype=lambda dtypes: ufunc_dtype(np.cosh, dtypes),
     source="DLMF 4.28.6; the derivative of tanh is its square, in tails where 1 - tanh(x)^2 has no digits left",
+    lower=native.sech,
 )
 expit = _special(
     "expit",
@@ -109,11 +112,20 @@ expit = _special(
     keeps_out=False,
     saturates=(0,),
     source="the logistic function 1 / (1 + exp(-x))",
+    lower=vecmath.expit,
 )
 logit = _special(
-    "logit", (lambda y, x: 1 / (x * (1 - x)),), flops=20, domains=(PROBABILITY,), source="the inverse of expit, log(x / (1 - x))"
+    "logit",
+    (lambda y, x: 1 / (x * (1 - x)),),
+    flops=20,
+    domains=(PROBABILITY,),
+    source="the inverse of expit, log(x / (1 - x))",
+    lower=vecmath.logit,
+    rough=4,
 )
-log_expit = _special("log_expit", (lambda y, x: expit(-x),), flops=30, source="-log(1 + exp(-x)), DLMF 4.6", saturates=(0,))
+log_expit = _special(
+    "log_expit", (lambda y, x: expit(-x),), flops=30, source="-log(1 + exp(-x)), DLMF 4.6", saturates=(0,), lower=vecmath.log_expit
+)
 softplus = elementwise(
     "softplus",
     lambda x: np.logaddexp(x, 0),
@@ -122,28 +134,58 @@ softplus = elementwise(
     dtype=_real_dtype,
     source="log(1 + exp(x)), Blanchard, Higham and Higham 2021",
     saturates=(0,),
+    lower=vecmath.softplus,
 )
 
 # -- error functions and the normal distribution ---------------------------------------------------
 
-erf = _special("erf", (lambda y, x: TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.1", saturates=(0,))
-erfc = _special("erfc", (lambda y, x: -TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.2", saturates=(0,))
-erfinv = _special("erfinv", (lambda y, x: np.exp(y * y) / TWO_OVER_ROOT_PI,), flops=30, domains=((-0.9, 0.9),), source="DLMF 7.17")
+erf = _special(
+    "erf", (lambda y, x: TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.1", saturates=(0,), lower=vecmath.erf
+)
+erfc = _special(
+    "erfc", (lambda y, x: -TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.2", saturates=(0,), lower=vecmath.erfc
+)
+erfinv = _special(
+    "erfinv",
+    (lambda y, x: np.exp(y * y) / TWO_OVER_ROOT_PI,),
+    flops=30,
+    domains=((-0.9, 0.9),),
+    source="DLMF 7.17",
+    lower=vecmath.erfinv,
+    rough=4,
+)
 ndtr = _special(
     "ndtr",
     (lambda y, x: np.exp(-0.5 * x * x) / ROOT_TWO_PI,),
     flops=30,
     source="the normal distribution function, DLMF 7.18(iv)",
     saturates=(0,),
+    lower=vecmath.ndtr,
+    rough=4,
 )
 ndtri = _special(
-    "ndtri", (lambda y, p: ROOT_TWO_PI * np.exp(0.5 * y * y),), flops=30, domains=(PROBABILITY,), source="the inverse of ndtr"
+    "ndtri",
+    (lambda y, p: ROOT_TWO_PI * np.exp(0.5 * y * y),),
+    flops=30,
+    domains=(PROBABILITY,),
+    source="the inverse of ndtr",
+    lower=vecmath.ndtri,
 )
 
 # -- the gamma family, for x > 0 -------------------------------------------------------------------
 
-gammaln = _special("gammaln", (lambda y, x: digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.1, 5.2.2")
-digamma = _special("digamma", (lambda y, x: polygamma(1, x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2")
+gammaln = _special(
+    "gammaln",
+    (lambda y, x: digamma(x),),
+    flops=40,
+    domains=(POSITIVE,),
+    source="DLMF 5.2.1, 5.2.2",
+    lower=vecmath.gammaln,
+    rough=16,
+)
+digamma = _special(
+    "digamma", (lambda y, x: polygamma(1, x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2", lower=vecmath.digamma, rough=64
+)
 
 
 def _polygamma(n: Any, x: Any) -> Any:
@@ -159,6 +201,8 @@ polygamma = elementwise(
     dtype=lambda dtypes: _real_dtype(dtypes[1:]),
     source="DLMF 5.15.1; the order n is an integer and has no derivative",
     sample=lambda rng, shape, dtype: ((rng.integers(0, 4, shape), rng.uniform(*POSITIVE, shape).astype(dtype)), {}),
+    rough=4,
+    real_only=True,
 )
 
 # -- x log y, with 0 log 0 = 0 ---------------------------------------------------------------------
@@ -177,6 +221,7 @@ xlog1py = _special(
     flops=20,
     domains=(ANY, (-0.7, 3.0)),
     kinks=(Kink("x = 0, y = -1", "-inf for x, 0 for y", "the limit for x; constant in y"),),
+    rough=4,
 )
 entr = _special(
     "entr",

@@ -17,7 +17,8 @@ from fad import tree
 from fad.core.expr import Const, Expr, Var, former, reachable, short
 from fad.core.function import Function, own
 from fad.errors import DtypeError, ShapeError, TreeError
-from fad.primitives.families import elementwise, shape_of
+from fad.primitives.elementwise import stop
+from fad.primitives.families import shape_of
 from fad.transforms.forward import tangents_of
 from fad.transforms.reverse import cotangents_of
 from fad.transforms.trace import Trace, differentiable, is_float, passive
@@ -448,13 +449,10 @@ def hvp(f: Callable, x: Any, v: Any, has_aux: bool = False, **kwargs: Any) -> An
     return result[1:] if has_aux else result[1]
 
 
-_stop = elementwise("stop_gradient", lambda x: np.array(x)[()], None, dtype=lambda dtypes: dtypes[0])
-
-
 def stop_gradient(x: Any) -> Any:
     """x itself, with derivative zero. Maps over pytrees.
 
     >>> grad(lambda x: x * stop_gradient(x))(3.0)
     np.float64(3.0)
     """
-    return tree.map(lambda leaf: _stop(leaf) if isinstance(leaf, Expr) else leaf, x)
+    return tree.map(lambda leaf: stop(leaf) if isinstance(leaf, Expr) else leaf, x)

@@ -19,22 +19,12 @@ import numpy as np
 from fad import tree
 from fad.core.captured import with_nodes
 from fad.core.expr import FUNCTIONS, ArrayWantedError, Expr, Var, concrete, constant, reachable, refuse_foreign, short
-from fad.core.primitive import Linear, Primitive, registry
 from fad.errors import AssignmentError, DtypeError, FadError, TraceError, user_line
+from fad.primitives.elementwise import convert
+from fad.primitives.shape import alias
 from fad.transforms.numba_source import traceable
 
 __all__ = ["Trace", "value", "is_float"]
-
-alias = Primitive(
-    "alias",
-    lambda x: x,
-    lambda x: (x.shape, x.dtype),
-    Linear((lambda ct, x: ct,), push=(lambda t, x: t,)),
-    batch=lambda size, args, batched: args[0],
-    flops=lambda out, x: 0,
-    source="the argument of a transformation: a name for it that is new",
-)
-
 
 _met_scipy = False  # whether SciPy's functions in Python know nodes
 
@@ -275,7 +265,7 @@ def differentiable(leaf: Any, what: str, path: str = "") -> Any:
     if kind is complex:
         return np.complex128(leaf)
     if type(leaf) is Var and leaf.weak in (int, float, complex):  # as the number itself above
-        return registry["astype"](leaf, dtype=np.dtype(complex if leaf.weak is complex else float))
+        return convert(leaf, dtype=np.dtype(complex if leaf.weak is complex else float))
     if is_float(leaf) and isinstance(leaf, Expr | np.ndarray | np.generic):
         return leaf if kind is np.ndarray else refuse_foreign(leaf)
     raise DtypeError(

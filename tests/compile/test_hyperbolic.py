@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile import vecmath
+from fad.native import vecmath
 from tests.compile.vector import EDGES, elementwise, exact, log_spaced, patterns, ulps
 
 # NumPy's name, and where values are neither constant nor infinite, for float64 and float32

@@ -9,7 +9,7 @@ import scipy.special as sc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile import vecmath
+from fad.native import vecmath
 from tests.compile.vector import EDGES, elementwise, log_spaced, ulps
 
 BOTH = pytest.mark.parametrize("dtype", ["f8", "f4"])

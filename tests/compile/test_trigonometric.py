@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile import vecmath
+from fad.native import vecmath
 from fad.native.ir import Block, Module, Value
 from tests.compile.vector import EDGES, elementwise, exact, log_spaced, patterns, ulps
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fad.native.engine import load, machine
+from fad.native.cpu import machine
+from fad.native.engine import load
 from fad.native.ir import Block, Module, Value, typed
 
 KIND = {"float64": "double", "float32": "float"}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from math import gcd, prod
 from typing import Any
 
-from fad.native.engine import Machine
+from fad.native.cpu import Machine
 from fad.native.ir import Block, Value, call, fma, itemsize, where
 from fad.native.tile import Epilogue, at, balanced, deliver, load, plus, repeated, store
 

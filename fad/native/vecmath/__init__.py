@@ -1,9 +1,9 @@
 """Elementary functions of vectors, written in LLVM IR: branch-free where arguments are ordinary, at most 2 ulp."""
 
-from fad.compile.vecmath.exponential import cbrt, exp, exp2, expm1, log, log1p, log2, log10, pow
-from fad.compile.vecmath.hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
-from fad.compile.vecmath.inverse import acos, asin, atan, atan2
-from fad.compile.vecmath.special import (
+from fad.native.vecmath.exponential import cbrt, exp, exp2, expm1, log, log1p, log2, log10, pow
+from fad.native.vecmath.hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
+from fad.native.vecmath.inverse import acos, asin, atan, atan2
+from fad.native.vecmath.special import (
     digamma,
     erf,
     erfc,
@@ -18,7 +18,7 @@ from fad.compile.vecmath.special import (
     ndtri,
     softplus,
 )
-from fad.compile.vecmath.trigonometric import cos, sin, tan
+from fad.native.vecmath.trigonometric import cos, sin, tan
 
 __all__ = [
     "acos",

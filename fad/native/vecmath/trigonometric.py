@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import operator
 
-from fad.compile.vecmath.parts import bits_of, horner, minus_product, nearest, product, quick_sum
 from fad.native.ir import Value, by_libm, fma, where
+from fad.native.vecmath.parts import bits_of, horner, minus_product, nearest, product, quick_sum
 
 __all__ = ["cos", "sin", "tan"]
 

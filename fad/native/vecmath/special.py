@@ -15,9 +15,9 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 
-from fad.compile.vecmath.exponential import EXPM1, LN2, exp, log
-from fad.compile.vecmath.parts import horner, inf, minus_product, nearest, product, scaled, two_to
 from fad.native.ir import Value, by_libm, call, constant, fma, where
+from fad.native.vecmath.exponential import EXPM1, LN2, exp, log
+from fad.native.vecmath.parts import horner, inf, minus_product, nearest, product, scaled, two_to
 
 __all__ = [
     "expit",

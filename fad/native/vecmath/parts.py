@@ -9,7 +9,7 @@ import math
 import struct
 from collections.abc import Sequence
 
-from fad.native.engine import machine
+from fad.native.cpu import machine
 from fad.native.ir import Value, constant, fma, typed, where, write
 
 __all__ = [

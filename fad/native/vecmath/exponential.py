@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 
-from fad.compile.vecmath.parts import (
+from fad.native.ir import Value, call, constant, fma, where
+from fad.native.vecmath.parts import (
     bits_of,
     digits,
     horner,
@@ -23,7 +24,6 @@ from fad.compile.vecmath.parts import (
     truncated,
     two_to,
 )
-from fad.native.ir import Value, call, constant, fma, where
 
 __all__ = ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "pow", "cbrt"]
 

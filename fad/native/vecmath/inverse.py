@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from fad.compile.vecmath.parts import bits_of, horner
 from fad.native.ir import Value, call, constant, fma, where
+from fad.native.vecmath.parts import bits_of, horner
 
 __all__ = ["asin", "acos", "atan", "atan2"]
 

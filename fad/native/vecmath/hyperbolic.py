@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 
-from fad.compile.vecmath.exponential import LN2, log1p
-from fad.compile.vecmath.parts import bias, digits, horner, nearest, two_to
 from fad.native.ir import Value, call, constant, fma, where
+from fad.native.vecmath.exponential import LN2, log1p
+from fad.native.vecmath.parts import bias, digits, horner, nearest, two_to
 
 __all__ = ["tanh", "sinh", "cosh", "asinh", "acosh", "atanh"]
 
