@@ -22,12 +22,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from fad.core.primitive import Primitive
 
 __all__ = ["CONSTANT", "ROLES", "ByKind", "Fold", "Map", "Mask", "Part", "View", "numbers"]
 
@@ -97,6 +94,6 @@ class Fold:
     ``begins``: the neutral number counts in every result: 0 + -0.0 is 0.0.
     """
 
-    combine: Primitive
+    combine: Any  # the record of a primitive of two arguments
     neutral: Callable[[np.dtype], Any]
     begins: bool = False

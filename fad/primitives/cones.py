@@ -39,6 +39,7 @@ sign_slope = elementwise(
     (lambda y, x: np.where(x == 0, np.nan * x, 0),),
     dtype=lambda dtypes: dtypes[0],
     source="the slope of |x|",
+    real_only=True,
     composite=True,
 )
 

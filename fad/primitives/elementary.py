@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fad.native import vecmath
+from fad.native.ir import constant
 from fad.primitives.elementwise import power_by_exponent, power_slope
 from fad.primitives.special import ANY, POSITIVE, _special
 
@@ -12,7 +14,7 @@ __all__ = ["exp10", "cosm1", "powm1", "sindg", "cosdg", "tandg", "cotdg", "wrigh
 LOG_TEN = 2.302585092994046
 DEGREE = 0.017453292519943295
 
-exp10 = _special("exp10", (lambda y, x: LOG_TEN * y,), flops=20, source="10^x")
+exp10 = _special("exp10", (lambda y, x: LOG_TEN * y,), flops=20, source="10^x", lower=lambda x: vecmath.pow(constant(10.0, x), x))
 cosm1 = _special("cosm1", (lambda y, x: -np.sin(x),), flops=20, source="cos(x) - 1")
 powm1 = _special(
     "powm1",

@@ -340,6 +340,7 @@ absolute_power = elementwise(
     domains=(POSITIVE, (2.0, 4.0)),
     dtype=lambda dtypes: as_float(promoted(dtypes)),
     source="|x|**p for real x",
+    real_only=True,
     composite=True,
 )
 signed_power = elementwise(
@@ -350,6 +351,7 @@ signed_power = elementwise(
     domains=((-3.0, -0.2), (2.0, 4.0)),
     dtype=lambda dtypes: as_float(promoted(dtypes)),
     source="x |x|**(p - 1) for real x",
+    real_only=True,
     composite=True,
 )
 

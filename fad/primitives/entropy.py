@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fad.core.primitive import Kink
+from fad.native.ir import where
 from fad.primitives.integrals import exprel_slope
 from fad.primitives.special import ANY, POSITIVE, _special
 
@@ -36,7 +37,7 @@ huber = _special(
     flops=6,
     domains=(POSITIVE, ANY),
     source="r^2 / 2 up to |r| = d, then a line",
-    kinks=(),
+    lower=lambda d, r: where(d < 0, np.inf, where(abs(r) <= d, 0.5 * r * r, d * (abs(r) - 0.5 * d))),
 )
 
 

@@ -17,6 +17,7 @@ from fad.core.primitive import Kink, Primitive
 from fad.errors import DtypeError, TraceError
 from fad.native import elementwise as native
 from fad.native import vecmath
+from fad.native.ir import where
 from fad.primitives.families import as_float, dtype_of, elementwise, promoted, ufunc_dtype
 from fad.primitives.select import strong_divide
 
@@ -134,6 +135,7 @@ softplus = elementwise(
     dtype=_real_dtype,
     source="log(1 + exp(x)), Blanchard, Higham and Higham 2021",
     saturates=(0,),
+    real_only=True,
     lower=vecmath.softplus,
 )
 
@@ -214,6 +216,7 @@ xlogy = _special(
     flops=20,
     domains=(ANY, POSITIVE),
     kinks=(Kink("x = y = 0", "-inf for x, 0 for y", "the limit for x; constant in y"),),
+    lower=lambda x, y: where((x == 0) & ~y.isnan(), 0.0, x * vecmath.log(y)),
 )
 xlog1py = _special(
     "xlog1py",
@@ -221,6 +224,7 @@ xlog1py = _special(
     flops=20,
     domains=(ANY, (-0.7, 3.0)),
     kinks=(Kink("x = 0, y = -1", "-inf for x, 0 for y", "the limit for x; constant in y"),),
+    lower=lambda x, y: where((x == 0) & ~y.isnan(), 0.0, x * vecmath.log1p(y)),
     rough=4,
 )
 entr = _special(
@@ -230,4 +234,5 @@ entr = _special(
     domains=(POSITIVE,),
     source="-x log x",
     kinks=(Kink("x = 0", "inf", "the one-sided limit"),),
+    lower=lambda x: where(x == 0, 0.0, where(x < 0, -np.inf, -x * vecmath.log(x))),
 )

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 import fad
 from fad import nn
-from fad.compile.contraction import CONTIGUOUS, is_kernel, recipe_of, spread
+from fad.compile.contraction import KERNELS, is_kernel, recipe_of, spread
 from fad.compile.kernels import recipe
 from fad.compile.kernels.recipe import strides_of
+from fad.primitives.conv import conv, conv_input_grad, conv_weight_grad
+from fad.primitives.linalg import matmul
 
 from .test_differential import examples
 
@@ -122,4 +124,4 @@ def test_recipes_of_convolutions():
 
 
 def test_operands_that_may_not_be_views_are_those_that_recipes_take_as_contiguous():
-    assert [CONTIGUOUS[n] for n in ("matmul", "conv", "conv_input_grad", "conv_weight_grad")] == [(), (1,), (1,), (1,)]
+    assert [KERNELS[op].contiguous for op in (matmul, conv, conv_input_grad, conv_weight_grad)] == [(), (1,), (1,), (1,)]

@@ -1,19 +1,20 @@
 """Every primitive of the registry compiled: equal to its interpreter on samples, and to NumPy on special values."""
 
+import ast
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fad
-import fad.nn
-import fad.random
-from fad.compile.scalar import FLOAT, INTEGER
+from fad.core.lowering import ROLES, ByKind, Fold, Mask, View
 from fad.core.primitive import registry
 from fad.errors import FadError
+from fad.primitives import load_primitives
 from fad.testing import assert_close
 
-assert fad.nn and fad.random  # they register primitives
+load_primitives()
 NAMES = sorted(name for name, op in registry.items() if op.sample is not None)
 SHAPES = [(), (0,), (3,), (2, 17), (40,)]
 OTHER = [np.int64, np.bool_, np.complex128]  # dtypes that many primitives do not take
@@ -33,33 +34,11 @@ def cases(name):
                     raise
 
 
-# Where the reference is not good to 4 ulp itself, near zeros of the function or in SciPy: units of the largest element.
-ROUGH = {"gammaln": 16, "digamma": 64} | dict.fromkeys(
-    ("ndtr", "logaddexp", "logaddexp2", "sinc", "erfinv", "polygamma", "xlog1py", "logit"), 4
-)
-# These add in another order: units of the sum of what is added.
-ADDS = {
-    "conv",
-    "conv_input_grad",
-    "conv_weight_grad",
-    "sum_pool",
-    "sum_pool_grad",
-    "sum",
-    "matmul",
-    "einsum",
-    "dense",
-    "cumsum",
-    "norm",
-    "logsumexp",
-    "scatter_add",
-}
-
-
-def tolerance(name, args, want):
-    """Absolute, in units in the last place."""
+def tolerance(op, args, want):
+    """Absolute: of sums in another order, units of what is added; where the reference is rough, of its largest element."""
     if want.dtype.kind not in "fc" or not want.size:
         return 0.0
-    size = sum(float(np.sum(np.abs(x))) for x in args) if name in ADDS else ROUGH.get(name, 0) * float(np.max(np.abs(want)))
+    size = sum(float(np.sum(np.abs(x))) for x in args) if op.adds else op.rough * float(np.max(np.abs(want)))
     return float(np.finfo(want.dtype).eps) * size
 
 
@@ -68,7 +47,50 @@ def test_a_compiled_primitive_is_its_interpreter(name):
     for f, args, want in cases(name):
         got = fad.jit(f)(*args)
         assert type(got) is type(want)
-        assert_close(got, want, ulp=4, atol=tolerance(name, args, want))
+        assert_close(got, want, ulp=4, atol=tolerance(registry[name], args, want))
+
+
+# -- what records say --------------------------------------------------------------------------------------------------
+
+NATIVE = {"elementwise": ByKind, "cast": ByKind, "view": View, "mask": Mask, "reduction": Fold, "scatter": Fold}
+MUST_BE_NATIVE = ("cast", "view", "mask")  # without which the compiler knows no such operation
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("op", registry.values(), ids=lambda op: op.name)
+def test_the_native_form_is_what_the_role_asks_for(op):
+    assert op.role in ROLES
+    form = NATIVE.get(op.role, type(None))
+    assert isinstance(op.lower, form) or (op.lower is None and op.role not in MUST_BE_NATIVE)
+    if isinstance(op.lower, ByKind):
+        assert any((op.lower.floats, op.lower.integers, op.lower.booleans))
+    assert not (op.composite and op.lower), "written out before it could be lowered"
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("op", [op for op in registry.values() if isinstance(op.lower, Fold)], ids=lambda op: op.name)
+def test_a_fold_begins_with_its_neutral_number(op):
+    fold, combine = op.lower, op.lower.combine
+    for dtype in (np.float64, np.float32, np.int64) if combine.lower.floats else (np.bool_,):
+        values = np.array([0, 1, 7, -3], dtype)
+        first = np.asarray(fold.neutral(np.dtype(dtype))).astype(dtype)
+        assert np.array_equal(combine.evaluate(first, values), values)
+        assert combine.lower.of(np.dtype(dtype))
+
+
+COMPILER = [p for p in (Path(fad.__file__).parent / "compile").rglob("*.py") if "kernels" not in p.parts]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("path", COMPILER, ids=lambda p: p.stem)
+def test_the_compiler_asks_the_record_and_never_its_name(path):
+    """No comparison of an operation's name, no table by names, no record looked up by its name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        asked = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+        asked += [node.slice] if isinstance(node, ast.Subscript) else []
+        text = [ast.unparse(x) for x in asked]
+        assert not any(t.endswith("op.name") for t in text), f"line {node.lineno}"
+        assert not (isinstance(node, ast.Name) and node.id == "registry"), f"line {node.lineno}"
 
 
 # -- special values ----------------------------------------------------------------------------------------------------
@@ -87,13 +109,19 @@ def special(dtype):
     return np.array([*edges, *large, 1.0, 0.5, 2.0, 3.0, 1e-3, np.pi, np.pi / 2, 0.25, 1.5, 7.0, 0.1], dtype)
 
 
+def native(kind):
+    """Names of elementwise primitives of one or two arguments with native code for a kind of operands."""
+    ops = [op for op in registry.values() if op.role == "elementwise" and op.lower and getattr(op.lower, kind)]
+    return sorted(op.name for op in ops if len(op.domains) in (1, 2))
+
+
 def sweep(name, x):
     """Every value, or every pair of values, as arguments."""
     return (x,) if len(registry[name].domains) == 1 else tuple(a.ravel().copy() for a in np.meshgrid(x, x))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("name", sorted(n for n in FLOAT if n in registry and len(registry[n].domains) in (1, 2)))
+@pytest.mark.parametrize("name", native("floats"))
 def test_special_values_are_numpys(name, dtype):
     op, x, tiny = registry[name], special(dtype), float(np.finfo(dtype).tiny)
     x = x[(x == 0) | ~(x < tiny)] if name in SUBNORMAL else x
@@ -101,7 +129,7 @@ def test_special_values_are_numpys(name, dtype):
     with np.errstate(all="ignore"):
         want = np.asarray(op.evaluate(*args))
     got = fad.jit(lambda *xs: op(*xs))(*args)
-    near = ROUGH.get(name, 0) * float(np.finfo(dtype).eps) + tiny * (name in SUBNORMAL)
+    near = op.rough * float(np.finfo(dtype).eps) + tiny * (name in SUBNORMAL)
     assert_close(got, want, ulp=4, atol=near)  # NaN only for NaN, infinity for infinity
     if name not in ANY_ZERO and want.dtype.kind == "f":
         zero = (want == 0) & (got == 0)
@@ -109,7 +137,7 @@ def test_special_values_are_numpys(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.bool_])
-@pytest.mark.parametrize("name", sorted(n for n in INTEGER if n in registry and len(registry[n].domains) in (1, 2)))
+@pytest.mark.parametrize("name", native("integers"))
 def test_integers_are_numpys(name, dtype):
     op = registry[name]
     x = np.array([0, 1, 2, -1, 7, -7, 100, np.iinfo(np.int32).max, np.iinfo(np.int32).min]).astype(dtype)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import fad
 from fad.compile.kernels import recipe
 from fad.native import engine
+from fad.native.cpu import Machine
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
 
@@ -112,7 +113,7 @@ def steps(x):
 @contextlib.contextmanager
 def small_machine(vector_bytes, registers=16):
     """Code for a CPU with such vectors and registers, and without fused multiply-add, while the context lasts."""
-    small = engine.Machine()
+    small = Machine()
     small.vector_bytes, small.registers, small.has_fma = vector_bytes, registers, False
     if small.triple.startswith("x86_64"):
         small.cpu, small.features = ("x86-64", "") if vector_bytes == 16 else ("sandybridge", "+avx")
