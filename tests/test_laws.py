@@ -322,7 +322,7 @@ def test_derivatives_by_complex_arguments(name, seed, shape, dtype):
 @pytest.mark.parametrize("name", SAMPLED)
 def test_complex_arguments_raise_or_work(name):
     args, params = sample(OPS[name], np.random.default_rng(0), (2,), np.complex128)
-    if OPS[name].real_only:
+    if OPS[name].real_only and any(np.asarray(a).dtype.kind == "c" for a in args):
         with pytest.raises(TypeError):
             OPS[name].evaluate(*args, **params)
     else:
