@@ -14,19 +14,17 @@ import numpy as np
 
 from fad.compile.body import Access, Body, Instruction
 from fad.compile.kernel import KernelRun, as_one
-from fad.compile.loops import HEAVY, Loops
+from fad.compile.loops import Loops
 from fad.compile.rows import Rows
 from fad.compile.scalar import KIND, STORED, convert, kind_of
 from fad.core.lowering import Fold
 from fad.native.ir import Block, Module, Value, fma, literal, resized, typed, unflattened, where, write
+from fad.native.machine_model import CALLED_BYTES, CALLED_FUNCTIONS, CALLED_WORK, HEAVY
 from fad.native.tile import Epilogue, at
 from fad.native.vecmath import cos, sin
 
 __all__ = ["FLAG", "shape_of_code", "write_function"]
 
-FEW = 100_000  # operations of a nest up to which heavy functions are called, not written out
-MANY = 16  # heavy functions in one body from which they are called
-OUTLINE = 24 * 64  # bytes of vectors through heavy functions in one body, from which these are called
 FLAG = 0  # the buffer whose first word says that an index was out of range
 
 ACROSS = {operator.add: ("fadd", -0.0), operator.mul: ("fmul", 1.0)}  # LLVM's folds of the lanes of a vector of floats
@@ -185,8 +183,10 @@ class _Writer:
         self.result: Any = None  # of the kernel before the body
         self.first: Value | None = None  # where a strip of the vector axis begins
         heavy = [i for i in self.body.instructions if i.cost > HEAVY]
-        self.outline = len(heavy) > MANY or bool(
-            heavy and loops.extents and (loops.work < FEW or len(heavy) * loops.lanes * heavy[0].dtype.itemsize > OUTLINE)
+        self.outline = len(heavy) > CALLED_FUNCTIONS or bool(
+            heavy
+            and loops.extents
+            and (loops.work < CALLED_WORK or len(heavy) * loops.lanes * heavy[0].dtype.itemsize > CALLED_BYTES)
         )
         self.both = {i.args for i in heavy if i.function is sin} & {i.args for i in heavy if i.function is cos}
 

@@ -18,12 +18,12 @@ from fad.compile.program import Program
 from fad.compile.runtime import context_of, runner
 from fad.core.expr import aval_text, short
 from fad.errors import DtypeError, TraceError, TreeError
+from fad.native.machine_model import CACHE_LINE
 
 __all__ = ["as_numba"]
 
 HEAD = 16  # bytes before the data pointer of an array object, and before the value of a scalar object
 ITEMS = 24  # bytes before the pointer to a list's items
-LINE = 64  # bytes of a cache line, on which the arena begins
 
 _entered: dict[Program, Any] = {}  # programs whose addresses stand in numba's code, which is never freed; their contexts
 
@@ -120,7 +120,7 @@ def _face(program: Program, out_tree: Any, name: str) -> tuple[str, dict]:
         if shape:
             lines.append(f"    y{k} = np.empty({shape}, dtype{k})")
     if program.plan.steps:
-        memory = f"np.empty({program.plan.arena + LINE}, np.uint8)" if program.plan.arena else "None"
+        memory = f"np.empty({program.plan.arena + CACHE_LINE}, np.uint8)" if program.plan.arena else "None"
         lines += [
             f"    {_tuple(['code', *scalars])} = run({_tuple(takes)}, {_tuple(arrays)}, {memory})",
             "    if code:",
@@ -246,8 +246,8 @@ class _Stack:
 
     def aligned(self, kind: Any, value: Any) -> Any:
         """The first address in an array of bytes at which a cache line begins."""
-        last = self.builder.add(self.builder.ptrtoint(self.data(kind, value), self.word), self.word(LINE - 1))
-        return self.builder.inttoptr(self.builder.and_(last, self.word(-LINE)), self.pointer)
+        last = self.builder.add(self.builder.ptrtoint(self.data(kind, value), self.word), self.word(CACHE_LINE - 1))
+        return self.builder.inttoptr(self.builder.and_(last, self.word(-CACHE_LINE)), self.pointer)
 
     def parts(self, kinds: Any, value: Any) -> list:
         """The types and values of a tuple."""

@@ -12,13 +12,9 @@ from math import prod
 from typing import Any
 
 from fad.compile.body import Body
+from fad.native.machine_model import HEAVY, LOOK_AHEAD, PACKING_REUSE, SHORT_CODE_WORK
 
-__all__ = ["HEAVY", "Loops", "arrange", "jam_axis", "permute_loops", "split_axis"]
-
-SMALL = 4096  # operations of a nest for which short code counts more than fast code
-HEAVY = 12  # operations from which a function is worth calling
-REUSE = 16  # times that elements must be read for a copy of them to pay
-WINDOW = 100  # operations that a processor looks ahead, or so
+__all__ = ["Loops", "arrange", "jam_axis", "permute_loops", "split_axis"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +63,7 @@ def arrange(body: Body, vector_bytes: int, exact: bool = False, pack: Callable |
         body, vector = pack_operands(body, extents, reduced, width, vector, pack)
     lanes = width if extents else 1
     if extents:
-        if prod(extents) * body.cost >= SMALL and not any(abs(x.strides[vector]) > 1 for x in body.accesses):
+        if prod(extents) * body.cost >= SHORT_CODE_WORK and not any(abs(x.strides[vector]) > 1 for x in body.accesses):
             lanes = width * count_vectors(body)
         lanes = min(lanes, max(extents[vector] // width * width, min(width, extents[vector])))
     loads = body.loads if body.folds else []
@@ -82,7 +78,7 @@ def jam_axis(loops: Loops, vector_bytes: int) -> list[Loops]:
     """Loops whose last kept axis takes several iterations at once, and those for what is left of it: a matrix product's tile."""
     body, v = loops.body, loops.vector
     kept = [a for a, r in enumerate(loops.reduced) if not r and a != v]
-    if not body.folds or not kept or body.cost > 16 or body.stores or loops.work < SMALL:
+    if not body.folds or not kept or body.cost > 16 or body.stores or loops.work < SHORT_CODE_WORK:
         return [loops]
     axis = kept[-1]
     if all(a.strides[axis] for a in body.loads):
@@ -130,7 +126,7 @@ def count_vectors(body: Body) -> int:
         longest.append(i.cost + max([longest[a] for a in i.args], default=0.0))
     work, path = body.cost, max(longest, default=0.0)
     if any(i.cost > HEAVY for i in body.instructions):
-        if work < WINDOW:  # the processor itself overlaps one iteration with the next
+        if work < LOOK_AHEAD:  # the processor itself overlaps one iteration with the next
             return 1
         return 4 if work < 1.3 * path else 2 if work < 2.5 * path else 1
     return 4 if body.folds and work <= 8 else 2
@@ -161,7 +157,7 @@ def pack_operands(body: Body, extents: tuple, reduced: tuple, width: int, vector
     for a, n in enumerate(extents):
         bad = {i.access for i in body.instructions if i.name == "load" and abs(i.access.strides[a]) > 1}
         size = sum([prod([e for e, s in zip(extents, x.strides, strict=True) if s]) for x in bad])
-        if reduced[a] or n < width // 2 or not bad or size * REUSE > prod(extents):
+        if reduced[a] or n < width // 2 or not bad or size * PACKING_REUSE > prod(extents):
             continue
         cost = price(body, extents, reduced, width, a, bad)
         if cost < best:

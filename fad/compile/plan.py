@@ -21,13 +21,9 @@ from fad.compile.segment import Segment, describe, is_parallel, loads
 from fad.compile.storage import find_takeovers, lay_out, memory_of, place_objects
 from fad.core.expr import Expr
 from fad.core.primitive import Primitive
+from fad.native.machine_model import PARTIAL_SUM, ROW_BLOCK, SECOND_CACHE, STRIP
 
 __all__ = ["Plan", "plan"]
-
-BLOCK = 4096  # elements that one partial result of a reduction takes
-STRIP = 2048  # elements of a one-dimensional nest that are one piece of work
-CACHED = 1 << 18  # bytes that stay in cache
-ROWS = 1 << 16  # bytes of a block of rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +181,8 @@ class _Planner:
         first = next((a for a, r in enumerate(loops.reduced) if r and loops.extents[a] > 1), None)
         if first is not None:
             inner = prod(loops.extents[first + 1 :])
-            size = max(1, min(BLOCK // inner, rows_at_once(loops, first)))
-            if loops.extents[first] > size and (size < BLOCK // inner or inner * loops.extents[first] > BLOCK):
+            size = max(1, min(PARTIAL_SUM // inner, rows_at_once(loops, first)))
+            if loops.extents[first] > size and (size < PARTIAL_SUM // inner or inner * loops.extents[first] > PARTIAL_SUM):
                 return self.reduce_in_blocks(loops, first, size)
         v = loops.vector
         if loops.extents and not loops.reduced[v] and v == 0 and loops.extents[0] >= 2 * STRIP:
@@ -231,7 +227,7 @@ class _Planner:
             return replace(part, body=replace(part.body, folds=tuple(folds)))
 
         main = fold_into(main, 0, (count, *within[:axis], 0, *within[axis + 1 :]))
-        again = prod([n for n, r in zip(main.extents, main.reduced, strict=True) if r]) > BLOCK  # along the axes inside
+        again = prod([n for n, r in zip(main.extents, main.reduced, strict=True) if r]) > PARTIAL_SUM  # along the axes inside
         found = []
         for part in (main, *([fold_into(rest, blocks, within)] if rest else [])):
             found += self.cut(part) if again else [share_outer(n) for n in jam_axis(part, self.vector_bytes)]
@@ -264,11 +260,11 @@ def rows_at_once(loops: Loops, axis: int) -> int:
         for x in loops.body.loads
         if abs(x.strides[axis]) == max(map(abs, x.strides))
     ]
-    if loops.reduced[loops.vector] or not rows or max(rows) * n <= CACHED or not 1 < kept <= BLOCK * 4:
+    if loops.reduced[loops.vector] or not rows or max(rows) * n <= SECOND_CACHE or not 1 < kept <= PARTIAL_SUM * 4:
         return n
     if prod(loops.extents) > sum(rows) * n:  # elements are read again and again: registers do better
         return n
-    return max(8, ROWS // max(rows))
+    return max(8, ROW_BLOCK // max(rows))
 
 
 # -- the whole of it -----------------------------------------------------------------------------------------------------

@@ -14,13 +14,9 @@ from fad.compile.body import Access, Body
 from fad.compile.fuse import Callback, Nest, Partition
 from fad.compile.loops import Loops
 from fad.core.expr import Expr, Var
+from fad.native.machine_model import CACHED_ROW, FEW_ROWS, REDUCED_ROWS, SHORT_ROW
 
 __all__ = ["Rows", "are_local", "block_of", "group_rows", "reads_own", "map_writes"]
-
-SHORT = 48  # elements of a row below which vectors do better across rows
-LONG = 1 << 16  # elements of a row that do not stay in the cache
-FEW = 8  # rows that are too few to share
-LARGEST = 32  # rows whose reductions follow while they are in cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +87,8 @@ def is_rows(step: object, parts: Partition) -> bool:
         isinstance(step, Nest)
         and is_plain(step, parts)
         and len(step.domain) > 1
-        and SHORT <= step.domain[-1] <= LONG
-        and prod(step.domain[:-1]) >= FEW
+        and SHORT_ROW <= step.domain[-1] <= CACHED_ROW
+        and prod(step.domain[:-1]) >= FEW_ROWS
         and step.reduced in ((), (len(step.domain) - 1,))
     )
 
@@ -164,4 +160,4 @@ def reads_own(body: Body, written: dict[int, Access], rows: int) -> bool:
 
 def block_of(rows: int) -> int:
     """How many rows to take before their reductions follow; 0 where rows cannot be cut into such blocks."""
-    return next((n for n in range(LARGEST, 7, -1) if rows % n == 0 and rows // n >= FEW), 0)
+    return next((n for n in range(REDUCED_ROWS, 7, -1) if rows % n == 0 and rows // n >= FEW_ROWS), 0)

@@ -10,6 +10,7 @@ import numpy as np
 
 from fad.core.lowering import ByKind
 from fad.core.primitive import Primitive
+from fad.native.elementwise import identity
 from fad.native.ir import Value, constant, where
 from fad.primitives.families import dtype_of
 
@@ -49,7 +50,7 @@ def _lower(op: Primitive, given: tuple, out: np.dtype) -> tuple[Callable, tuple]
     if any(np.dtype(d).str[1:] not in STORED for d in given) or out.str[1:] not in STORED:
         return None
     if op.role == "cast":  # from and to all dtypes that memory holds
-        return op.lower.of(np.dtype(bool)), tuple(map(np.dtype, given))
+        return identity, tuple(map(np.dtype, given))
     dtypes = loop_dtypes(op, given, out)
     if dtypes is None or out.str[1:] not in KIND or any(np.dtype(d).str[1:] not in KIND for d in dtypes):
         return None

@@ -9,13 +9,10 @@ from fad.compile.body import Access
 from fad.compile.kernel import KernelRun
 from fad.compile.loops import Loops
 from fad.compile.rows import Rows
+from fad.native.machine_model import PIECE_WORK, WAKE_TILE_WORK, WAKE_WORK
 from fad.native.tile import Tile
 
 __all__ = ["Segment", "accesses", "describe", "grain", "is_parallel", "loads", "writes"]
-
-PARALLEL = 100_000  # operations from which threads are worth waking
-DENSE = 1_500_000  # of a kernel, which does ten or twenty at a time
-GRAIN = 300_000  # operations of one piece of work, or so
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +67,8 @@ def describe(n: Any) -> str:
 def is_parallel(n: Any) -> bool:
     """Whether a nest is worth several threads."""
     if not isinstance(n, Loops):
-        return n.pieces > 1 and n.work > (DENSE if has_tile(n) else PARALLEL)
-    return (n.outer > 0 or n.strip > 0) and n.pieces > 1 and n.work > PARALLEL
+        return n.pieces > 1 and n.work > (WAKE_TILE_WORK if has_tile(n) else WAKE_WORK)
+    return (n.outer > 0 or n.strip > 0) and n.pieces > 1 and n.work > WAKE_WORK
 
 
 def has_tile(n: Any) -> bool:
@@ -85,4 +82,4 @@ def grain(n: Any) -> int:
         from fad.compile.kernels.recipe import grain
 
         return grain(n.phase.spec)
-    return max(1, min(int(n.pieces * GRAIN / n.work), -(-n.pieces // 8)))
+    return max(1, min(int(n.pieces * PIECE_WORK / n.work), -(-n.pieces // 8)))

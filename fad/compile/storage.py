@@ -12,10 +12,9 @@ from fad.compile.fuse import Callback, Partition
 from fad.compile.kernel import KernelRun
 from fad.compile.segment import Segment, accesses
 from fad.core.expr import Expr, Var
+from fad.native.machine_model import SMALL_BUFFER
 
 __all__ = ["find_takeovers", "lay_out", "list_uses", "memory_of", "place_objects"]
-
-PAGE = 1 << 16  # bytes up to which a buffer is small
 
 
 def find_takeovers(parts: Partition, steps: list, donated: frozenset) -> dict[int, int]:
@@ -101,7 +100,7 @@ def lay_out(parts: Partition, steps: list, sizes: dict[int, int]) -> tuple[dict[
             if b in sizes:
                 first.setdefault(b, t)
                 last[b] = t
-    small = {b: n for b, n in sizes.items() if n <= PAGE and b in first}
+    small = {b: n for b, n in sizes.items() if n <= SMALL_BUFFER and b in first}
     offsets, arena = lay_out_small(small, first, last)
     live: list[tuple[int, int, int]] = []  # (begin, end, last use), by begin
     base, top = arena, arena

@@ -11,14 +11,10 @@ import numpy as np
 
 from fad.errors import OutOfRangeError, ShapeError
 from fad.kernels.windows import Ints, kernel_dtype
+from fad.native.machine_model import BLAS_PRODUCT, BLAS_SIDE, PIECES_PER_THREAD, SCATTER_ELEMENTS, STACK_WORK
 from fad.native.threads import get_num_threads
 
 __all__ = ["contiguous", "dense", "matmul", "multiply_stack", "scatter_add"]
-
-SMALL, LARGE = 8, 1 << 21  # sides, at least, and multiply-adds, at most, of a matrix product that BLAS does on one thread
-MANY = 1 << 24  # multiply-adds of a stack, from which it is worth all threads
-FEW = 1 << 14  # elements that are scattered, to which one thread is enough
-PIECES = 4  # ranges of a scatter for each thread
 
 
 def contiguous(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -61,7 +57,7 @@ def matmul(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     if x.ndim > 2 and w.ndim > 2 and x.dtype == w.dtype and x.dtype in (np.float32, np.float64):
         rows, depth, columns, stack = x.shape[-2], x.shape[-1], w.shape[-1], max(prod(x.shape[:-2]), prod(w.shape[:-2]))
         each = rows * depth * columns
-        if min(rows, depth, columns) >= SMALL and each <= LARGE and each * stack >= MANY:
+        if min(rows, depth, columns) >= BLAS_SIDE and each <= BLAS_PRODUCT and each * stack >= STACK_WORK:
             return multiply_stack(x, w)
     return np.matmul(x, w)
 
@@ -127,7 +123,7 @@ def scatter_add(target_shape: Ints, flat_index: np.ndarray, values: np.ndarray) 
         )
     y = np.zeros(target_shape, values.dtype)
     width = prod(target_shape[1:])
-    if width == 1 or values.size < FEW or values.dtype not in (np.float32, np.float64):
+    if width == 1 or values.size < SCATTER_ELEMENTS or values.dtype not in (np.float32, np.float64):
         np.add.at(y.reshape(-1) if width == 1 else y, flat_index, values.reshape(-1) if width == 1 else values)
         return y
     from fad.kernels.pieces import run
@@ -140,7 +136,7 @@ def scatter_add(target_shape: Ints, flat_index: np.ndarray, values: np.ndarray) 
 
 def sort_by_range(index: np.ndarray, rows: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The rows in ranges, one a piece: the indices, their numbers sorted by range, and where each range begins among them."""
-    ranges = max(1, min(PIECES * get_num_threads(), rows, size // FEW))
+    ranges = max(1, min(PIECES_PER_THREAD * get_num_threads(), rows, size // SCATTER_ELEMENTS))
     if ranges == 1:
         return index, np.arange(len(index)), np.array([0, len(index)])
     which = (index * ranges // rows).astype(np.uint16)  # which NumPy sorts by its digits

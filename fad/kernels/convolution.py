@@ -20,13 +20,15 @@ from numba.extending import register_jitable
 from fad.kernels.axes import Axis, copy_window, following, forward_axis, gradient_axis, holds, position, steps, tap_tables
 from fad.kernels.pieces import Kernel, cached, floats, numbers, part
 from fad.kernels.tile import BYTES, ROWS, fill_up, multiply, pack, width_of
+from fad.native.machine_model import (
+    FEW_ROWS_OF_CONVOLUTION,
+    PACKING_PIECES_PER_THREAD,
+    PANEL_DEPTH,
+    PANELS_OF_CONVOLUTION,
+    PIECE_ROWS,
+)
 
 __all__ = ["Product", "convolve", "convolve_all", "convolve_pieces", "plan_forward", "plan_gradient"]
-
-DEPTH = 256  # steps of the depth in one block: a panel of so many rows stays in the first cache
-PANELS = 8  # that are packed together: longer pieces of memory are read, and all stay in the second cache
-CHUNK, LEAST = 240, 48  # rows of a piece, at most, and where there are few
-PIECES = 2  # for each thread, so that all end together
 
 
 class Product(NamedTuple):
@@ -52,10 +54,10 @@ def convolve(x, w, y, p, a, b, c, begin, end):
     taps, run_taps = a.taps * b.taps * c.taps, c.taps if p.joined else 1
     x_shift, w_shift, away = tap_tables(a, b, c)
     run_shift, alone = x_shift[::run_taps].copy(), np.zeros(1, np.int64)
-    block_taps = min(max(1, DEPTH // (run_taps * p.depth)) * run_taps, taps)
-    deepest = block_taps * min(p.depth, DEPTH)
+    block_taps = min(max(1, PANEL_DEPTH // (run_taps * p.depth)) * run_taps, taps)
+    deepest = block_taps * min(p.depth, PANEL_DEPTH)
     width = width_of(p.share, BYTES // x.itemsize)
-    panels = np.empty(deepest * width * PANELS, x.dtype)
+    panels = np.empty(deepest * width * PANELS_OF_CONVOLUTION, x.dtype)
     room = -(-p.chunk // ROWS) * ROWS
     inside, inside_y, outside, outside_y = (
         np.empty(room, np.int64),
@@ -88,8 +90,8 @@ def convolve(x, w, y, p, a, b, c, begin, end):
         patches = np.empty(n_out * deepest, x.dtype)
         for t in range(0, taps, block_taps):
             t_end = min(t + block_taps, taps)
-            for q in range(0, p.depth, DEPTH):
-                channels = min(p.depth - q, DEPTH)
+            for q in range(0, p.depth, PANEL_DEPTH):
+                channels = min(p.depth - q, PANEL_DEPTH)
                 depth = (t_end - t) * channels
                 for r in range(n_out):
                     patch_rows[r] = r * depth
@@ -112,7 +114,7 @@ def convolve(x, w, y, p, a, b, c, begin, end):
                     )
                 fill_up(patch_rows, n_out)
                 add, last = t > 0 or q > 0, min(share * p.share + p.share, p.columns)
-                for some in range(share * p.share, last, width * PANELS):
+                for some in range(share * p.share, last, width * PANELS_OF_CONVOLUTION):
                     for tap in range(t, t_end):
                         start = w_shift[tap] + group * p.w_group + q * p.w_row + some * p.w_column
                         pack(
@@ -121,13 +123,13 @@ def convolve(x, w, y, p, a, b, c, begin, end):
                             p.w_row,
                             p.w_column,
                             channels,
-                            min(last - some, width * PANELS),
+                            min(last - some, width * PANELS_OF_CONVOLUTION),
                             width,
                             panels,
                             (tap - t) * channels * width,
                             depth * width,
                         )
-                    for column in range(some, min(last, some + width * PANELS), width):
+                    for column in range(some, min(last, some + width * PANELS_OF_CONVOLUTION), width):
                         columns, panel = min(width, last - column), (column - some) * depth
                         multiply(
                             x,
@@ -192,11 +194,12 @@ def convolve_pieces(data, begin, end):
 @register_jitable
 def shares_of(rows, columns, groups, width, threads):
     """How many rows and columns a piece has: all columns while there are pieces enough; results do not depend on it."""
-    chunk, share = -(-min(rows, CHUNK) // ROWS) * ROWS, columns
-    while -(-rows // chunk) * groups * -(-columns // share) < PIECES * threads and share > width:
+    chunk, share = -(-min(rows, PIECE_ROWS) // ROWS) * ROWS, columns
+    wanted = PACKING_PIECES_PER_THREAD * threads
+    while -(-rows // chunk) * groups * -(-columns // share) < wanted and share > width:
         share = -(-share // 2 // width) * width
-    while -(-rows // chunk) * groups * -(-columns // share) < PIECES * threads and chunk > LEAST:
-        chunk = max(LEAST, -(-chunk // 2 // ROWS) * ROWS)
+    while -(-rows // chunk) * groups * -(-columns // share) < wanted and chunk > FEW_ROWS_OF_CONVOLUTION:
+        chunk = max(FEW_ROWS_OF_CONVOLUTION, -(-chunk // 2 // ROWS) * ROWS)
     return chunk, share
 
 
@@ -204,7 +207,7 @@ def shares_of(rows, columns, groups, width, threads):
 def plan(a, b, c, batch, columns, groups, depth, x_batch, y_batch, w_row, w_column, w_group, itemsize, threads):
     """The product, and how many pieces it has."""
     rows = batch * a.outputs * b.outputs * c.outputs
-    joined = groups == 1 and c.spread * c.x_step == depth and 1 < c.taps and c.taps * depth <= DEPTH
+    joined = groups == 1 and c.spread * c.x_step == depth and 1 < c.taps and c.taps * depth <= PANEL_DEPTH
     chunk, share = shares_of(rows, columns, groups, width_of(columns, BYTES // itemsize), threads)
     p = Product(rows, chunk, columns, share, groups, depth, int(joined), x_batch, y_batch, w_row, w_column, w_group)
     return p, -(-rows // chunk) * groups * -(-columns // share)

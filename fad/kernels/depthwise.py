@@ -15,11 +15,9 @@ from numba.extending import register_jitable
 
 from fad.kernels.axes import Axis, forward_axis, outputs_inside, outputs_meeting, steps, taps_inside
 from fad.kernels.pieces import Kernel, floats, numbers, part
+from fad.native.machine_model import PIECE_ELEMENTS, PIECES_PER_THREAD, WEIGHT_PIECES
 
 __all__ = ["Depthwise", "depthwise", "depthwise_pieces", "plan_depthwise"]
-
-PIECES = 4  # for each thread, and in all of a gradient by weights
-LEAST = 4096  # elements of the input in a piece
 
 
 class Depthwise(NamedTuple):
@@ -137,8 +135,9 @@ def plan_depthwise(what, x_shape, w_shape, y_shape, strides, lows, dilation, thr
     a = forward_axis(outputs[0], size[0], taps[0], strides[0], lows[0], dilation[0], xs[0], 0, ys[0])
     b = forward_axis(outputs[1], size[1], taps[1], strides[1], lows[1], dilation[1], xs[1], 0, ys[1])
     c = forward_axis(outputs[2], size[2], taps[2], strides[2], lows[2], dilation[2], xs[2], 0, ys[2])
-    each, rows, wanted = size[0] * xs[0], size[1] if what == 1 else outputs[1], PIECES * 4 if what == 2 else PIECES * threads
-    slabs = max(1, min(rows, -(-wanted // batch), each * channels // LEAST))
+    each, rows = size[0] * xs[0], size[1] if what == 1 else outputs[1]
+    wanted = WEIGHT_PIECES if what == 2 else PIECES_PER_THREAD * threads
+    slabs = max(1, min(rows, -(-wanted // batch), each * channels // PIECE_ELEMENTS))
     slab = -(-rows // slabs)
     slabs = -(-rows // slab)
     return Depthwise(channels, w_shape[4] // channels, slabs, slab, each, outputs[0] * ys[0]), a, b, c, batch * slabs

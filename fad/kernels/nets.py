@@ -21,13 +21,13 @@ from fad.kernels.pooling import plan_pools, pool_grad_pieces, pool_pieces
 from fad.kernels.rent import specialised
 from fad.kernels.weights import plan_weights, sum_weights_pieces
 from fad.kernels.windows import Ints, Windows, check_cotangent, kernel_dtype
+from fad.native.machine_model import WINDOW_ELEMENT_WORK
 from fad.native.threads import get_num_threads
 
 __all__ = ["conv", "conv_input_grad", "conv_weight_grad", "max_pool", "max_pool_grad", "max_pool_push", "sum_pool", "sum_pool_grad"]
 
 Padding = tuple[tuple[int, int], ...]
 
-ELEMENT = 10.0  # operations that one element of a window is worth, to `rent`
 
 # -- convolution ------------------------------------------------------------------------------------------------------------
 
@@ -229,7 +229,7 @@ def fold_windows(name: str, what: int, windows: Windows, dtype: np.dtype, *opera
     y = np.empty((x.shape[0], *windows.output, x.shape[-1]), dtype)
     if not (y.size and x.size):
         return np.zeros_like(y)
-    if own := specialised(name, (x.shape, windows, dtype), ELEMENT * y.size * prod(windows.window)):
+    if own := specialised(name, (x.shape, windows, dtype), WINDOW_ELEMENT_WORK * y.size * prod(windows.window)):
         return own(*operands, windows.window, windows.strides, windows.padding)
     operands = tuple(contiguous(a, dtype) for a in operands)
     *geometry, pieces = plan_windows(windows, x.shape, y.shape, by_input=False)
@@ -244,7 +244,7 @@ def spread_windows(name: str, what: int, windows: Windows, dtype: np.dtype, shap
     x_bar = np.empty(shape, dtype)
     if not (x_bar.size and g.size):
         return np.zeros_like(x_bar)
-    if own := specialised(name, (shape, windows, dtype), ELEMENT * g.size * prod(windows.window)):
+    if own := specialised(name, (shape, windows, dtype), WINDOW_ELEMENT_WORK * g.size * prod(windows.window)):
         return own(*operands, *(() if what else (shape,)), windows.window, windows.strides, windows.padding)
     operands = tuple(contiguous(a, dtype) for a in operands)
     *geometry, pieces = plan_windows(windows, shape, g.shape, by_input=True)

@@ -156,7 +156,8 @@ class SourceCache(FunctionCache):
 def state_of_sources() -> str:
     """A digest of the files that kernels are made from."""
     folder = Path(__file__).parent
-    files = sorted([*folder.glob("*.py"), *(folder.parent / "native" / name for name in ("functions.py", "tile.py", "ir.py"))])
+    below = [folder.parent / "native" / name for name in ("functions.py", "tile.py", "ir.py", "machine_model.py")]
+    files = sorted([*folder.glob("*.py"), *below])
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 

@@ -15,11 +15,9 @@ from numba.extending import register_jitable
 
 from fad.kernels.axes import Axis, forward_axis, outputs_inside, outputs_meeting, steps, taps_inside
 from fad.kernels.pieces import Kernel, cached, floats, numbers, part
+from fad.native.machine_model import PIECE_ELEMENTS, PIECES_PER_THREAD
 
 __all__ = ["Pools", "plan_pools", "pool", "pool_all", "pool_grad", "pool_grad_pieces", "pool_pieces"]
-
-PIECES = 4  # for each thread
-LEAST = 4096  # elements of the input in a piece
 
 
 class Pools(NamedTuple):
@@ -217,7 +215,7 @@ def plan_pools(x_shape, y_shape, window, strides, lows, by_input, threads):
     b = forward_axis(outputs[1], size[1], window[1], strides[1], lows[1], 1, xs[1], 0, ys[1])
     c = forward_axis(outputs[2], size[2], window[2], strides[2], lows[2], 1, xs[2], 0, ys[2])
     each, rows = size[0] * xs[0], size[1] if by_input else outputs[1]
-    slabs = max(1, min(rows, -(-PIECES * threads // batch), each * channels // LEAST))
+    slabs = max(1, min(rows, -(-PIECES_PER_THREAD * threads // batch), each * channels // PIECE_ELEMENTS))
     slab = -(-rows // slabs)
     slabs = -(-rows // slab)
     return Pools(channels, slabs, slab, each, outputs[0] * ys[0]), a, b, c, batch * slabs

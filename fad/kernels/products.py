@@ -14,14 +14,16 @@ from numba.extending import register_jitable
 
 from fad.kernels.pieces import Kernel, cached, floats, integers, numbers, part
 from fad.kernels.tile import BYTES, ROWS, fill_up, move, multiply, pack, width_of
+from fad.native.machine_model import (
+    FEW_ROWS_OF_PRODUCT,
+    PANEL_DEPTH,
+    PANELS_OF_PRODUCT,
+    PIECE_ROWS,
+    PIECES_PER_THREAD,
+    SMALL_PRODUCTS,
+)
 
 __all__ = ["Matrices", "multiply_all", "multiply_matrices", "multiply_pieces", "plan_matrices"]
-
-DEPTH = 256  # steps of the depth in one block: a panel of so many rows stays in the first cache
-PANELS = 4  # that are packed together: longer pieces of memory are read, and all stay in the second cache
-CHUNK, LEAST = 240, 24  # rows of a piece, at most, and where there are few
-SMALL = 100_000  # multiply-adds of a piece of several matrices
-PIECES = 4  # for each thread, so that all end together
 
 
 class Matrices(NamedTuple):
@@ -46,8 +48,8 @@ def multiply_matrices(x, w, y, bias, x_at, w_at, p, begin, end):
     """Pieces of y: some rows and columns of some products; product s reads x from x_at[s] on and w from w_at[s]."""
     width, alone, room = width_of(p.share, BYTES // x.itemsize), np.zeros(1, np.int64), -(-p.chunk // ROWS) * ROWS
     x_rows, y_rows = np.empty(room, np.int64), np.empty(room, np.int64)
-    deepest, beside = min(p.depth, DEPTH), p.x_column != 1
-    panels, copied = np.empty(deepest * width * PANELS, x.dtype), np.empty(deepest * p.chunk if beside else 0, x.dtype)
+    deepest, beside = min(p.depth, PANEL_DEPTH), p.x_column != 1
+    panels, copied = np.empty(deepest * width * PANELS_OF_PRODUCT, x.dtype), np.empty(deepest * p.chunk if beside else 0, x.dtype)
     chunks, shares = -(-p.rows // p.chunk), -(-p.columns // p.share)
     for piece in range(begin, end):
         share, chunk, stack = piece % shares, piece // shares % chunks, piece // (shares * chunks) * p.several
@@ -64,25 +66,25 @@ def multiply_matrices(x, w, y, bias, x_at, w_at, p, begin, end):
             if p.has_bias:
                 for r in range(rows):
                     move(bias, c_first, y, to + y_rows[r] + c_first, c_last - c_first)
-            for k in range(0, p.depth, DEPTH):
-                depth, add = min(p.depth - k, DEPTH), k > 0 or p.has_bias > 0
+            for k in range(0, p.depth, PANEL_DEPTH):
+                depth, add = min(p.depth - k, PANEL_DEPTH), k > 0 or p.has_bias > 0
                 if beside:
                     for q in range(depth):
                         move(x, x_at[s] + first * p.x_row + (k + q) * p.x_column, copied, q * rows, rows)
-                for some in range(c_first, c_last, width * PANELS):
+                for some in range(c_first, c_last, width * PANELS_OF_PRODUCT):
                     pack(
                         w,
                         w_at[s] + k * p.w_row + some * p.w_column,
                         p.w_row,
                         p.w_column,
                         depth,
-                        min(c_last - some, width * PANELS),
+                        min(c_last - some, width * PANELS_OF_PRODUCT),
                         width,
                         panels,
                         0,
                         depth * width,
                     )
-                    for column in range(some, min(c_last, some + width * PANELS), width):
+                    for column in range(some, min(c_last, some + width * PANELS_OF_PRODUCT), width):
                         panel, columns = (column - some) * depth, min(width, c_last - column)
                         if beside:
                             multiply(
@@ -153,15 +155,15 @@ def multiply_pieces(data, begin, end):
 @register_jitable
 def plan_matrices(stack, rows, columns, depth, x_row, x_column, w_row, w_column, has_bias, itemsize, threads):
     """The products, and how many pieces they have; results do not depend on it."""
-    several, chunk, share, width = 1, -(-min(rows, CHUNK) // ROWS) * ROWS, columns, width_of(columns, BYTES // itemsize)
-    if stack >= 2 * PIECES * threads:
-        several = max(1, min(SMALL // (rows * columns * depth), stack // (PIECES * threads)))
-    elif rows * columns * depth > SMALL:
-        while stack * -(-rows // chunk) * -(-columns // share) < PIECES * threads and share > PANELS * width:
+    several, chunk, share, width = 1, -(-min(rows, PIECE_ROWS) // ROWS) * ROWS, columns, width_of(columns, BYTES // itemsize)
+    if stack >= 2 * PIECES_PER_THREAD * threads:
+        several = max(1, min(SMALL_PRODUCTS // (rows * columns * depth), stack // (PIECES_PER_THREAD * threads)))
+    elif rows * columns * depth > SMALL_PRODUCTS:
+        while stack * -(-rows // chunk) * -(-columns // share) < PIECES_PER_THREAD * threads and share > PANELS_OF_PRODUCT * width:
             share = -(-share // 2 // width) * width
-        while stack * -(-rows // chunk) * -(-columns // share) < PIECES * threads and chunk > LEAST:
-            chunk = max(LEAST, -(-chunk // 2 // ROWS) * ROWS)
-        while stack * -(-rows // chunk) * -(-columns // share) < PIECES * threads and share > width:
+        while stack * -(-rows // chunk) * -(-columns // share) < PIECES_PER_THREAD * threads and chunk > FEW_ROWS_OF_PRODUCT:
+            chunk = max(FEW_ROWS_OF_PRODUCT, -(-chunk // 2 // ROWS) * ROWS)
+        while stack * -(-rows // chunk) * -(-columns // share) < PIECES_PER_THREAD * threads and share > width:
             share = -(-share // 2 // width) * width
     p = Matrices(stack, rows, columns, depth, several, chunk, share, x_row, x_column, w_row, w_column, has_bias)
     return p, -(-stack // several) * -(-rows // chunk) * -(-columns // share)

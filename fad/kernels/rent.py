@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Any
 
-__all__ = ["PRICE", "SPECIALISED", "specialised"]
+from fad.native.machine_model import SPECIALISED_PRICE
 
-PRICE = 2e10  # operations, of which these kernels do 1e11 in a second on two cores
+__all__ = ["SPECIALISED_PRICE", "SPECIALISED", "specialised"]
+
 MOST = 10_000  # shapes that are counted
 SPECIALISED: dict[str, Callable[..., Any]] = {}  # functions of the same arguments, by name; `fad.compile` fills it
 _paid: Counter[Hashable] = Counter()
@@ -23,7 +24,7 @@ _paid: Counter[Hashable] = Counter()
 def specialised(name: str, shape: Hashable, operations: float) -> Callable[..., Any] | None:
     """The specialised function of this name, if enough was computed for this shape; otherwise so many operations are noted."""
     paid = _paid[name, shape]
-    if paid >= PRICE:
+    if paid >= SPECIALISED_PRICE:
         return SPECIALISED.get(name)
     if len(_paid) > MOST:
         _paid.clear()

@@ -18,14 +18,9 @@ from numba.extending import register_jitable
 from fad.kernels.axes import Axis, copy_window, following, forward_axis, position, steps, tap_tables
 from fad.kernels.pieces import Kernel, cached, floats, numbers, part
 from fad.kernels.tile import BYTES, ROWS, fill_up, multiply, pack, width_of
+from fad.native.machine_model import PANEL_POSITIONS, PANELS_OF_PRODUCT, WEIGHT_PIECES, WEIGHT_POSITIONS, WEIGHT_ROWS
 
 __all__ = ["Sums", "plan_weights", "sum_weights", "sum_weights_all", "sum_weights_pieces"]
-
-POSITIONS = 128  # in one block: a panel of so many rows stays in the first cache
-PANELS = 4  # that are packed together
-WEIGHTS = 192  # rows of a piece, at most
-PIECES = 16  # that there should be, for which positions are cut into chunks of at least LEAST
-LEAST = 256
 
 
 class Sums(NamedTuple):
@@ -48,7 +43,7 @@ def sum_weights(x, g, y, p, a, b, c, begin, end):
     """Pieces of the gradient: each some rows of one group, summed over a chunk of positions; y has a slice for each chunk."""
     (_, w_shift, away), run_taps = tap_tables(a, b, c), c.taps if p.joined else 1
     width = width_of(p.columns, BYTES // x.itemsize)
-    panels, windows = np.empty(POSITIONS * width * PANELS, x.dtype), np.empty(POSITIONS * p.rows, x.dtype)
+    panels, windows = np.empty(PANEL_POSITIONS * width * PANELS_OF_PRODUCT, x.dtype), np.empty(PANEL_POSITIONS * p.rows, x.dtype)
     alone, room = np.zeros(1, np.int64), -(-p.rows // ROWS) * ROWS
     places, to = np.empty(room, np.int64), np.empty(room, np.int64)
     parts, some_taps = -(-p.depth // p.rows), max(1, p.rows // p.depth)
@@ -63,8 +58,8 @@ def sum_weights(x, g, y, p, a, b, c, begin, end):
             to[r] = chunk * p.size + w_shift[t + r // channels] + ((q + r % channels) * p.groups + group) * p.columns
         fill_up(places, rows)
         fill_up(to, rows)
-        for first in range(chunk * p.chunk, min(p.positions, chunk * p.chunk + p.chunk), POSITIONS):
-            count, add = min(POSITIONS, p.positions - first), first > chunk * p.chunk
+        for first in range(chunk * p.chunk, min(p.positions, chunk * p.chunk + p.chunk), PANEL_POSITIONS):
+            count, add = min(PANEL_POSITIONS, p.positions - first), first > chunk * p.chunk
             n, i, j, k = position(first, a, b, c)
             for s in range(count):
                 copy_window(
@@ -85,10 +80,12 @@ def sum_weights(x, g, y, p, a, b, c, begin, end):
                     s * rows,
                 )
                 n, i, j, k = following(n, i, j, k, a, b, c)
-            for some in range(0, p.columns, width * PANELS):
+            for some in range(0, p.columns, width * PANELS_OF_PRODUCT):
                 start = first * p.g_step + group * p.columns + some
-                pack(g, start, p.g_step, 1, count, min(p.columns - some, width * PANELS), width, panels, 0, count * width)
-                for column in range(some, min(p.columns, some + width * PANELS), width):
+                pack(
+                    g, start, p.g_step, 1, count, min(p.columns - some, width * PANELS_OF_PRODUCT), width, panels, 0, count * width
+                )
+                for column in range(some, min(p.columns, some + width * PANELS_OF_PRODUCT), width):
                     multiply(
                         windows,
                         0,
@@ -145,14 +142,16 @@ def plan_weights(x_shape, w_shape, g_shape, strides, lows, dilation, groups):
     b = forward_axis(outputs[1], size[1], taps[1], strides[1], lows[1], dilation[1], xs[1], ws[1], 0)
     c = forward_axis(outputs[2], size[2], taps[2], strides[2], lows[2], dilation[2], xs[2], ws[2], 0)
     positions = batch * outputs[0] * outputs[1] * outputs[2]
-    joined = groups == 1 and dilation[2] == 1 and taps[2] * depth <= WEIGHTS
+    joined = groups == 1 and dilation[2] == 1 and taps[2] * depth <= WEIGHT_ROWS
     unit = taps[2] * depth if joined else depth  # rows that stay together
-    rows = WEIGHTS // unit * unit if unit <= WEIGHTS else WEIGHTS
+    rows = WEIGHT_ROWS // unit * unit if unit <= WEIGHT_ROWS else WEIGHT_ROWS
     blocks = groups * (
-        -(-taps[0] * taps[1] * taps[2] // (rows // depth)) if unit <= WEIGHTS else taps[0] * taps[1] * taps[2] * -(-depth // rows)
+        -(-taps[0] * taps[1] * taps[2] // (rows // depth))
+        if unit <= WEIGHT_ROWS
+        else taps[0] * taps[1] * taps[2] * -(-depth // rows)
     )
-    chunks = max(1, min(-(-PIECES // blocks), -(-positions // LEAST)))
-    chunk = -(-positions // (chunks * POSITIONS)) * POSITIONS
+    chunks = max(1, min(-(-WEIGHT_PIECES // blocks), -(-positions // WEIGHT_POSITIONS)))
+    chunk = -(-positions // (chunks * PANEL_POSITIONS)) * PANEL_POSITIONS
     chunks = -(-positions // chunk)
     size_of = taps[0] * taps[1] * taps[2] * depth * width
     p = Sums(positions, chunk, rows, width // groups, groups, depth, int(joined), size[0] * xs[0], width, size_of)

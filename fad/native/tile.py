@@ -12,6 +12,7 @@ from typing import Any
 
 from fad.native.cpu import Machine
 from fad.native.ir import Block, Value, call, constant, fma, itemsize, resized, typed, write
+from fad.native.machine_model import FIRST_CACHE_SETS, FIRST_CACHE_WAYS
 
 __all__ = [
     "Epilogue",
@@ -39,9 +40,6 @@ __all__ = [
     "store",
     "transposed",
 ]
-
-WAYS = 6  # lines of one set of the first cache that rows may take; most have 8 ways
-SETS = 64  # lines of 64 bytes, a page apart in the first cache
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,8 @@ def crowding(rows: int, row_bytes: int) -> float:
     """How much dearer loads are when rows lie so many bytes apart that they fall into few sets of the cache."""
     if not row_bytes:
         return 1.0
-    sets = [(r * row_bytes // 64) % SETS for r in range(rows)]
-    return 1.6 if max(map(sets.count, sets)) > WAYS else 1.0
+    sets = [(r * row_bytes // 64) % FIRST_CACHE_SETS for r in range(rows)]
+    return 1.6 if max(map(sets.count, sets)) > FIRST_CACHE_WAYS else 1.0
 
 
 def balanced(n: int, most: int) -> list[tuple[int, int]]:

@@ -6,20 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fad.core.expr import Expr, reachable
+from fad.native.machine_model import BANDWIDTH, CALL, DISPATCH, FLOPS
 from fad.primitives.families import is_node
 from fad.transforms.forward import tangents_of
 from fad.transforms.reverse import cotangents_of
 from fad.transforms.trace import Graph, Trace
 
 __all__ = ["Cost", "costs", "cheaper", "seeds"]
-
-# The model of the interpreter: seconds = CALL + nodes * DISPATCH + passes * (flops / FLOPS + bytes / BANDWIDTH), as measured
-# on one machine. All passes of one mode run as one batch, so dispatch is paid once. Only their proportions decide: `compare_modes`
-# measures how fast another machine is, and the choice of a mode does not depend on it.
-CALL = 60e-6  # seconds for opening and closing it all
-DISPATCH = 7.5e-6  # seconds for one primitive: traced, or differentiated and run
-FLOPS = 1e10  # per second
-BANDWIDTH = 1.6e9  # bytes of results per second
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fad
-from fad.compile.plan import BLOCK
 from fad.compile.program import build
 from fad.compile.storage import lay_out_small, round_up
+from fad.native.machine_model import PARTIAL_SUM
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 20), st.integers(0, 10)), max_size=40))
@@ -117,4 +117,4 @@ def test_reductions_over_axes_that_do_not_merge_are_in_blocks(shape):
     for y, z in zip(program([x]), f(x), strict=True):
         np.testing.assert_allclose(y, z, rtol=1e-10)
     for n in (n for segment in program.plan.steps for n in segment.nests):
-        assert np.prod([e for e, r in zip(n.extents, n.reduced, strict=True) if r], initial=1) <= BLOCK
+        assert np.prod([e for e, r in zip(n.extents, n.reduced, strict=True) if r], initial=1) <= PARTIAL_SUM

@@ -77,7 +77,7 @@ def test_kernels_are_plain_python_without_numbas_compiler():
         found += [nets.max_pool(x, **pools), nets.sum_pool(x, **pools)]
         found += [nets.max_pool_grad(x, found[-1], **pools), nets.max_pool_push(x, x, **pools)]
         found += [arrays.multiply_stack(rng.integers(-3, 4, (2, 7, 5)).astype(float), rng.integers(-3, 4, (2, 5, 20)).astype(float))]
-        arrays.FEW = 8
+        arrays.SCATTER_ELEMENTS = 8
         found += [arrays.scatter_add((4, 3), rng.integers(0, 4, 20), rng.integers(-3, 4, (20, 3)).astype(float))]
         found += [bits.threefry_bits(np.array([1, 2], np.uint32), 5000).astype(float)]
         print([[float(np.sum(y)), float(np.sum(y * np.arange(y.size).reshape(y.shape) % 13))] for y in found])
