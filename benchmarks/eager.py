@@ -50,16 +50,18 @@ def fad_face(face: str, layer: Layer, batch: int, peer: Peer) -> Callable[[], An
 
 def specialised_face(face: str, x: Any, w: Any, g: Any, *moves: Any) -> Callable[[], Any]:
     """The kernel for this shape, as it is defined: Winograd's transformation stays out, and the recipes kept for others too."""
-    from fad.compile.kernels import recipe
+    from fad.compile.kernels import conv_recipes, recipe
     from fad.kernels.windows import steps
 
     *geometry, groups = moves
     made = {
-        "forward": lambda: recipe.conv.__wrapped__(x.shape, steps(x), w.shape, steps(w), x.dtype, *geometry, groups, g.shape[1:-1]),
-        "input gradient": lambda: recipe.conv_input_grad.__wrapped__(
+        "forward": lambda: conv_recipes.conv.__wrapped__(
+            x.shape, steps(x), w.shape, steps(w), x.dtype, *geometry, groups, g.shape[1:-1]
+        ),
+        "input gradient": lambda: conv_recipes.conv_input_grad.__wrapped__(
             g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *geometry, groups
         ),
-        "weight gradient": lambda: recipe.conv_weight_grad.__wrapped__(
+        "weight gradient": lambda: conv_recipes.conv_weight_grad.__wrapped__(
             x.shape, steps(x), g.shape, steps(g), x.dtype, w.shape[:-2], *geometry, groups
         ),
     }

@@ -88,12 +88,12 @@ def spread(shape: tuple, strides: tuple, result: tuple) -> tuple:
 
 def make_product(node: Expr, strides: list[tuple]) -> Recipe | None:
     """Matrices by matrices."""
-    from fad.compile.kernels import recipe
+    from fad.compile.kernels.matmul_recipes import matmul
     from fad.compile.kernels.tune import tuned
 
     stack, shapes = node.shape[:-2], [a.shape for a in node.args]
     a, b = [(*spread(shape[:-2], s[:-2], stack), *s[-2:]) for shape, s in zip(shapes, strides, strict=True)]
-    return tuned(recipe.matmul, (*stack, *shapes[0][-2:]), a, (*stack, *shapes[1][-2:]), b, node.dtype)
+    return tuned(matmul, (*stack, *shapes[0][-2:]), a, (*stack, *shapes[1][-2:]), b, node.dtype)
 
 
 # -- convolutions, pools, random bits ---------------------------------------------------------------------------------
@@ -101,23 +101,23 @@ def make_product(node: Expr, strides: list[tuple]) -> Recipe | None:
 
 def make_conv(node: Expr, strides: list[tuple]) -> Recipe | None:
     """A convolution."""
-    from fad.compile.kernels import recipe
+    from fad.compile.kernels import conv_recipes
 
-    return _tuned(recipe.conv, node, strides, output=node.shape[1:-1])
+    return _tuned(conv_recipes.conv, node, strides, output=node.shape[1:-1])
 
 
 def make_input_grad(node: Expr, strides: list[tuple]) -> Recipe | None:
     """The gradient of a convolution by its input."""
-    from fad.compile.kernels import recipe
+    from fad.compile.kernels import conv_recipes
 
-    return _tuned(recipe.conv_input_grad, node, strides)
+    return _tuned(conv_recipes.conv_input_grad, node, strides)
 
 
 def make_weight_grad(node: Expr, strides: list[tuple]) -> Recipe | None:
     """The gradient of a convolution by its weights."""
-    from fad.compile.kernels import recipe
+    from fad.compile.kernels import conv_recipes
 
-    return _tuned(recipe.conv_weight_grad, node, strides)
+    return _tuned(conv_recipes.conv_weight_grad, node, strides)
 
 
 def _tuned(make: Callable, node: Expr, strides: list[tuple], **more: Any) -> Recipe | None:
@@ -140,7 +140,7 @@ def make_pool(name: str) -> Callable:
 
 def make_bits(node: Expr, strides: list[tuple]) -> Recipe | None:
     """Threefry's blocks."""
-    from fad.compile.kernels.recipe import random_bits
+    from fad.compile.kernels.threefry_native import random_bits
 
     return random_bits(node.params["n"])
 

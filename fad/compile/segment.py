@@ -41,9 +41,8 @@ def describe(n: Any) -> str:
     """One line about a nest: r marks reduced axes, v the one in vectors, j one whose iterations are taken side by side."""
     if isinstance(n, KernelRun):
         after = [i.name for i in n.body.instructions if i.name not in ("result", "load", "number")] if n.body else []
-        spec = n.phase.spec
-        tile = f" by {spec.tile.rows} x {spec.tile.vectors} vectors" if has_tile(n) else ""
-        text = f"kernel {n.name}: {type(spec).__name__.lower()}{tile}, {n.pieces} pieces"
+        tile = f" by {t.rows} x {t.vectors} vectors" if (t := tile_of(n)) else ""
+        text = f"kernel {n.name}: {type(n.phase.spec).__name__.lower()}{tile}, {n.pieces} pieces"
         return text + (f", then {', '.join(after)}" if after else "")
     if isinstance(n, Rows):
         shared = f", {n.pieces} pieces over threads" if is_parallel(n) else ""
@@ -67,13 +66,14 @@ def describe(n: Any) -> str:
 def is_parallel(n: Any) -> bool:
     """Whether a nest is worth several threads."""
     if not isinstance(n, Loops):
-        return n.pieces > 1 and n.work > (WAKE_TILE_WORK if has_tile(n) else WAKE_WORK)
+        return n.pieces > 1 and n.work > (WAKE_TILE_WORK if tile_of(n) else WAKE_WORK)
     return (n.outer > 0 or n.strip > 0) and n.pieces > 1 and n.work > WAKE_WORK
 
 
-def has_tile(n: Any) -> bool:
-    """Whether a kernel has a register tile, and so does many operations at a time."""
-    return isinstance(n, KernelRun) and isinstance(getattr(n.phase.spec, "tile", None), Tile)
+def tile_of(n: Any) -> Tile | None:
+    """The register tile of a kernel, which does many operations at a time; None for what has none."""
+    tile = getattr(n.phase.spec, "tile", None) if isinstance(n, KernelRun) else None
+    return tile if isinstance(tile, Tile) else None
 
 
 def grain(n: Any) -> int:

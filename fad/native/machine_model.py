@@ -44,6 +44,29 @@ STACK_WORK = 1 << 24  # multiply-adds of a stack from which it is worth all thre
 SPECIALISED_PRICE = 2e10  # operations in the time that a specialised kernel takes to compile: 0.2 s at 1e11 a second on two cores
 WINDOW_ELEMENT_WORK = 10.0  # operations that take as long as one element of a window of a pool
 
+# -- kernels of one shape ------------------------------------------------------------------------------------------------------
+
+KERNEL_PIECES = 64  # pieces of work, so that threads end together
+KERNEL_PIECE_WORK = 200_000  # operations of a piece, at least
+KERNEL_GRAIN = 600_000  # operations that a thread takes at once
+DEPTHWISE_PIECES = 32  # pieces of a depthwise convolution
+CACHED_WEIGHTS = 3 << 18  # bytes of weights that stay in the second cache
+THIRD_CACHE = 6 << 20  # bytes of filters up to which all cores find them in the cache that they share
+TRANSPOSED_ROWS = 128  # rows from which transposed weights are copied into panels, not read along the depth
+PACKED_ROWS = 256  # rows from which a copy of other weights pays
+PACKED_ROWS_OF_ONE_VECTOR = 32  # the same where a row of the weights is one vector
+COPIED_ROWS = 16  # rows from which a copy of few columns pays, to read them along the depth
+REGISTER_DEPTH = 1024  # depth of a product of a transposed matrix up to which sums stay in registers from its beginning to its end
+THIN_COLUMNS = 32  # columns below which they do not
+STREAMED_ROWS = 4  # rows of a product that reads each weight for few multiplications
+BLOCKED_ROWS = 256  # rows of a product of few rows with many weights, which are then read in blocks
+BLOCKED_BYTES = 1 << 21  # bytes of these weights
+SHORTEST_RUN = 256  # positions along the last axis that are not cut
+TILES_PER_SHARE = 8  # tiles of a share of a gradient by weights, at least
+WINOGRAD_TILES = 24  # tiles of images that are transformed at a time; twice as many where filters do not fit THIRD_CACHE
+WINOGRAD_SUMMED_TILES = 96  # the same for a gradient by weights
+WINOGRAD_SCRATCH = 1 << 24  # bytes that pieces of work have for themselves, all together, if threads are few
+
 # -- loops of a program ---------------------------------------------------------------------------------------------------------
 
 HEAVY = 12  # operations from which an elementary function is worth a call of its own

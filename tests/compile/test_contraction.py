@@ -9,7 +9,7 @@ import fad
 from fad import nn
 from fad.compile.contraction import KERNELS, is_kernel, recipe_of, spread
 from fad.compile.kernels import recipe
-from fad.compile.kernels.recipe import strides_of
+from fad.kernels.windows import strides_of
 from fad.primitives.conv import conv, conv_input_grad, conv_weight_grad
 from fad.primitives.linalg import matmul
 

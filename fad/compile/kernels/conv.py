@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fad.compile.kernels import recipe
+from fad.compile.kernels import conv_recipes
+from fad.compile.kernels.recipe import run
 from fad.compile.kernels.tune import tuned
 from fad.errors import ShapeError
 from fad.kernels.windows import Ints, Windows, aligned, check_cotangent, kernel_dtype, steps
@@ -38,8 +39,8 @@ def conv(x: np.ndarray, w: np.ndarray, strides: Ints, padding: Padding, dilation
     if not (x.size and w.size and 0 not in shape):
         return np.zeros(shape, dtype)
     x, w = aligned(x, dtype), np.ascontiguousarray(w, dtype)
-    made = tuned(recipe.conv, x.shape, steps(x), w.shape, steps(w), dtype, strides, padding, dilation, groups, windows.output)
-    return recipe.run(made, [x, w], dtype)
+    made = tuned(conv_recipes.conv, x.shape, steps(x), w.shape, steps(w), dtype, strides, padding, dilation, groups, windows.output)
+    return run(made, [x, w], dtype)
 
 
 def conv_input_grad(
@@ -58,9 +59,19 @@ def conv_input_grad(
         return np.zeros(input_shape, dtype)
     g, w = aligned(g, dtype), np.ascontiguousarray(w, dtype)
     made = tuned(
-        recipe.conv_input_grad, g.shape, steps(g), w.shape, steps(w), dtype, tuple(input_shape), strides, padding, dilation, groups
+        conv_recipes.conv_input_grad,
+        g.shape,
+        steps(g),
+        w.shape,
+        steps(w),
+        dtype,
+        tuple(input_shape),
+        strides,
+        padding,
+        dilation,
+        groups,
     )
-    return recipe.run(made, [g, w], dtype)
+    return run(made, [g, w], dtype)
 
 
 def conv_weight_grad(
@@ -82,9 +93,19 @@ def conv_weight_grad(
         return np.zeros(weights_shape, dtype)
     x, g = aligned(x, dtype), np.ascontiguousarray(g, dtype)
     made = tuned(
-        recipe.conv_weight_grad, x.shape, steps(x), g.shape, steps(g), dtype, tuple(window), strides, padding, dilation, groups
+        conv_recipes.conv_weight_grad,
+        x.shape,
+        steps(x),
+        g.shape,
+        steps(g),
+        dtype,
+        tuple(window),
+        strides,
+        padding,
+        dilation,
+        groups,
     )
-    return recipe.run(made, [x, g], dtype)
+    return run(made, [x, g], dtype)
 
 
 def _check_channels(channels: int, weights_shape: Ints, groups: int) -> None:

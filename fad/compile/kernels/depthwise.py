@@ -17,17 +17,15 @@ from typing import Any
 
 from fad.native.cpu import Machine
 from fad.native.ir import Block, Value, call, fma, itemsize, where
+from fad.native.machine_model import DEPTHWISE_PIECES, PIECE_WORK, WEIGHT_PIECES
 from fad.native.tile import Epilogue, at, balanced, deliver, load, plus, repeated, store
 
 __all__ = ["Axis", "Depthwise", "DepthwiseWeights", "input_grad", "product", "weight_grad"]
 
 MOST_TAPS = 64  # of one axis; longer windows are left to the general convolution
-WRITTEN_OUT = 150  # multiply-adds of a tile at most
-LEAST = 300_000  # operations of a piece of work
-PIECES = 32  # of work, so that threads end together
+TILE_PRODUCTS = 150  # multiply-adds of a tile at most
 WIDE = 16  # vectors of channels that belong together, for the sake of what is read ahead
-DEPTH = 64  # of the products of a tile, for what an epilogue may cost
-CHUNKS = 16  # of positions with sums of their own
+EPILOGUE_DEPTH = 64  # of the products of a tile, for what an epilogue may cost
 Pattern = tuple[tuple[tuple[int, int], ...], ...]  # for every position of a tile its (tap, input position) along one axis
 
 
@@ -336,7 +334,7 @@ class Depthwise:
         with block.section() as after:
             image, *inner, row, column = spot.index
             place = lambda r, c: [image, *[*inner, plus(row, r), plus(column, c)][-self.rank :], spot.channel]
-            deliver(after, epilogue, sums, [spot.lanes] * width, place, DEPTH)
+            deliver(after, epilogue, sums, [spot.lanes] * width, place, EPILOGUE_DEPTH)
 
     def along(self, block: Block, spot: _Spot, k: int, x: Value, w: Value, sums: list) -> list:
         """The sums after the taps of the axes whose range is known when the tile begins, from the k-th on."""
@@ -479,7 +477,7 @@ def swept(machine: Machine, axes: list[Axis], channels: int, kind: str, sums: in
             pairs = sum(map(len, pattern)) * sum(map(len, across))
             held = sums * len({k for met in pattern for k, _ in met}) or live(pattern, across)
             least = width == columns.unit and height == 1
-            if not least and (height * width > machine.registers - held - 2 or pairs > WRITTEN_OUT):
+            if not least and (height * width > machine.registers - held - 2 or pairs > TILE_PRODUCTS):
                 break
             taps = len({k for met in pattern for k, _ in met}) * len({t for met in across for t, _ in met})
             tiles = -(-most // width)
@@ -531,7 +529,7 @@ def product(
         return None
     axes = forward_axes(x_shape, x_strides, output, window, strides, padding, dilation)
     sweep = swept(machine, axes, x_shape[-1], kind)
-    return Depthwise(shared(sweep, max(1, min(PIECES, int(sweep.work / LEAST)))), len(window))
+    return Depthwise(shared(sweep, max(1, min(DEPTHWISE_PIECES, int(sweep.work / PIECE_WORK)))), len(window))
 
 
 def input_grad(
@@ -569,7 +567,7 @@ def input_grad(
             )
         )
     sweep = swept(machine, four(axes), g_shape[-1], kind)
-    return Depthwise(shared(sweep, max(1, min(PIECES, int(sweep.work / LEAST)))), len(window))
+    return Depthwise(shared(sweep, max(1, min(DEPTHWISE_PIECES, int(sweep.work / PIECE_WORK)))), len(window))
 
 
 def weight_grad(
@@ -591,7 +589,7 @@ def weight_grad(
     axes = forward_axes(x_shape, x_strides, g_shape[1:-1], window, strides, padding, dilation)
     sums = min(window[-1], machine.registers // 2)
     sweep = swept(machine, axes, x_shape[-1], kind, sums)
-    pieces = max(1, min(CHUNKS, int(sweep.work / LEAST)))
+    pieces = max(1, min(WEIGHT_PIECES, int(sweep.work / PIECE_WORK)))
     shares = max(1, min(pieces, -(-sweep.channels // sweep.lanes) // WIDE))  # sums are fewer than with as many chunks
     sweep = replace(shared(sweep, -(-pieces // shares)), shares=shares)
     steps = (g_strides[0], *[0] * (3 - len(window)), *g_strides[1:-1])

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from fad.compile.kernels.pooling import Fold, Plane, Share, Side, Spread
-from fad.compile.kernels.recipe import KINDS, LEAST, PIECES, Phase, Recipe, run
+from fad.compile.kernels.recipe import KINDS, Phase, Recipe, run
 from fad.errors import ShapeError
 from fad.kernels.windows import Ints, Windows, aligned, check_cotangent, kernel_dtype, steps
+from fad.native.machine_model import KERNEL_PIECE_WORK, KERNEL_PIECES
 
 __all__ = ["RECIPES", "max_pool", "max_pool_grad", "max_pool_push", "sum_pool", "sum_pool_grad"]
 
@@ -146,7 +147,7 @@ def folded(what: str) -> Callable:
     """The recipe of a fold."""
 
     def make(plane: Plane, steps: tuple) -> Recipe:
-        return Recipe((Phase(shared(Fold(plane, what, steps)), tuple(range(len(steps))), last=True),), (), plane.output)
+        return Recipe((Phase(share(Fold(plane, what, steps)), tuple(range(len(steps))), last=True),), (), plane.output)
 
     return recipe(make)
 
@@ -154,7 +155,7 @@ def folded(what: str) -> Callable:
 @recipe
 def sum_pool_grad_recipe(plane: Plane, steps: tuple) -> Recipe:
     """Windows summed by the inputs they hold."""
-    return Recipe((Phase(shared(Spread(plane, steps[0])), (0,), last=True),), (), plane.input)
+    return Recipe((Phase(share(Spread(plane, steps[0])), (0,), last=True),), (), plane.input)
 
 
 @recipe
@@ -162,19 +163,19 @@ def max_pool_grad_recipe(plane: Plane, steps: tuple) -> Recipe:
     """Windows that overlap, or are too large to look at them twice, are first folded to the number of the first maximum."""
     taps = prod(side.taps for side in plane.sides)
     if taps <= TWICE and all(side.stride >= side.taps for side in plane.sides):
-        return Recipe((Phase(shared(Share(plane, steps)), (0, 1), last=True),), (), plane.input)
+        return Recipe((Phase(share(Share(plane, steps)), (0, 1), last=True),), (), plane.input)
     codes = "i8" if taps <= 1 << 8 and plane.channels % 4 == 0 else "i16" if taps <= 1 << 16 and plane.channels % 2 == 0 else "i32"
     size = -(-prod(plane.output) * int(codes[1:]) // (8 * plane.itemsize))
     phases = (
-        Phase(shared(Fold(plane, "code", steps[:1], codes)), (0, -1)),
-        Phase(shared(Spread(plane, steps[1], codes)), (1, -1), last=True),
+        Phase(share(Fold(plane, "code", steps[:1], codes)), (0, -1)),
+        Phase(share(Spread(plane, steps[1], codes)), (1, -1), last=True),
     )
     return Recipe(phases, (size,), plane.input)
 
 
-def shared(spec: Any) -> Any:
+def share(spec: Any) -> Any:
     """A spec whose rows are cut where there are few of them."""
-    shares = min(spec.units, -(-PIECES // spec.rows), int(spec.work / spec.rows / LEAST))
+    shares = min(spec.units, -(-KERNEL_PIECES // spec.rows), int(spec.work / spec.rows / KERNEL_PIECE_WORK))
     return replace(spec, shares=max(1, shares))
 
 

@@ -21,9 +21,9 @@ from fad.native.tile import Epilogue, Tile, at, load, panels_of, store
 __all__ = ["Fold", "Plane", "Share", "Side", "Spread"]
 
 VECTORS = 4  # of channels at once
-WRITTEN_OUT = 16  # taps, or positions and taps of them, up to which there is no loop
+WRITTEN_TAPS = 16  # taps, or positions and taps of them, up to which there is no loop
 KEPT = 16  # vectors that stay in registers for a second look
-LONG = 512  # instructions behind the elements of a window up to which they are written out
+WRITTEN_INSTRUCTIONS = 512  # instructions behind the elements of a window up to which they are written out
 MOVED = 8  # operations that take as long as to move an element between cache and registers
 
 
@@ -182,7 +182,7 @@ def stretches(block: Block, bounds: Any, first: int, stop: int, total: int, step
                 yield loop, loop.index, inner
 
 
-def each(block: Block, ranges: list[tuple], state: list[Value], step: Callable, room: int = WRITTEN_OUT, taps: tuple = ()) -> list:
+def each(block: Block, ranges: list[tuple], state: list[Value], step: Callable, room: int = WRITTEN_TAPS, taps: tuple = ()) -> list:
     """``state = step(block, taps, state)`` for all taps in these ranges in row-major order. The last axes are written out
     while there is room, the others are loops."""
     if not ranges:
@@ -257,7 +257,7 @@ class Fold(ByRow):
             row, bounds = share_of(piece.index, self.shares, self.units)
             n, *places = unflattened(row, self.plane.output[:-2])
             ranges = [side.taps_at(o) for side, o in zip(outer, places, strict=True)]
-            first, stop = last.whole if last.taps <= WRITTEN_OUT else (0, 0)
+            first, stop = last.whole if last.taps <= WRITTEN_TAPS else (0, 0)
             for inside, o, whole in stretches(piece, bounds, first, stop, last.outputs):
                 taps = [*ranges, (0, last.taps) if whole else last.taps_at(o)]
                 for panel, vectors in self.plane.panels(inside):
@@ -355,7 +355,7 @@ class Spread:
     def whole(self) -> tuple[int, int]:
         """The inputs that are taken ``stride`` at once: none of the windows that may hold them is missing."""
         last = self.plane.sides[-1]
-        if last.stride > WRITTEN_OUT // 2 or last.taps > WRITTEN_OUT:
+        if last.stride > WRITTEN_TAPS // 2 or last.taps > WRITTEN_TAPS:
             return 0, 0
         apart = [d for held in last.holders for d, _ in held]
         first = max(0, -min(apart))
@@ -460,7 +460,7 @@ class Share(ByRow):
     def write(self, block: Block, pointers: list[Value], epilogue: Epilogue, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end."""
         last = self.plane.sides[-1]
-        first, stop = last.whole if last.taps <= WRITTEN_OUT else (0, 0)
+        first, stop = last.whole if last.taps <= WRITTEN_TAPS else (0, 0)
         if first < stop == last.outputs and (last.outputs * last.stride - last.low) != last.inputs:
             stop -= 1  # the last window has fewer or more inputs
         first, stop = (first, stop) if first < stop else (0, 0)
@@ -515,8 +515,8 @@ class _Owned:
         best = each(block, self.ranges, elements(block, tuple([low for low, _ in self.ranges])), fold)
         g = [self.plane.element(block, self.g, self.steps[1][-1], v) for v in self.vectors]
         free = [Value(block.root, "true", "i1", 1).spread(held(n)) for _, n in self.vectors]
-        short = epilogue.length * len(free) * prod(side.taps for side in self.plane.sides) <= LONG
-        each(block, self.ranges, free, put, WRITTEN_OUT if short else 0)
+        short = epilogue.length * len(free) * prod(side.taps for side in self.plane.sides) <= WRITTEN_INSTRUCTIONS
+        each(block, self.ranges, free, put, WRITTEN_TAPS if short else 0)
 
     def gaps(self, block: Block, k: int, places: list, epilogue: Epilogue) -> None:
         """0 for inputs that no window covers, along the axes from the k-th on."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
+from fad.compile.kernels.recipe import Phase, Recipe
 from fad.kernels.bits import PARITY, ROTATIONS
 from fad.native import engine
 from fad.native.ir import Block, Value, call, resized, write
 from fad.native.tile import Epilogue, shuffled
 
-__all__ = ["Threefry"]
+__all__ = ["Threefry", "random_bits"]
 
 CHUNK = 4096  # words of a piece of work
 
@@ -81,3 +83,9 @@ def interleaved(x: Value, y: Value) -> tuple[Value, Value]:
     n = x.lanes
     turns = [k // 2 + n * (k % 2) for k in range(2 * n)]
     return shuffled(x, y, turns[:n]), shuffled(x, y, turns[n:])
+
+
+@functools.lru_cache(maxsize=1024)
+def random_bits(n: int) -> Recipe:
+    """n words of Threefry for the key that is the operand."""
+    return Recipe((Phase(Threefry(n), (0,), last=True),), (), (n,))

@@ -34,7 +34,7 @@ from fad.native.tile import (
     repeated,
 )
 
-LONG = 24  # runs of taps in the code of one row of tiles
+TAP_RUNS = 24  # runs of taps in the code of one row of tiles
 
 __all__ = ["Axis", "Window", "write_window"]
 
@@ -206,7 +206,7 @@ def tiles(axis: Axis, most: int) -> list[tuple]:
             else:
                 found.append([start, size, 1, pattern])
             start += size
-    if sum(len(runs(f[3])) for f in found) <= LONG:
+    if sum(len(runs(f[3])) for f in found) <= TAP_RUNS:
         return [tuple(f) for f in found]
     whole = [all(axis.valid(i, t) for t in range(axis.taps)) for i in range(axis.extent)]
     begin, end = span(whole)

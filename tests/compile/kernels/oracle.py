@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import fad
-from fad.compile.kernels import recipe
+from fad.compile.kernels import conv_recipes, matmul_recipes, recipe
 from fad.native import engine
 from fad.native.cpu import Machine
 
@@ -129,7 +129,13 @@ def small_machine(vector_bytes, registers=16):
 
 def forget():
     """Recipes are kept by shape, but depend on the machine."""
-    for made in (recipe.matmul, recipe.conv, recipe.conv_input_grad, recipe.conv_weight_grad, recipe.compiled):
+    for made in (
+        matmul_recipes.matmul,
+        conv_recipes.conv,
+        conv_recipes.conv_input_grad,
+        conv_recipes.conv_weight_grad,
+        recipe.compiled,
+    ):
         made.cache_clear()
 
 
@@ -190,10 +196,10 @@ def recipes_of(problem, x, w, g, dense, choice=0):
     expected = convolution(x, w, g, **geometry)
     rest = geometry["strides"], geometry["padding"], geometry["dilation"], geometry["groups"]
     return [
-        (recipe.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *rest, g.shape[1:-1], choice), [x, w], expected[0]),
-        (recipe.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *rest, choice), [g, w], expected[1]),
+        (conv_recipes.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *rest, g.shape[1:-1], choice), [x, w], expected[0]),
+        (conv_recipes.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *rest, choice), [g, w], expected[1]),
         (
-            recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(dense), x.dtype, w.shape[:-2], *rest, choice),
+            conv_recipes.conv_weight_grad(x.shape, steps(x), g.shape, steps(dense), x.dtype, w.shape[:-2], *rest, choice),
             [x, dense],
             expected[2],
         ),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile.kernels import recipe
+from fad.compile.kernels import conv_recipes, recipe
 from fad.compile.kernels.conv import conv, conv_input_grad, conv_weight_grad
 from fad.errors import DtypeError, ShapeError
 from fad.native import engine
@@ -233,9 +233,9 @@ def test_results_are_written_inside_their_memory(guarded):
         strides = lambda a: tuple(s // a.itemsize for s in a.strides)
         given_ = geometry["strides"], geometry["padding"], geometry["dilation"], groups
         made = [
-            (recipe.conv(x.shape, strides(x), w.shape, strides(w), x.dtype, *given_, y.shape[1:-1]), [x, w], y),
-            (recipe.conv_input_grad(g.shape, strides(g), w.shape, strides(w), x.dtype, x.shape, *given_), [g, w], x_bar),
-            (recipe.conv_weight_grad(x.shape, strides(x), g.shape, strides(g), x.dtype, (2, 3), *given_), [x, g], w_bar),
+            (conv_recipes.conv(x.shape, strides(x), w.shape, strides(w), x.dtype, *given_, y.shape[1:-1]), [x, w], y),
+            (conv_recipes.conv_input_grad(g.shape, strides(g), w.shape, strides(w), x.dtype, x.shape, *given_), [g, w], x_bar),
+            (conv_recipes.conv_weight_grad(x.shape, strides(x), g.shape, strides(g), x.dtype, (2, 3), *given_), [x, g], w_bar),
         ]
         for one, operands, expected in made:
             out = guarded(np.full(expected.shape, np.nan, x.dtype))

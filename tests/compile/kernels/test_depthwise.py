@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile.kernels import recipe
+from fad.compile.kernels import conv_recipes, recipe
 from fad.compile.kernels.depthwise import MOST_TAPS, Depthwise, DepthwiseWeights
 
 from .oracle import DTYPES, examples, integers, laid_out, machines, output_of, small_machine, steps, threads
@@ -34,9 +34,9 @@ def recipes(x, w, g, strides, padding, dilation):
     c = x.shape[-1]
     geometry = (strides, padding, dilation, c)
     return [
-        (recipe.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *geometry, g.shape[1:-1]), [x, w]),
-        (recipe.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *geometry), [g, w]),
-        (recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(g), x.dtype, w.shape[:-2], *geometry), [x, g]),
+        (conv_recipes.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, *geometry, g.shape[1:-1]), [x, w]),
+        (conv_recipes.conv_input_grad(g.shape, steps(g), w.shape, steps(w), x.dtype, x.shape, *geometry), [g, w]),
+        (conv_recipes.conv_weight_grad(x.shape, steps(x), g.shape, steps(g), x.dtype, w.shape[:-2], *geometry), [x, g]),
     ]
 
 
@@ -162,7 +162,7 @@ def test_what_is_left_to_the_general_convolution():
     assert not any(is_depthwise(made) for made, _ in others + recipes(*long, **its_geometry))
     for (made, operands), expected in zip(others, by_definition(x, w, g, **geometry), strict=True):
         np.testing.assert_array_equal(recipe.run(made, operands, x.dtype), expected)
-    twice = recipe.conv(x.shape, steps(x), (3, 3, 1, 12), steps(w), x.dtype, *geometry.values(), 6, g.shape[1:-1])
+    twice = conv_recipes.conv(x.shape, steps(x), (3, 3, 1, 12), steps(w), x.dtype, *geometry.values(), 6, g.shape[1:-1])
     assert not is_depthwise(twice)
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from fad.compile.kernels.pool import RECIPES, max_pool, max_pool_grad, max_pool_push, sum_pool, sum_pool_grad
 from fad.compile.kernels.pooling import Plane, Share, Side, Spread
-from fad.compile.kernels.recipe import compiled, fill, strides_of
+from fad.compile.kernels.recipe import compiled, fill
 from fad.errors import DtypeError, ShapeError
+from fad.kernels.windows import strides_of
 from fad.native.threads import get_num_threads, set_num_threads
 
 from .oracle import examples

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile.kernels import recipe
+from fad.compile.kernels import matmul_recipes, recipe
 from fad.compile.kernels.conv import conv, conv_input_grad, conv_weight_grad
-from fad.compile.kernels.recipe import grain, strides_of
-from fad.kernels.windows import stack_steps
+from fad.compile.kernels.recipe import grain
+from fad.kernels.windows import stack_steps, strides_of
 from fad.native.threads import get_num_threads
 
 from .oracle import (
@@ -37,7 +37,7 @@ from .oracle import (
 
 def matmul(a, b, around=lambda x: x):
     """a @ b by its recipe; scratch and result hold NaN before. ``around`` copies what is to be watched, as it lies."""
-    made = recipe.matmul(a.shape, steps(a), b.shape, steps(b), a.dtype)
+    made = matmul_recipes.matmul(a.shape, steps(a), b.shape, steps(b), a.dtype)
     out = around(np.full(made.shape, np.nan, a.dtype))
     recipe.fill(made, [a, b], [around(np.full(n, np.nan, a.dtype)) for n in made.scratch], out)
     return out
@@ -144,10 +144,10 @@ def test_few_columns(columns, depth):
 
 
 def test_few_columns_of_a_long_depth_are_vectors_along_it():
-    made = recipe.matmul((40, 300), (300, 1), (300, 3), (3, 1), DTYPES[0])
+    made = matmul_recipes.matmul((40, 300), (300, 1), (300, 3), (3, 1), DTYPES[0])
     assert (
         made.phases[-1].spec.across > 1
-        and recipe.matmul((40, 300), (300, 1), (300, 30), (30, 1), DTYPES[0]).phases[-1].spec.across == 0
+        and matmul_recipes.matmul((40, 300), (300, 1), (300, 30), (30, 1), DTYPES[0]).phases[-1].spec.across == 0
     )
 
 
@@ -167,8 +167,11 @@ def test_reversed_stacks():
 def test_stacks_without_one_distance_have_no_recipe():
     a = np.broadcast_to(np.ones((2, 1, 3, 4), np.float32), (2, 5, 3, 4))
     b = np.ones((2, 5, 4, 6), np.float32)
-    assert recipe.matmul(a.shape, steps(a), b.shape, steps(b), a.dtype) is None
-    assert recipe.matmul(b.swapaxes(0, 1).shape, steps(b.swapaxes(0, 1)), (5, 2, 6, 4), strides_of((5, 2, 6, 4)), a.dtype) is None
+    assert matmul_recipes.matmul(a.shape, steps(a), b.shape, steps(b), a.dtype) is None
+    assert (
+        matmul_recipes.matmul(b.swapaxes(0, 1).shape, steps(b.swapaxes(0, 1)), (5, 2, 6, 4), strides_of((5, 2, 6, 4)), a.dtype)
+        is None
+    )
 
 
 @given(st.lists(st.integers(1, 4), max_size=4), st.integers(-9, 9), st.data())
@@ -211,10 +214,10 @@ def test_grain(pieces, work):
 
 def test_recipes_are_made_once():
     arguments = (9, 20), (20, 1), (20, 30), (30, 1), DTYPES[0]
-    assert recipe.matmul(*arguments) is recipe.matmul(*arguments)
+    assert matmul_recipes.matmul(*arguments) is matmul_recipes.matmul(*arguments)
     start = time.perf_counter()
     for _ in range(1000):
-        recipe.matmul(*arguments)
+        matmul_recipes.matmul(*arguments)
     assert time.perf_counter() - start < 0.1
 
 
@@ -233,7 +236,7 @@ def test_every_choice_of_a_product(choice):
     for m, k, n in [(37, 50, 70), (300, 20, 17), (64, 300, 3)]:
         for a_transposed, b_transposed in product([False, True], [False, True]):
             a, b = transposable(rng, (m, k), DTYPES[0], a_transposed), transposable(rng, (k, n), DTYPES[0], b_transposed)
-            made = recipe.matmul(a.shape, steps(a), b.shape, steps(b), a.dtype, choice)
+            made = matmul_recipes.matmul(a.shape, steps(a), b.shape, steps(b), a.dtype, choice)
             np.testing.assert_array_equal(recipe.run(made, [a, b], a.dtype), a @ b)
 
 

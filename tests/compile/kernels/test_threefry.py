@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile.kernels import recipe
+from fad.compile.kernels import recipe, threefry_native
 from fad.compile.kernels.threefry_native import CHUNK, Threefry
 from fad.errors import ShapeError
 from fad.kernels import bits
@@ -31,7 +31,7 @@ words = st.integers(0, ONES)
 def native(key, n, out=None):
     """n words by the native kernel."""
     out = np.empty(n, np.uint32) if out is None else out
-    recipe.fill(recipe.random_bits(n), [np.array(key, np.uint32)], [], out)
+    recipe.fill(threefry_native.random_bits(n), [np.array(key, np.uint32)], [], out)
     return out
 
 

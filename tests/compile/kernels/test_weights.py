@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile.kernels import recipe
-from fad.compile.kernels.recipe import Phase, Recipe, fill, strides_of
+from fad.compile.kernels import matmul_recipes, recipe
+from fad.compile.kernels.recipe import Phase, Recipe, fill
 from fad.compile.kernels.weights import Weights
 from fad.compile.kernels.window import Axis
+from fad.kernels.windows import strides_of
 from fad.native.threads import get_num_threads
 from fad.native.tile import Tile
 
@@ -150,6 +151,6 @@ def test_whole_and_joined():
 def test_a_product_of_two_matrices_is_one_without_a_window():
     rng = np.random.default_rng(0)
     x, g = rng.integers(-4, 5, (1300, 20)).astype(np.float32), rng.integers(-4, 5, (1300, 33)).astype(np.float32)
-    made = recipe.matmul((20, 1300), (1, 20), (1300, 33), (33, 1), DTYPES[0])
+    made = matmul_recipes.matmul((20, 1300), (1, 20), (1300, 33), (33, 1), DTYPES[0])
     assert type(made.phases[0].spec) is Weights
     np.testing.assert_array_equal(recipe.run(made, [x.T, g], DTYPES[0]), x.T @ g)

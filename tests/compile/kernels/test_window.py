@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile.kernels import recipe, window
-from fad.compile.kernels.recipe import Phase, Recipe, compiled, fill, strides_of, write_function
+from fad.compile.kernels import conv_recipes, window
+from fad.compile.kernels.recipe import Phase, Recipe, compiled, fill, write_function
 from fad.compile.kernels.window import Axis, Window, runs, span, tiles
+from fad.kernels.windows import strides_of
 from fad.native.ir import Module
 from fad.native.tile import Tile
 
@@ -48,7 +49,7 @@ def test_inside(axis):
 @pytest.mark.smoke
 @given(AXES, st.integers(1, 12))
 def test_tiles_hold_every_position_once_and_know_what_is_there(axis, most):
-    for long in (window.LONG, 0):
+    for long in (window.TAP_RUNS, 0):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(window, "LONG", long)
             found = tiles(axis, most)
@@ -224,9 +225,9 @@ def test_code_of_long_kernels_is_short(taps, size):
     geometry = (1,), (((taps - 1) // 2, taps // 2),), (1,), 1
     start = time.perf_counter()
     for one in (
-        recipe.conv(x, strides_of(x), w, strides_of(w), DTYPES[0], *geometry, (size,)),
-        recipe.conv_input_grad(g, strides_of(g), w, strides_of(w), DTYPES[0], x, *geometry),
-        recipe.conv_weight_grad(x, strides_of(x), g, strides_of(g), DTYPES[0], (taps,), *geometry),
+        conv_recipes.conv(x, strides_of(x), w, strides_of(w), DTYPES[0], *geometry, (size,)),
+        conv_recipes.conv_input_grad(g, strides_of(g), w, strides_of(w), DTYPES[0], x, *geometry),
+        conv_recipes.conv_weight_grad(x, strides_of(x), g, strides_of(g), DTYPES[0], (taps,), *geometry),
     ):
         assert len(text(one)) < 1_000_000
     assert time.perf_counter() - start < 3

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile.kernels import recipe, winograd
+from fad.compile.kernels import conv_recipes, recipe, winograd, winograd_recipes
 from fad.compile.kernels.conv import conv, conv_input_grad, conv_weight_grad
 from fad.compile.kernels.winograd import Tiling, Winograd, gains
 from fad.compile.kernels.winograd_weights import Summed
@@ -33,12 +33,12 @@ from .oracle import (
 @contextlib.contextmanager
 def always(wanted=True):
     """Every convolution that can be made so is, or none."""
-    before, recipe.gains = recipe.gains, lambda *shape: wanted
+    before, winograd_recipes.gains = winograd_recipes.gains, lambda *shape: wanted
     forget()
     try:
         yield
     finally:
-        recipe.gains = before
+        winograd_recipes.gains = before
         forget()
 
 
@@ -118,9 +118,9 @@ def test_shares_of_the_panels(monkeypatch):
     rng = np.random.default_rng(0)
     x, w, g = (integers(rng, s, np.float32) for s in ((2, 8, 8, 30), (3, 3, 30, 213), (2, 8, 8, 213)))
     with always():
-        made = recipe.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, **SAME, output=(8, 8))
+        made = conv_recipes.conv(x.shape, steps(x), w.shape, steps(w), x.dtype, **SAME, output=(8, 8))
         assert made.phases[-1].spec.shares > 1
-        made = recipe.conv_weight_grad(x.shape, steps(x), g.shape, steps(g), x.dtype, (3, 3), **SAME)
+        made = conv_recipes.conv_weight_grad(x.shape, steps(x), g.shape, steps(g), x.dtype, (3, 3), **SAME)
         assert made.phases[0].spec.shares > 1
         assert_all_three(x, w, g, SAME)
 
@@ -183,9 +183,9 @@ def test_chosen_where_it_is_faster():
         x, w, g = (images, size, size, depth), (3, 3, depth // geometry["groups"], width), (images, *out, width)
         of, dtype = strides_of, DTYPES[0]
         made = [
-            recipe.conv(x, of(x), w, of(w), dtype, **geometry, output=out),
-            recipe.conv_input_grad(g, of(g), w, of(w), dtype, x, **geometry),
-            recipe.conv_weight_grad(x, of(x), g, of(g), dtype, (3, 3), **geometry),
+            conv_recipes.conv(x, of(x), w, of(w), dtype, **geometry, output=out),
+            conv_recipes.conv_input_grad(g, of(g), w, of(w), dtype, x, **geometry),
+            conv_recipes.conv_weight_grad(x, of(x), g, of(g), dtype, (3, 3), **geometry),
         ]
         return [
             isinstance(m.phases[k].spec, kind) for m, k, kind in zip(made, (-1, -1, 0), (Winograd, Winograd, Summed), strict=True)
@@ -193,8 +193,8 @@ def test_chosen_where_it_is_faster():
 
     images = (8, 32, 32, 64), (64 * 1024, 32, 1, 1024)  # with channels first
     made = [
-        recipe.conv(*images, (3, 3, 64, 64), strides_of((3, 3, 64, 64)), DTYPES[0], **SAME, output=(32, 32)),
-        recipe.conv_weight_grad(*images, (8, 32, 32, 64), strides_of((8, 32, 32, 64)), DTYPES[0], (3, 3), **SAME),
+        conv_recipes.conv(*images, (3, 3, 64, 64), strides_of((3, 3, 64, 64)), DTYPES[0], **SAME, output=(32, 32)),
+        conv_recipes.conv_weight_grad(*images, (8, 32, 32, 64), strides_of((8, 32, 32, 64)), DTYPES[0], (3, 3), **SAME),
     ]
     assert isinstance(made[0].phases[-1].spec, Winograd) and isinstance(made[1].phases[1].spec, Summed)
     assert all(spec(32, 32, 64, 64)) and all(spec(1, 56, 128, 128))
