@@ -65,7 +65,7 @@ def specialised_face(face: str, x: Any, w: Any, g: Any, *moves: Any) -> Callable
             x.shape, steps(x), g.shape, steps(g), x.dtype, w.shape[:-2], *geometry, groups
         ),
     }
-    with mock.patch.object(recipe, "winograd", return_value=None), mock.patch.object(recipe, "winograd_weights", return_value=None):
+    with mock.patch.object(conv_recipes, "is_3x3", return_value=False):
         found = made[face]()
     operands = {"forward": [x, w], "input gradient": [g, w], "weight gradient": [x, g]}[face]
     return partial(recipe.run, found, operands, x.dtype)

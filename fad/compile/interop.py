@@ -179,14 +179,14 @@ def _run(program: Program) -> Any:
             stack = _Stack(context, builder)
             objects = [stack.object(t, x) for t, x in stack.parts(inputs, args[0])]
             objects += [stack.address(c) for c in constants]
-            arrays, rooms = iter(stack.parts(outputs, args[1])), []
+            arrays, slots = iter(stack.parts(outputs, args[1])), []
             for is_array, t in fresh:
                 if not is_array:
-                    rooms.append((t, stack.room(context.get_data_type(t))))
-                objects.append(stack.object(*next(arrays)) if is_array else stack.struct(HEAD, rooms[-1][1]))
+                    slots.append((t, stack.allocate(context.get_data_type(t))))
+                objects.append(stack.object(*next(arrays)) if is_array else stack.struct(HEAD, slots[-1][1]))
             arena = stack.aligned(memory, args[2]) if isinstance(memory, types.Array) else stack.address(0)
             code = stack.call(run_at, stack.struct(ITEMS, stack.row(objects)), arena, stack.address(ctypes.addressof(entered)))
-            return context.make_tuple(builder, signature.return_type, [code, *(stack.value(t, at) for t, at in rooms)])
+            return context.make_tuple(builder, signature.return_type, [code, *(stack.value(t, at) for t, at in slots)])
 
         return types.Tuple([types.int64, *(t for is_array, t in fresh if not is_array)])(inputs, outputs, memory), codegen
 
@@ -206,15 +206,15 @@ class _Stack:
         """A constant address."""
         return self.ir.Constant(self.word, number).inttoptr(self.pointer)
 
-    def room(self, kind: Any) -> Any:
-        """The address of room for a value."""
+    def allocate(self, kind: Any) -> Any:
+        """The address of memory for a value."""
         from numba.core import cgutils
 
         return self.builder.bitcast(cgutils.alloca_once(self.builder, kind), self.pointer)
 
     def row(self, pointers: list) -> Any:
         """The address of pointers one after the other."""
-        at = self.room(self.ir.ArrayType(self.pointer, max(len(pointers), 1)))
+        at = self.allocate(self.ir.ArrayType(self.pointer, max(len(pointers), 1)))
         for k, p in enumerate(pointers):
             self.put(at, 8 * k, p)
         return at
@@ -226,7 +226,7 @@ class _Stack:
 
     def struct(self, head: int, content: Any) -> Any:
         """The address of a struct with the content after so many bytes."""
-        at = self.room(self.ir.LiteralStructType([self.ir.ArrayType(self.word, head // 8), content.type]))
+        at = self.allocate(self.ir.LiteralStructType([self.ir.ArrayType(self.word, head // 8), content.type]))
         self.put(at, head, content)
         return at
 

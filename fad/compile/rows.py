@@ -1,4 +1,4 @@
-"""Rows: nests that work on rows one after another, as a softmax or a layer norm does, run on each row in turn.
+"""Rows: nests that work on rows one after another, as a softmax or a layer norm does, run on each row one after another.
 
 A row is then read from memory once, and stays in the cache until the last of the nests is done with it. What one nest
 writes, the next may read at the same row only. Sums over rows, as of gradients by a scale or bias, follow each block of rows;

@@ -3,7 +3,7 @@ spatial axes.
 
     y[n, o, f] = sum over taps t and channels c of  x[n, o stride + t dilation - pad, c] w[t, c, f]
 
-One kernel serves both: the gradient is a convolution of g with the window turned round, one for each remainder of the position
+One kernel serves both: the gradient is a convolution of g with the window flipped, one for each remainder of the position
 by the stride. It is a product of matrices. Its rows are positions of y: those whose window lies inside x read x where it lies,
 the others read a copy of their window, in which zeros stand for what is outside. Its depth is taps and channels, its columns
 are features.
@@ -58,14 +58,14 @@ def convolve(x, w, y, p, a, b, c, begin, end):
     deepest = block_taps * min(p.depth, PANEL_DEPTH)
     width = width_of(p.share, BYTES // x.itemsize)
     panels = np.empty(deepest * width * PANELS_OF_CONVOLUTION, x.dtype)
-    room = -(-p.chunk // ROWS) * ROWS
+    padded = -(-p.chunk // ROWS) * ROWS
     inside, inside_y, outside, outside_y = (
-        np.empty(room, np.int64),
-        np.empty(room, np.int64),
-        np.empty(room, np.int64),
-        np.empty(room, np.int64),
+        np.empty(padded, np.int64),
+        np.empty(padded, np.int64),
+        np.empty(padded, np.int64),
+        np.empty(padded, np.int64),
     )
-    corner, patch_rows = np.empty((room, 3), np.int64), np.empty(room, np.int64)
+    corner, patch_rows = np.empty((padded, 3), np.int64), np.empty(padded, np.int64)
     shares = -(-p.columns // p.share)
     for piece in range(begin, end):
         group, share, first = piece % p.groups, piece // p.groups % shares, piece // (shares * p.groups) * p.chunk

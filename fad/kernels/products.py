@@ -46,8 +46,8 @@ class Matrices(NamedTuple):
 @part
 def multiply_matrices(x, w, y, bias, x_at, w_at, p, begin, end):
     """Pieces of y: some rows and columns of some products; product s reads x from x_at[s] on and w from w_at[s]."""
-    width, alone, room = width_of(p.share, BYTES // x.itemsize), np.zeros(1, np.int64), -(-p.chunk // ROWS) * ROWS
-    x_rows, y_rows = np.empty(room, np.int64), np.empty(room, np.int64)
+    width, alone, padded = width_of(p.share, BYTES // x.itemsize), np.zeros(1, np.int64), -(-p.chunk // ROWS) * ROWS
+    x_rows, y_rows = np.empty(padded, np.int64), np.empty(padded, np.int64)
     deepest, beside = min(p.depth, PANEL_DEPTH), p.x_column != 1
     panels, copied = np.empty(deepest * width * PANELS_OF_PRODUCT, x.dtype), np.empty(deepest * p.chunk if beside else 0, x.dtype)
     chunks, shares = -(-p.rows // p.chunk), -(-p.columns // p.share)

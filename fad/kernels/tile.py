@@ -179,7 +179,7 @@ def clear(y, at, count):
 @part
 def pack(w, first, row_step, column_step, rows, columns, width, panel, at, size):
     """Columns into panels that are ``width`` wide and ``size`` elements apart: panel[at + j // width size + i width + j % width] =
-    w[first + i row_step + j column_step], and 0 behind the last column."""
+    w[first + i row_step + j column_step], and 0 after the last column."""
     lanes = BYTES // w.itemsize
     whole = columns - columns % lanes
     square = rows - rows % lanes if row_step == 1 else 0
@@ -201,7 +201,7 @@ def pack(w, first, row_step, column_step, rows, columns, width, panel, at, size)
 
 @part
 def multiply(x, first, rows, count, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add):
-    """`tile` for ``count`` rows; behind the last one the lists of rows name it again, up to a multiple of ROWS."""
+    """`tile` for ``count`` rows; after the last one the lists of rows name it again, up to a multiple of ROWS."""
     for row in range(0, count, ROWS):
         tile(x, first, rows, row, shifts, run, runs, depth, step, panel, corner, width, columns, y, at, y_rows, add)
 

@@ -44,8 +44,8 @@ def sum_weights(x, g, y, p, a, b, c, begin, end):
     (_, w_shift, away), run_taps = tap_tables(a, b, c), c.taps if p.joined else 1
     width = width_of(p.columns, BYTES // x.itemsize)
     panels, windows = np.empty(PANEL_POSITIONS * width * PANELS_OF_PRODUCT, x.dtype), np.empty(PANEL_POSITIONS * p.rows, x.dtype)
-    alone, room = np.zeros(1, np.int64), -(-p.rows // ROWS) * ROWS
-    places, to = np.empty(room, np.int64), np.empty(room, np.int64)
+    alone, padded = np.zeros(1, np.int64), -(-p.rows // ROWS) * ROWS
+    places, to = np.empty(padded, np.int64), np.empty(padded, np.int64)
     parts, some_taps = -(-p.depth // p.rows), max(1, p.rows // p.depth)
     blocks = -(-len(w_shift) // some_taps) * parts
     for piece in range(begin, end):

@@ -110,7 +110,7 @@ def _side_by_side(texts: Iterator[str], opt: int) -> list[bytes]:
 
 
 def _objects(kept: bytes) -> Iterator[bytes]:
-    """Object files that lie one behind another, each behind its length."""
+    """Object files that follow one another, each after its length."""
     at = 0
     while at < len(kept):
         size = int.from_bytes(kept[at : at + 8], "little")
@@ -143,7 +143,7 @@ def _compiled(text: str, opt: int) -> bytes:
 
 
 @functools.lru_cache(maxsize=1)
-def _linker(turn: int) -> Any:
+def _linker(group: int) -> Any:
     """JITLink, which lays a library out in one piece: the older linker ends the process where the kernel maps code and
     constants more than 2 GiB apart. llvmlite frees neither at exit, when threads may still run the code."""
     return llvm.create_lljit_compiler(machine().target(), use_jit_link=True)

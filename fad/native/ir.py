@@ -304,7 +304,7 @@ def fma(a: Any, b: Any, c: Any) -> Value:
 
 
 def resized(x: Value, lanes: int) -> Value:
-    """The first lanes of a vector, or the vector with its first lane repeated behind it."""
+    """The first lanes of a vector, or the vector with its first lane repeated after it."""
     if x.lanes == lanes:
         return x
     if x.lanes == 1:
@@ -391,12 +391,12 @@ class Block:
             loop.close()
 
     def repeat(
-        self, start: Value | int, stop: Value | int, state: list[Value], turn: Callable, empty: bool = False, step: int = 1
+        self, start: Value | int, stop: Value | int, state: list[Value], iterate: Callable, empty: bool = False, step: int = 1
     ) -> list[Value]:
-        """The state after ``state = turn(loop, state)`` in every turn of a counted loop."""
+        """The state after ``state = iterate(loop, state)`` in every iteration of a counted loop."""
         with self.loop(start, stop, step, empty) as loop:
             inside = [loop.carried(s) for s in state]
-            for old, new in zip(inside, turn(loop, inside), strict=True):
+            for old, new in zip(inside, iterate(loop, inside), strict=True):
                 loop.update(old, new)
         return [loop.last(s) for s in inside]
 
@@ -435,11 +435,11 @@ class Block:
 
 
 class Loop(Block):
-    """A counted loop. ``carried(init)`` makes a value that `update` renews in every turn; after the loop it is `last`."""
+    """A counted loop. ``carried(init)`` makes a value that `update` renews in every iteration; after the loop it is `last`."""
 
     def __init__(self, parent: Block, start: Value | int, stop: Value | int, step: int, empty: bool = False):
         super().__init__(parent.module, parent)
-        self.empty = empty  # whether the end is asked before the first turn
+        self.empty = empty  # whether the end is asked before the first iteration
         as_value = lambda n: n if isinstance(n, Value) else parent.integer(n)
         self.start, self.stop, self.step = as_value(start), as_value(stop), step
         self.label = self.module.name("loop")
@@ -453,7 +453,7 @@ class Loop(Block):
         return value
 
     def update(self, value: Value, new: Value) -> None:
-        """What a carried value becomes at the end of the turn."""
+        """What a carried value becomes at the end of the iteration."""
         next(p for p in self.phis if p[0] is value)[2] = new
 
     def last(self, value: Value) -> Value:
@@ -461,7 +461,7 @@ class Loop(Block):
         if self.empty:
             return Value(self.parent, value.name, value.kind, value.lanes)
         new = next(p for p in self.phis if p[0] is value)[2]
-        return Value(self.parent, new.name, new.kind, new.lanes)  # the loop's only exit is behind its last turn
+        return Value(self.parent, new.name, new.kind, new.lanes)  # the loop's only exit is after its last iteration
 
     def close(self) -> None:
         """The end of the loop's body."""
@@ -487,8 +487,8 @@ class Loop(Block):
         return head + body + tail, exit_
 
     def asked_first(self, label: str, exit_: str, more: str) -> tuple[list[str], str]:
-        """The text of a loop that may have no turns."""
-        inside = self.module.name("turn")
+        """The text of a loop that may have no iterations."""
+        inside = self.module.name("iteration")
         body, latch = self.lines(inside)
         head = [
             f"  br label {self.label}",
@@ -505,7 +505,7 @@ class Loop(Block):
 
 
 class When(Block):
-    """A block behind a condition."""
+    """A block under a condition."""
 
     def __init__(self, parent: Block, condition: Value):
         super().__init__(parent.module, parent)

@@ -7,7 +7,7 @@ left shuts the gate, and the caller waits only for those inside. A worker that s
 
 The source is LLVM IR on pthreads, as it must run without Python: generated code calls it with the GIL released. Who waits
 spins for about as long as it costs to sleep and wake, and then sleeps in a condition variable: an idle worker, as the next
-launch is often near; and a caller whose workers are still inside, so that the core it leaves can run one that lost its own.
+launch often follows soon; and a caller whose workers are still inside, so that the core it leaves can run one that lost its own.
 (Karlin, Li, Manasse, Owicki, "Empirical studies of competitive spinning for a shared-memory multiprocessor", SOSP 1991.)
 
 Python's signal handlers do not run while native code does. So a long launch stops between two pieces when it is time, and says
@@ -282,9 +282,9 @@ awake:
 ; Spins until the masked bits of the gate are some (or none) and returns true; false when that takes too long.
 define internal i1 @spin(i64 %mask, i1 %wanted, i64 %patience) {
   %start = call i64 @now()
-  br label %turn
-turn:
-  %turns = phi i64 [ 0, %0 ], [ %turned, %pause ], [ %turned, %clock ]
+  br label %iteration
+iteration:
+  %count.old = phi i64 [ 0, %0 ], [ %count.new, %pause ], [ %count.new, %clock ]
   %gate = load atomic i64, ptr @gate acquire, align 8
   %bits = and i64 %gate, %mask
   %some = icmp ne i64 %bits, 0
@@ -292,15 +292,15 @@ turn:
   br i1 %met, label %done, label %pause
 pause:
   $pause
-  %turned = add i64 %turns, 1
-  %count = and i64 %turned, 31
+  %count.new = add i64 %count.old, 1
+  %count = and i64 %count.new, 31
   %due = icmp eq i64 %count, 0
-  br i1 %due, label %clock, label %turn
+  br i1 %due, label %clock, label %iteration
 clock:
   %now = call i64 @now()
   %spent = sub i64 %now, %start
   %late = icmp sgt i64 %spent, %patience
-  br i1 %late, label %done, label %turn
+  br i1 %late, label %done, label %iteration
 done:
   ret i1 %met
 }
@@ -449,7 +449,7 @@ define internal i1 @crowded() { ret i1 false }
 
 
 def _pause() -> str:
-    """The instruction for a turn of a spinning loop; on ARM ``isb``, whose duration is near x86's ``pause``."""
+    """The instruction for an iteration of a spinning loop; on ARM ``isb``, whose duration is near x86's ``pause``."""
     triple = machine().triple
     if triple.startswith(("x86_64", "i686")):
         return "call void @llvm.x86.sse2.pause()"

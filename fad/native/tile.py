@@ -161,7 +161,7 @@ def panels_between(block: Block, panels: list, bounds: list[Value] | None, lanes
 
 
 def share_of(panels: list, share: Value, shares: int, lanes: int) -> tuple[list[Value] | None, Value, Value]:
-    """A share of the panels: the first and behind the last of them (None where there is one share), and so for the columns of
+    """A share of the panels: the first and after the last of them (None where there is one share), and so for the columns of
     their vectors."""
     integer, total = share.block.root.integer, sum(count for _, _, count in panels)
     if shares == 1:
@@ -208,9 +208,9 @@ def accumulate(
             sums = step(block, block.integer(k), sums)
         return sums
     live = range(rows[0] * vectors, rows[1] * vectors)
-    before, behind = sums[: live.start], sums[live.stop :]
-    turn = lambda loop, inside: step(loop, loop.index, [*before, *inside, *behind])[live.start : live.stop]
-    return [*before, *block.repeat(0, depth, sums[live.start : live.stop], turn), *behind]
+    before, after = sums[: live.start], sums[live.stop :]
+    iterate = lambda loop, inside: step(loop, loop.index, [*before, *inside, *after])[live.start : live.stop]
+    return [*before, *block.repeat(0, depth, sums[live.start : live.stop], iterate), *after]
 
 
 # -- memory --------------------------------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def transposed(rows: list[Value]) -> list[Value]:
 
 
 def shuffled(x: Value, y: Value, lanes: list[int]) -> Value:
-    """Lanes of x, and behind them lanes of y, by their numbers."""
+    """Lanes of x, and after them lanes of y, by their numbers."""
     if len(lanes) == 1:
         one = x if lanes[0] < x.lanes else y
         return write(f"extractelement {x.type} {one.name}, i64 {lanes[0] % x.lanes}", x.kind, 1, x, y)
@@ -280,7 +280,7 @@ def shuffled(x: Value, y: Value, lanes: list[int]) -> Value:
 
 
 def filled(x: Value, lanes: int) -> Value:
-    """A short vector with zeros behind it."""
+    """A short vector with zeros after it."""
     if x.lanes == lanes:
         return x
     zero = constant(0.0, x)

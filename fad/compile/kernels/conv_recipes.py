@@ -24,10 +24,10 @@ def positions(
 ) -> list[Axis]:
     """The axes of a convolution's positions: examples, and the output's spatial ones."""
     axes = [Axis(x_shape[0], x_strides[0], size=x_shape[0])]
-    for o, s, k, d, (low, _), i, step, turn in zip(
+    for o, s, k, d, (low, _), i, step, tap_step in zip(
         output, strides, window, dilation, padding, x_shape[1:-1], x_strides[1:-1], strides_of(window), strict=True
     ):
-        axes.append(Axis(o, step, s, k, d, -low, i, turn))
+        axes.append(Axis(o, step, s, k, d, -low, i, tap_step))
     return axes
 
 
@@ -104,12 +104,12 @@ def conv_input_grad(
         )
     ):
         return Recipe(tuple(made[0]), tuple(made[1]), input_shape)
-    turns = strides_of(window)
+    tap_steps = strides_of(window)
     options: list[list[tuple[Axis, int]]] = [[(Axis(g_shape[0], g_strides[0], size=g_shape[0]), 0)]]
-    for o, s, k, d, (low, _), i, step, turn in zip(
-        g_shape[1:-1], strides, window, dilation, padding, input_shape[1:-1], g_strides[1:-1], turns, strict=True
+    for o, s, k, d, (low, _), i, step, tap_step in zip(
+        g_shape[1:-1], strides, window, dilation, padding, input_shape[1:-1], g_strides[1:-1], tap_steps, strict=True
     ):
-        options.append([remainder(r, o, s, k, d, low, i, step, turn) for r in range(min(s, i))])
+        options.append([remainder(r, o, s, k, d, low, i, step, tap_step) for r in range(min(s, i))])
     sets, firsts = [[]], [0]
     for option in options:
         sets, firsts = ([[*axes, a] for axes in sets for a, _ in option], [f + first for f in firsts for _, first in option])
@@ -121,7 +121,7 @@ def conv_input_grad(
     return Recipe(tuple(phases), tuple(scratch), input_shape, joins=(len(g_shape) - 1, 1) if merged else ())
 
 
-def remainder(r: int, outputs: int, stride: int, taps: int, dilation: int, low: int, size: int, step: int, turn: int) -> tuple:
+def remainder(r: int, outputs: int, stride: int, taps: int, dilation: int, low: int, size: int, step: int, tap_step: int) -> tuple:
     """The axis of the input positions r, r + stride, ..., and the tap with which it begins."""
     meeting = [k for k in range(taps) if (r + low - k * dilation) % stride == 0]
     apart = stride // gcd(stride, dilation)
@@ -134,12 +134,12 @@ def remainder(r: int, outputs: int, stride: int, taps: int, dilation: int, low: 
         -(dilation * apart // stride),
         (r + low - first * dilation) // stride,
         outputs,
-        turn * apart,
+        tap_step * apart,
         0,
         r,
         stride,
     )
-    return axis, first * turn
+    return axis, first * tap_step
 
 
 @functools.lru_cache(maxsize=1024)

@@ -37,7 +37,7 @@ class Axis:
     extent: int
     size: int  # input positions
     step: int  # elements from one to the next
-    turn: int = 0  # taps of w from one tap of this axis to the next
+    tap_step: int = 0  # taps of w from one tap of this axis to the next
     unit: int = 1
     advance: int = 1
     apart: int = 1
@@ -126,7 +126,7 @@ class Sweep:
 
     @property
     def bands(self) -> tuple[int, int, int]:
-        """Single rows before the bands of several, the number of bands, and single rows behind them."""
+        """Single rows before the bands of several, the number of bands, and single rows after them."""
         axis = self.axes[2]
         if self.rows == 1:
             return axis.extent, 0, 0
@@ -173,15 +173,15 @@ class Sweep:
         """An action on every tile of one unit and share of the channels."""
         cut, number = split(number, self.cuts)
         _, planes, rows, _ = self.axes
-        before, count, behind = self.bands
-        band, number = split(number, before + count + behind)
+        before, count, after = self.bands
+        band, number = split(number, before + count + after)
         plane, image = split(number, planes.extent)
         is_band = (band >= before) & (band < before + count)
         if count:
-            with block.when(is_band) if before + behind else block.section() as inside:
+            with block.when(is_band) if before + after else block.section() as inside:
                 row = (band - before) * self.rows + before
                 self.row(inside, [image, plane, row], rows.pattern(0, self.rows, True), cut, share, action)
-        if before + behind:
+        if before + after:
             with block.when(~is_band) if count else block.section() as inside:
                 row = where(band < before, band, band + count * (self.rows - 1)) if count else band
                 self.row(inside, [image, plane, row], None, cut, share, action)
@@ -197,8 +197,8 @@ class Sweep:
                 x = x + (i * axis.advance + axis.starts[0][1]) * axis.step
                 continue
             first, base, low, high = axis.meeting(block, i)
-            x, w = x + base * axis.step, w + first * (axis.turn * self.channels)
-            ranges.append((low, high, axis.spacing * axis.step, axis.apart * axis.turn * self.channels))
+            x, w = x + base * axis.step, w + first * (axis.tap_step * self.channels)
+            ranges.append((low, high, axis.spacing * axis.step, axis.apart * axis.tap_step * self.channels))
         axis, before = self.axes[3], 0
         kinds = axis.tiles(self.columns)
         total = sum(count for _, _, count, _ in kinds)
@@ -287,7 +287,7 @@ class _Spot:
                 yield (
                     i * rows.step + j * columns.step,
                     [
-                        (r, c, k * rows.turn + t * columns.turn)
+                        (r, c, k * rows.tap_step + t * columns.tap_step)
                         for r, met in enumerate(self.rows)
                         for k, a in met
                         if a == i
@@ -341,8 +341,8 @@ class Depthwise:
         if k == len(spot.ranges):
             return self.products(block, spot, x, w, sums)
         low, high, x_step, w_step = spot.ranges[k]
-        turn = lambda loop, inside: self.along(loop, spot, k + 1, at(x, loop.index * x_step), at(w, loop.index * w_step), inside)
-        return block.repeat(low, high, sums, turn, empty=True)
+        iterate = lambda loop, inside: self.along(loop, spot, k + 1, at(x, loop.index * x_step), at(w, loop.index * w_step), inside)
+        return block.repeat(low, high, sums, iterate, empty=True)
 
     def products(self, block: Block, spot: _Spot, x: Value, w: Value, sums: list) -> list:
         """The sums after the taps that are written out."""

@@ -1,4 +1,4 @@
-"""Weights copied into the order in which tiles read them: panels of columns, in each the rows of the depth one behind another.
+"""Weights copied into the order in which tiles read them: panels of columns, in each the rows of the depth one after another.
 
 A step of the depth then reads one piece of memory, however far apart its rows were, and whichever way the matrix lay.
 """
@@ -71,7 +71,7 @@ def write_pack(block: Block, pack: Pack, w: Value, out: Value, begin: Value, end
             span = len(widths) * lanes
             to = at(target, column * rows, tap * (pack.depth * span))
             one = _Panel(pack, at(source, column * pack.steps[3]), to, span)
-            one.turned(inside, widths) if pack.steps[2] == 1 and pack.steps[3] != 1 else one.copied(inside, widths)
+            one.copy_transposed(inside, widths) if pack.steps[2] == 1 and pack.steps[3] != 1 else one.copy(inside, widths)
 
 
 class _Panel:
@@ -81,7 +81,7 @@ class _Panel:
         self.pack, self.source, self.target, self.span = pack, source, target, span
         self.size = itemsize(pack.kind)
 
-    def copied(self, block: Block, widths: list[int]) -> None:
+    def copy(self, block: Block, widths: list[int]) -> None:
         """Rows of the depth as they are."""
         _, _, row, step = self.pack.steps
         with block.loop(0, self.pack.depth) as loop:
@@ -98,7 +98,7 @@ class _Panel:
             x = one if n == 1 else block.effect(f"insertelement {x.type} {x.name}, {x.kind} {one.name}, i64 {k}", x.kind, n)
         return x
 
-    def turned(self, block: Block, widths: list[int]) -> None:
+    def copy_transposed(self, block: Block, widths: list[int]) -> None:
         """Columns whose elements are neighbours: square blocks are transposed in registers."""
         lanes = self.pack.lanes
         whole, rest = divmod(self.pack.depth, lanes)
@@ -119,7 +119,7 @@ class _Panel:
         lanes, step = self.pack.lanes, self.pack.steps[3]
         source = fixed(at(self.source, row + v * (lanes * step)))
         columns = [filled(load(block, at(source, k * step), depth, self.size), lanes) for k in range(n)]
-        turned = transposed(columns + [repeated(block, 0.0, self.pack.kind, lanes)] * (lanes - n))
+        rows = transposed(columns + [repeated(block, 0.0, self.pack.kind, lanes)] * (lanes - n))
         target = fixed(at(self.target, row * self.span + v * lanes))
         for k in range(depth):
-            store(block, at(target, k * self.span), turned[k], self.size)
+            store(block, at(target, k * self.span), rows[k], self.size)

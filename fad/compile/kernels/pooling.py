@@ -23,7 +23,7 @@ __all__ = ["Fold", "Plane", "Share", "Side", "Spread"]
 VECTORS = 4  # of channels at once
 WRITTEN_TAPS = 16  # taps, or positions and taps of them, up to which there is no loop
 KEPT = 16  # vectors that stay in registers for a second look
-WRITTEN_INSTRUCTIONS = 512  # instructions behind the elements of a window up to which they are written out
+WRITTEN_INSTRUCTIONS = 512  # instructions for the elements of a window up to which they are written out
 MOVED = 8  # operations that take as long as to move an element between cache and registers
 
 
@@ -77,7 +77,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Plane:
-    """The spatial axes, and how much there is behind each position."""
+    """The spatial axes, and how much there is at each position."""
 
     sides: tuple[Side, ...]
     examples: int
@@ -182,19 +182,19 @@ def stretches(block: Block, bounds: Any, first: int, stop: int, total: int, step
                 yield loop, loop.index, inner
 
 
-def each(block: Block, ranges: list[tuple], state: list[Value], step: Callable, room: int = WRITTEN_TAPS, taps: tuple = ()) -> list:
+def each(block: Block, ranges: list[tuple], state: list[Value], step: Callable, most: int = WRITTEN_TAPS, taps: tuple = ()) -> list:
     """``state = step(block, taps, state)`` for all taps in these ranges in row-major order. The last axes are written out
-    while there is room, the others are loops."""
+    up to so many, the others are loops."""
     if not ranges:
         return step(block, taps, state)
     low, high = ranges[0]
     fixed = all(isinstance(n, int) for r in ranges for n in r)
-    if fixed and prod(b - a for a, b in ranges) <= room:
+    if fixed and prod(b - a for a, b in ranges) <= most:
         for t in range(low, high):
-            state = each(block, ranges[1:], state, step, room, (*taps, t))
+            state = each(block, ranges[1:], state, step, most, (*taps, t))
         return state
-    turn = lambda loop, inside: each(loop, ranges[1:], inside, step, room, (*taps, loop.index))
-    return block.repeat(low, high, state, turn, empty=not (isinstance(low, int) and isinstance(high, int)))
+    iterate = lambda loop, inside: each(loop, ranges[1:], inside, step, most, (*taps, loop.index))
+    return block.repeat(low, high, state, iterate, empty=not (isinstance(low, int) and isinstance(high, int)))
 
 
 def larger(x: Value, best: Value) -> Value:
@@ -311,8 +311,8 @@ class Fold(ByRow):
 def tap_number(block: Block, sides: tuple[Side, ...], taps: tuple, kind: str) -> Value:
     """The number of a tap in row-major order."""
     total: Any = 0
-    for t, turn in zip(taps, strides_of(tuple(side.taps for side in sides)), strict=True):
-        total = t * turn + total if isinstance(t, Value) else total + t * turn
+    for t, apart in zip(taps, strides_of(tuple(side.taps for side in sides)), strict=True):
+        total = t * apart + total if isinstance(t, Value) else total + t * apart
     return total.to(kind) if isinstance(total, Value) else Value(block.root, literal(total, kind), kind, 1)
 
 

@@ -79,10 +79,10 @@ def rounds(schedule: list[Value], counter: tuple[Value, Value]) -> tuple[Value, 
 
 
 def interleaved(x: Value, y: Value) -> tuple[Value, Value]:
-    """The lanes of two vectors in turn, as two vectors."""
+    """The lanes of two vectors alternating, as two vectors."""
     n = x.lanes
-    turns = [k // 2 + n * (k % 2) for k in range(2 * n)]
-    return shuffled(x, y, turns[:n]), shuffled(x, y, turns[n:])
+    order = [k // 2 + n * (k % 2) for k in range(2 * n)]
+    return shuffled(x, y, order[:n]), shuffled(x, y, order[n:])
 
 
 @functools.lru_cache(maxsize=1024)

@@ -49,11 +49,11 @@ def measured(make: Callable[..., Recipe | None], args: tuple, params: dict) -> i
     shapes, strides, dtype = (args[0], args[2]), (args[1], args[3]), args[4]
     operands = [ones(shape, step, dtype) for shape, step in zip(shapes, strides, strict=True)]
     best = [float("inf")] * CHOICES
-    for turn in range(ROUNDS + 1):  # in turn, so that a busy moment slows them all; the first one compiles
+    for round_ in range(ROUNDS + 1):  # one after another, so that a busy moment slows them all; the first one compiles
         for k, recipe in enumerate(recipes):
             start = time.perf_counter()
             run(recipe, operands, dtype)
-            best[k] = min(best[k], time.perf_counter() - start) if turn else best[k]
+            best[k] = min(best[k], time.perf_counter() - start) if round_ else best[k]
     return best.index(min(best))
 
 

@@ -3,7 +3,7 @@
     w_bar[g, t, c, f] = sum over positions i of  x[g, i * stride + t * dilation + offset, c] * y_bar[g, i, f]
 
 A tile holds the sums of some channels (rows) and columns f of one tap, and runs over a block of positions, small enough for
-what it reads to stay near while all taps and channels pass over it. Where there are few channels, the rows of a tile are
+what it reads to stay in cache while all taps and channels pass over it. Where there are few channels, the rows of a tile are
 those of several taps of the last axis. Sums of blocks add up in memory, in order.
 """
 
@@ -253,7 +253,7 @@ class _Positions:
         return [i * s for i, s in zip(self.outer, steps, strict=False)]
 
     def gather(self, block: Block, g: Value, to: Value, widths: list[int], size: int) -> tuple[Value, tuple]:
-        """The panel of y_bar copied one position behind another: so it lies in the cache, whatever its distances were.
+        """The panel of y_bar copied one position after another: so it stays in cache, whatever its distances were.
         Address and distances, as if the copy began at position 0."""
         spec, lanes = self.spec, self.spec.tile.lanes
         inner = [a.extent for a in spec.axes[self.axis :]]
@@ -388,13 +388,13 @@ class _Strip:
             high = where(ok, high, 0) if isinstance(high, Value) else where(ok, block.integer(high), 0)
             empty = True
 
-        def turn(loop: Loop, inside: list) -> list:
+        def iterate(loop: Loop, inside: list) -> list:
             further = at(x, loop.index * (axis.stride * axis.step)), at(g, loop.index * self.steps[k])
             if k == last:
                 return self.product(loop, *further, inside, (0, self.rows))
             return self.along(loop, k + 1, *further, inside, (0, spec.axes[k + 1].extent))
 
-        return block.repeat(low, high, sums, turn, empty=empty)
+        return block.repeat(low, high, sums, iterate, empty=empty)
 
     def clipped(self, block: Block, axis: Axis, tap: Any, low: Any, high: Any) -> tuple:
         """The positions within a range at which a tap meets the input."""
@@ -420,10 +420,10 @@ class _Strip:
                 begin, end = (b if isinstance(b, Value) else block.integer(b) for b in bounds)
                 low, high = call("smax", low, begin), call("smin", high, end)
                 high = high if ok is None else where(ok, high, 0)
-            turn = lambda loop, inside, rows=rows: self.product(
+            iterate = lambda loop, inside, rows=rows: self.product(
                 loop, at(x, loop.index * size), at(g, loop.index * self.steps[-1]), inside, rows
             )
-            sums = block.repeat(low, high, sums, turn, empty=cut)
+            sums = block.repeat(low, high, sums, iterate, empty=cut)
         return sums
 
     def product(self, block: Block, x: Value, g: Value, sums: list, rows: tuple[int, int]) -> list:

@@ -3,7 +3,7 @@
     y[g, i, f] = sum over taps t and channels c of  x[g, i * stride + t * dilation + offset, c] * w[g, t, c, f]
 
 for positions i in up to four dimensions, x being 0 outside its bounds. Rows of the tile are neighbouring positions of the
-last axis. Nothing is padded: taps of outer axes that meet the input are a range known when the row begins, and near the
+last axis. Nothing is padded: taps of outer axes that meet the input are a range known when the row begins, and at the
 ends of the last axis the tile leaves out the rows whose input is not there.
 """
 
@@ -50,7 +50,7 @@ class Axis:
     dilation: int = 1
     offset: int = 0
     size: int = 0  # input positions
-    turn: int = 0  # taps of w from one tap of this axis to the next
+    tap_step: int = 0  # taps of w from one tap of this axis to the next
     w_step: int = 0  # elements of w from one position to the next, in a stack of products
     first: int = 0  # where the output's positions begin in their array, and how far apart they are
     apart: int = 1
@@ -121,21 +121,21 @@ class Window:
 
 def write_window(block: Block, window: Window, x: Value, w: Value, epilogue: Epilogue, begin: Value, end: Value) -> None:
     """Pieces of work from begin to end. ``epilogue(block, index, value)`` takes every vector of the result."""
-    with block.loop(begin, end) as turn:
-        share, number = turn.index.remainder(window.shares), turn.index.quotient(window.shares)
-        row = _Row(window, turn, number.remainder(window.rows), share, x, w, epilogue)
+    with block.loop(begin, end) as iteration:
+        share, number = iteration.index.remainder(window.shares), iteration.index.quotient(window.shares)
+        row = _Row(window, iteration, number.remainder(window.rows), share, x, w, epilogue)
         lanes = window.tile.lanes
         if not window.inner:
-            for inside, column, widths in one_panel(turn, window.panels, number.quotient(window.rows), lanes):
+            for inside, column, widths in one_panel(iteration, window.panels, number.quotient(window.rows), lanes):
                 row.panel(inside, column, widths)
             return
         for start, widths, count in window.panels:
-            for inside, k in counted(turn, count):
+            for inside, k in counted(iteration, count):
                 row.panel(inside, k * (len(widths) * lanes) + start, widths)
 
 
 def counted(block: Block, count: int) -> Any:
-    """One block and index for each of so many turns: a loop, written out where there is one."""
+    """One block and index for each of so many iterations: a loop, written out where there is one."""
     if count == 1:
         with block.section() as inside:
             yield inside, block.integer(0)
@@ -194,7 +194,7 @@ class _Row:
 def tiles(axis: Axis, most: int) -> list[tuple]:
     """The tiles along an axis as (first position, rows, count, for each tap the range of rows whose input is there).
 
-    Where that would be long code, as for windows of many taps, positions near the ends are tiles of one row whose taps are
+    Where that would be long code, as for windows of many taps, positions at the ends are tiles of one row whose taps are
     found as it runs; they have None for a pattern."""
     found: list[list] = []
     start = 0
@@ -219,7 +219,7 @@ def tiles(axis: Axis, most: int) -> list[tuple]:
 
 
 def span(valid: list[bool]) -> tuple[int, int]:
-    """From the first True to behind the last; they are neighbours."""
+    """From the first True to after the last; they are neighbours."""
     return (valid.index(True), len(valid) - valid[::-1].index(True)) if any(valid) else (0, 0)
 
 
@@ -280,39 +280,39 @@ class _Strip:
         if axis.taps == 1 and not empty:
             return self.outer(block, k + 1, x, w, sums, pattern)
 
-        def turn(loop: Loop, inside: list) -> list:
-            further = at(x, loop.index * (axis.dilation * axis.step)), at(w, loop.index * (axis.turn * self.w_tap))
+        def iterate(loop: Loop, inside: list) -> list:
+            further = at(x, loop.index * (axis.dilation * axis.step)), at(w, loop.index * (axis.tap_step * self.w_tap))
             if k == len(axes) - 1:
                 return self.product(loop, *further, inside, self.window.depth, (0, 1))
             return self.outer(loop, k + 1, *further, inside, pattern)
 
-        return block.repeat(low, high, sums, turn, empty=empty)
+        return block.repeat(low, high, sums, iterate, empty=empty)
 
     def taps(self, block: Block, x: Value, w: Value, sums: list, pattern: tuple) -> list:
-        """The sums after the taps of the last axis; those that lie one behind the other in x and w are one depth."""
+        """The sums after the taps of the last axis; those that follow one another in x and w are one depth."""
         window, axis = self.window, self.window.axes[-1]
         depth = window.depth
         apart = self.w_step // (window.across or 1)  # channels of w
-        behind = window.depth_step == 1 and axis.dilation * axis.step == depth and axis.turn * self.w_tap == depth * apart
+        contiguous = window.depth_step == 1 and axis.dilation * axis.step == depth and axis.tap_step * self.w_tap == depth * apart
         for first, count, rows in runs(pattern):
-            if count == 1 or behind:
+            if count == 1 or contiguous:
                 sums = self.product(
                     block,
                     at(x, first * axis.dilation * axis.step),
-                    at(w, first * axis.turn * self.w_tap),
+                    at(w, first * axis.tap_step * self.w_tap),
                     sums,
                     depth * count,
                     rows,
                 )
                 continue
 
-            def turn(loop: Loop, inside: list, first: int = first, rows: tuple = rows) -> list:
+            def iterate(loop: Loop, inside: list, first: int = first, rows: tuple = rows) -> list:
                 t = plus(loop.index, first)
                 return self.product(
-                    loop, at(x, t * (axis.dilation * axis.step)), at(w, t * (axis.turn * self.w_tap)), inside, depth, rows
+                    loop, at(x, t * (axis.dilation * axis.step)), at(w, t * (axis.tap_step * self.w_tap)), inside, depth, rows
                 )
 
-            sums = block.repeat(0, count, sums, turn)
+            sums = block.repeat(0, count, sums, iterate)
         return sums
 
     def product(self, block: Block, x: Value, w: Value, sums: list, depth: int, rows: tuple[int, int]) -> list:

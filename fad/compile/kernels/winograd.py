@@ -66,8 +66,8 @@ def of_result(m: list) -> list:
 
 def both_ways(transform: Callable[[list], list], rows: list[list]) -> list:
     """A transformation of the columns of a matrix, then of its rows; the elements of the result, row by row."""
-    turned = [transform(list(column)) for column in zip(*rows, strict=True)]
-    return [value for row in zip(*turned, strict=True) for value in transform(list(row))]
+    columns = [transform(list(column)) for column in zip(*rows, strict=True)]
+    return [value for row in zip(*columns, strict=True) for value in transform(list(row))]
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,13 @@ class Tiling:
         return [[address(at(p, b * steps[2]), zeros, (met[0][a], met[1][b])) for b in range(4)] for a, p in enumerate(bases)]
 
     def visit(self, piece: Block, chunk: Value, chunks: int, block: int, steps: Sequence[Callable]) -> None:
-        """``step(block, first tile, count)`` for all steps in turn, on every so many tiles of a chunk."""
+        """``step(block, first tile, count)`` for all steps one after another, on every so many tiles of a chunk."""
         first, last = (((chunk + k) * self.count).quotient(chunks) for k in (0, 1))
-        with piece.loop(first, last, block) as turn:
-            count = call("smin", last - turn.index, piece.integer(block))
+        with piece.loop(first, last, block) as iteration:
+            count = call("smin", last - iteration.index, piece.integer(block))
             for step in steps:
-                with turn.section() as inside:
-                    step(inside, turn.index, count)
+                with iteration.section() as inside:
+                    step(inside, iteration.index, count)
 
     def inside(self, line: list[Value], axis: int) -> list[Value | None]:
         """Whether the input has these rows (axis 0) or columns; None where that is certain."""
@@ -126,7 +126,7 @@ class Tiling:
 def gains(tiling: Tiling, depth: int, width: int, lanes: int) -> bool:
     """Whether fewer multiplications outweigh the transformations, by the cycles of both.
 
-    A vector of a tile is transformed in some 80 cycles, an element of the filters in 20, as most of them do not stay near."""
+    A vector of a tile is transformed in some 80 cycles, an element of the filters in 20, as most of them do not stay in cache."""
     product = depth * width / (2 * lanes)
     transformations = tiling.count * 80 * (-(-depth // lanes) + -(-width // lanes)) + 20 * depth * width
     return tiling.taps * product > 1.15 * (1.1 * PLACES * tiling.count * product + transformations)
@@ -148,7 +148,7 @@ class Filters:
     tap: int  # elements of w from one tap to the next, and from one channel to the next, where it is not packed
     step: int
     packed: bool
-    turned: bool  # whether taps are taken from the last to the first, as gradients by the input do
+    flipped: bool  # whether taps are taken from the last to the first, as gradients by the input do
     tile: Tile
     kind: str
 
@@ -198,7 +198,7 @@ class Filters:
         tap, step = (self.depth * span, span) if self.packed else (self.tap, self.step)
         source = at(w, column * (9 * self.depth if self.packed else 1), loop.index * step)
         target = fixed(at(out, loop.index * span))
-        order = range(8, -1, -1) if self.turned else range(9)
+        order = range(8, -1, -1) if self.flipped else range(9)
         for v, n in enumerate(widths):
             taps = [load(loop, at(source, t * tap + v * lanes), lanes if self.packed else n, size) for t in order]
             for k, value in enumerate(both_ways(of_filter, [taps[0:3], taps[3:6], taps[6:9]])):
@@ -248,7 +248,7 @@ class Winograd:
         return self.block * self.columns + self.tile.lanes
 
     @property
-    def room(self) -> int:
+    def scratch(self) -> int:
         """Elements of memory that one piece of work has for itself: zeros, inputs and products."""
         return self.pitch + PLACES * (self.inputs + self.products)
 
@@ -263,12 +263,12 @@ class Winograd:
         return 2.0 * PLACES * self.tiling.count * self.depth * self.width
 
     def write(self, block: Block, pointers: list[Value], epilogue: Epilogue | None, begin: Value, end: Value) -> None:
-        """The code of pieces from begin to end; ``pointers`` are those of x, the filters and the room of the pieces."""
-        x, filters, room = pointers
+        """The code of pieces from begin to end; ``pointers`` are those of x, the filters and the scratch of the pieces."""
+        x, filters, scratch = pointers
         assert epilogue is not None
         with block.loop(begin, end) as piece:
             chunk, share = piece.index.remainder(self.chunks), piece.index.quotient(self.chunks)
-            work = _Piece(self, piece, x, filters, at(room, piece.index * self.room), share, epilogue)
+            work = _Piece(self, piece, x, filters, at(scratch, piece.index * self.scratch), share, epilogue)
             work.clear(piece)
             self.tiling.visit(piece, chunk, self.chunks, self.block, (work.transform, work.multiply, work.finish))
 
@@ -276,10 +276,10 @@ class Winograd:
 class _Piece:
     """A share of the panels for a chunk of the tiles."""
 
-    def __init__(self, spec: Winograd, block: Block, x: Value, filters: Value, room: Value, share: Value, epilogue: Epilogue):
+    def __init__(self, spec: Winograd, block: Block, x: Value, filters: Value, scratch: Value, share: Value, epilogue: Epilogue):
         self.spec, self.x, self.filters, self.epilogue = spec, x, filters, epilogue
         self.bytes, self.lanes = itemsize(spec.kind), spec.tile.lanes
-        self.zeros, self.v = room, at(room, spec.pitch)
+        self.zeros, self.v = scratch, at(scratch, spec.pitch)
         self.m = at(self.v, PLACES * spec.inputs)
         self.bounds, self.low, self.high = share_of(spec.panels, share, spec.shares, self.lanes)
 
@@ -305,20 +305,20 @@ class _Piece:
             each_vector(t, zero, depth, spec.depth, self.lanes, take)
 
     def multiply(self, block: Block, first: Value, count: Value) -> None:
-        """At each place the products of tiles and columns; behind the last tile of a chunk some that nobody reads."""
+        """At each place the products of tiles and columns; after the last tile of a chunk some that nobody reads."""
         spec, tile = self.spec, self.spec.tile
-        turns = (count + (tile.rows - 1)).quotient(tile.rows)
+        tiles = (count + (tile.rows - 1)).quotient(tile.rows)
         with block.loop(0, PLACES) as k:
             v, m = at(self.v, k.index * spec.inputs), at(self.m, k.index * spec.products)
             filters = at(self.filters, k.index * (spec.depth * spec.columns))
             for panel, _, column, widths in panels_between(k, spec.panels, self.bounds, self.lanes):
                 u, vectors = fixed(at(filters, column * spec.depth)), len(widths)
-                with panel.loop(0, turns) as turn:
-                    a = fixed(at(v, turn.index * (tile.rows * spec.pitch)))
-                    target = at(m, turn.index * (tile.rows * spec.columns), column)
-                    for n, value in enumerate(self.sums(turn, a, u, vectors)):
+                with panel.loop(0, tiles) as iteration:
+                    a = fixed(at(v, iteration.index * (tile.rows * spec.pitch)))
+                    target = at(m, iteration.index * (tile.rows * spec.columns), column)
+                    for n, value in enumerate(self.sums(iteration, a, u, vectors)):
                         r, i = divmod(n, vectors)
-                        store(turn, at(target, r * spec.columns + i * self.lanes), value, self.bytes)
+                        store(iteration, at(target, r * spec.columns + i * self.lanes), value, self.bytes)
 
     def sums(self, block: Block, v: Value, u: Value, vectors: int) -> list[Value]:
         """The sums of one tile of registers."""

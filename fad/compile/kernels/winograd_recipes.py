@@ -58,11 +58,11 @@ def plan_winograd(
         return None
     distances, copy = images
     rows = min(tiling.count, WINOGRAD_TILES if PLACES * each * depth * width <= THIRD_CACHE else 2 * WINOGRAD_TILES)
-    tile = choose_tile(each, rows, min(width, 3 * lanes), choice)  # panels of filters that leave room in the first cache
+    tile = choose_tile(each, rows, min(width, 3 * lanes), choice)  # panels of filters that leave space in the first cache
     filters = Filters(depth, width, w[0], w[1], w[2] != 1, flipped, tile, kind)
     spec = Winograd(tiling, distances, depth, width, tile, kind, rounded(rows, tile.rows), 1, 1)
     spec = divide_tiles(spec, rows)
-    phases, scratch = [], [filters.size, spec.pieces * spec.room]
+    phases, scratch = [], [filters.size, spec.pieces * spec.scratch]
     sources = [0, 1]
     packs = [(0, copy), (1, Pack(1, 9, depth, width, (0, *w), tile.vectors, lanes, kind) if w[2] != 1 else None)]
     for k, pack in packs:
@@ -77,7 +77,9 @@ def divide_tiles(spec: Winograd, rows: int) -> Winograd:
     """The work in pieces whose blocks are of about so many tiles, and alike. Pieces are few enough for the memory they have for
     themselves; where tiles are few, panels are shared too."""
     tiles, threads = spec.tiling.count, get_num_threads()
-    pieces = min(max(2, WINOGRAD_SCRATCH // (spec.room * itemsize(spec.kind) * threads)) * threads, max(WEIGHT_PIECES, 2 * threads))
+    pieces = min(
+        max(2, WINOGRAD_SCRATCH // (spec.scratch * itemsize(spec.kind) * threads)) * threads, max(WEIGHT_PIECES, 2 * threads)
+    )
     chunks = min(max(1, round(tiles / rows)), pieces)
     each = -(-tiles // chunks)
     block = rounded(-(-each // max(1, round(each / rows))), spec.tile.rows)
@@ -102,7 +104,7 @@ def plan_winograd_weights(
     shares = max(1, min(sum(n for _, _, n in panels_of(width, tile)), get_num_threads() // (2 * chunks)))
     spec = Summed(tiling, distances, g_strides[:3], depth, width, tile, kind, block, chunks, shares)
     phases = (Phase(spec, (-3 if copy else 0, 1, -1, -2)), Phase(Restored(chunks, depth, width, lanes, kind), (-1,), last=True))
-    sizes = spec.size, spec.pieces * spec.room
+    sizes = spec.size, spec.pieces * spec.scratch
     if copy:
         return Recipe((Phase(copy, (0, -3)), *phases), (*sizes, copy.size), (3, 3, depth, width))
     return Recipe(phases, sizes, (3, 3, depth, width))

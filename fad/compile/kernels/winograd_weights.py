@@ -76,7 +76,7 @@ class Summed:
         return rounded(self.depth, lanes) + lanes, self.columns + lanes
 
     @property
-    def room(self) -> int:
+    def scratch(self) -> int:
         """Elements of memory that a piece of work has for itself: zeros, inputs and cotangents."""
         return max(self.pitches) + 4 * self.block * sum(self.pitches)
 
@@ -96,13 +96,13 @@ class Summed:
         return 2.0 * PLACES * self.tiling.count * self.depth * self.width
 
     def write(self, block: Block, pointers: list[Value], epilogue: Epilogue | None, begin: Value, end: Value) -> None:
-        """The code of pieces from begin to end; ``pointers`` are those of x, y_bar, the sums and the room of the pieces."""
-        x, g, sums, room = pointers
+        """The code of pieces from begin to end; ``pointers`` are those of x, y_bar, the sums and the scratch of the pieces."""
+        x, g, sums, scratch = pointers
         with block.loop(begin, end) as piece:
             row, rest = piece.index.remainder(4), piece.index.quotient(4)
             chunk, share = rest.remainder(self.chunks), rest.quotient(self.chunks)
             out = at(sums, (chunk * 4 + row) * (4 * self.depth * self.columns))
-            work = _Piece(self, x, g, out, at(room, piece.index * self.room), row, share)
+            work = _Piece(self, x, g, out, at(scratch, piece.index * self.scratch), row, share)
             work.clear(piece)
             self.tiling.visit(piece, chunk, self.chunks, self.block, (work.transform, work.multiply))
 
@@ -110,10 +110,10 @@ class Summed:
 class _Piece:
     """A share of the panels, at one row of places, for a chunk of the tiles."""
 
-    def __init__(self, spec: Summed, x: Value, g: Value, out: Value, room: Value, row: Value, share: Value):
+    def __init__(self, spec: Summed, x: Value, g: Value, out: Value, scratch: Value, row: Value, share: Value):
         self.spec, self.x, self.g, self.out, self.row = spec, x, g, out, row
         self.bytes, self.lanes = itemsize(spec.kind), spec.tile.lanes
-        self.zeros, self.v = room, at(room, max(spec.pitches))
+        self.zeros, self.v = scratch, at(scratch, max(spec.pitches))
         self.m = at(self.v, 4 * spec.block * spec.pitches[0])
         self.zero = repeated(row.block, 0.0, spec.kind, self.lanes)
         plus, minus = (repeated(row.block, x, spec.kind, 1) for x in (1.0, -1.0))
@@ -172,10 +172,10 @@ class _Piece:
             for panel, _, column, widths in panels_between(k, spec.panels, self.bounds, self.lanes):
                 start = 0
                 for rows, times in balanced(spec.depth, spec.tile.rows):
-                    with panel.loop(0, times) as turn:
-                        c, tile = turn.index * rows + start, Tile(rows, len(widths), self.lanes)
+                    with panel.loop(0, times) as iteration:
+                        c, tile = iteration.index * rows + start, Tile(rows, len(widths), self.lanes)
                         sums = at(out, c * spec.columns, column), spec.columns
-                        add_tile(turn, tile, (at(v, c), v_pitch), (at(m, column), m_pitch), sums, count)
+                        add_tile(iteration, tile, (at(v, c), v_pitch), (at(m, column), m_pitch), sums, count)
                     start += rows * times
 
 

@@ -51,7 +51,7 @@ def bits_of(number: float, like: Value) -> int:
 
 
 def horner(x: Value, coefficients: Sequence[float]) -> Value:
-    """c0 + c1 x + c2 x² + ... Horner's chain has the fewest instructions; the waits in it are filled by other turns of the loop."""
+    """c0 + c1 x + c2 x² + ... Horner's chain has the fewest instructions; other iterations fill the waits in it."""
     y = constant(coefficients[-1], x)
     for c in reversed(coefficients[:-1]):
         y = fma(y, x, c)

@@ -51,7 +51,7 @@ def test_inside(axis):
 def test_tiles_hold_every_position_once_and_know_what_is_there(axis, most):
     for long in (window.TAP_RUNS, 0):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(window, "LONG", long)
+            patch.setattr(window, "TAP_RUNS", long)
             found = tiles(axis, most)
         seen = []
         for first, rows, count, pattern in found:
@@ -149,7 +149,7 @@ def test_taps_that_are_found_as_it_runs(problem, tile, shares):
     """The ends of rows in the short code that windows of many taps get."""
     (x, w, _), _ = arrays_of(problem)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(window, "LONG", 0)
+        patch.setattr(window, "TAP_RUNS", 0)
         forget()
         spec, shape = window_of(problem, tile, shares=shares)
         out = np.full(shape, np.nan, x.dtype)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fad.compile.kernels import conv_recipes, recipe, winograd, winograd_recipes
+from fad.compile.kernels import conv_recipes, winograd, winograd_recipes
 from fad.compile.kernels.conv import conv, conv_input_grad, conv_weight_grad
 from fad.compile.kernels.winograd import Tiling, Winograd, gains
 from fad.compile.kernels.winograd_weights import Summed
@@ -114,7 +114,7 @@ def test_more_than_one_block_of_work(images, size, depth, width, dtype):
 
 def test_shares_of_the_panels(monkeypatch):
     """Where there are more threads than pieces, columns are work for several of them."""
-    monkeypatch.setattr(recipe, "get_num_threads", lambda: 16)
+    monkeypatch.setattr(winograd_recipes, "get_num_threads", lambda: 16)
     rng = np.random.default_rng(0)
     x, w, g = (integers(rng, s, np.float32) for s in ((2, 8, 8, 30), (3, 3, 30, 213), (2, 8, 8, 213)))
     with always():
