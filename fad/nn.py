@@ -15,7 +15,7 @@ from fad.core.expr import Expr, short
 from fad.core.options import count, weak
 from fad.errors import DtypeError, OutOfRangeError, ShapeError
 from fad.primitives import conv as _conv
-from fad.primitives import pool as _pool
+from fad.primitives import pooling as _pooling
 from fad.primitives import special
 from fad.primitives.dense import dense as _dense
 from fad.primitives.index import gather as _gather
@@ -207,7 +207,7 @@ def max_pool(x: Any, window: Any = (2, 2), strides: Any = None, padding: Any = "
     array([3.])
     """
     x, geometry = _pool_geometry("max_pool", x, window, strides, padding)
-    return _pool.max_pool(x, **geometry)
+    return _pooling.max_pool(x, **geometry)
 
 
 def avg_pool(x: Any, window: Any = (2, 2), strides: Any = None, padding: Any = "VALID") -> Any:
@@ -219,10 +219,10 @@ def avg_pool(x: Any, window: Any = (2, 2), strides: Any = None, padding: Any = "
     array([1.5])
     """
     x, geometry = _pool_geometry("avg_pool", x, window, strides, padding)
-    total = _pool.sum_pool(x, **geometry)
+    total = _pooling.sum_pool(x, **geometry)
     if not any(map(any, geometry["padding"])):
         return total / prod(geometry["window"])
-    return total / _pool.sum_pool(np.ones((1, *x.shape[1:-1], 1), x.dtype), **geometry)
+    return total / _pooling.sum_pool(np.ones((1, *x.shape[1:-1], 1), x.dtype), **geometry)
 
 
 def relu(x: Any) -> Any:

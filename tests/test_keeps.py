@@ -5,7 +5,8 @@ import pytest
 
 import fad
 from fad.core.primitive import registry
-from fad.transforms.reverse import pull
+from fad.transforms.reverse import transpose_rule
+from fad.transforms.rules import pull
 
 FREEING = [op for op in registry.values() if op.derivative and op.sample and (op.keeps is not None or not op.keeps_out)]
 
@@ -20,8 +21,8 @@ def test_rules_do_not_read_what_is_freed(op):
     ct = rng.normal(size=out.shape)
     hide = lambda x: fad.var("freed", np.shape(x), np.asarray(x).dtype)
     seen = [a if op.keeps is None or i in op.keeps else hide(a) for i, a in enumerate(args)]
-    expected = pull(op, ct, active, False, out, tuple(args), params)
-    found = pull(op, ct, active, False, out if op.keeps_out else hide(out), tuple(seen), params)
+    expected = pull(op, ct, active, False, out, tuple(args), params, transpose_rule)
+    found = pull(op, ct, active, False, out if op.keeps_out else hide(out), tuple(seen), params, transpose_rule)
     for a, b in zip(expected, found, strict=True):
         assert a is b is None or np.array_equal(a, b)
 

@@ -14,4 +14,4 @@ def _on_demand(name: str, module: str) -> Any:
 for _name in ("conv", "conv_input_grad", "conv_weight_grad"):
     SPECIALISED[_name] = _on_demand(_name, "fad.compile.kernels.conv")
 for _name in ("max_pool", "max_pool_push", "max_pool_grad", "sum_pool", "sum_pool_grad"):
-    SPECIALISED[_name] = _on_demand(_name, "fad.compile.kernels.pool")
+    SPECIALISED[_name] = _on_demand(_name, "fad.compile.kernels.pool_recipes")

@@ -16,7 +16,7 @@ from fad.core.primitive import Primitive
 from fad.kernels.windows import stack_steps
 from fad.primitives.conv import conv, conv_input_grad, conv_weight_grad
 from fad.primitives.linalg import matmul
-from fad.primitives.pool import max_pool, max_pool_grad, max_pool_push, sum_pool, sum_pool_grad
+from fad.primitives.pooling import max_pool, max_pool_grad, max_pool_push, sum_pool, sum_pool_grad
 from fad.primitives.random import random_bits
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def make_pool(name: str) -> Callable:
     """A pool, or what is linear in another array at the places of the first."""
 
     def make(node: Expr, strides: list[tuple]) -> Recipe | None:
-        from fad.compile.kernels.pool import RECIPES
+        from fad.compile.kernels.pool_recipes import RECIPES
 
         return RECIPES[name](tuple(a.shape for a in node.args), tuple(strides), node.dtype, **node.params)
 

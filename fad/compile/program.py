@@ -277,7 +277,7 @@ def fresh_objects(simplified: Function, made: Plan) -> list[tuple | None]:
 def count_bytes(function: Function, simplified: Function, made: Plan, loaded: engine.Loaded | None) -> int:
     """Bytes that a program keeps in memory, nearly."""
     own = [a for n in simplified.nodes for a in n.args]
-    arrays = {id(c): c.nbytes for c in [*function.plan[0], *own, *made.constants] if isinstance(c, np.ndarray)}
+    arrays = {id(c): c.nbytes for c in [*function.schedule[0], *own, *made.constants] if isinstance(c, np.ndarray)}
     return LEAST + NODE * len(function.nodes) + (loaded.size if loaded else 0) + sum(arrays.values())
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from fad.native import engine
-from fad.native.pool import clock
+from fad.native.threadpool import clock
 
 __all__ = [
     "IN_ARENA",

@@ -11,6 +11,7 @@ import numpy as np
 
 from fad import tree
 from fad.core.expr import Const, Expr, Var, aval_text, former, reachable, refuse_foreign, short
+from fad.core.owned import own
 from fad.core.primitive import named
 from fad.core.show import dot, equations, svg
 from fad.errors import DtypeError, ShapeError, TraceError, TreeError
@@ -36,13 +37,13 @@ class Function:
     True
     """
 
-    __slots__ = ("name", "inputs", "outputs", "in_tree", "out_tree", "_plan", "_key")
+    __slots__ = ("name", "inputs", "outputs", "in_tree", "out_tree", "_schedule", "_key")
     name: str
     inputs: tuple[Var, ...]
     outputs: tuple[Expr, ...]
     in_tree: tree.TreeDef
     out_tree: tree.TreeDef
-    _plan: Any
+    _schedule: Any
     _key: Any
 
     def __init__(self, inputs: Any, outputs: Any, in_tree: Any = None, out_tree: Any = None, name: str = "f"):
@@ -61,7 +62,7 @@ class Function:
             ("name", name),
             ("inputs", inputs),
             ("outputs", outputs),
-            ("_plan", None),
+            ("_schedule", None),
             ("_key", None),
             ("in_tree", tree.structure(inputs) if in_tree is None else in_tree),
             ("out_tree", tree.structure(outputs if len(outputs) != 1 else outputs[0]) if out_tree is None else out_tree),
@@ -91,8 +92,8 @@ class Function:
         return tree.unflatten(self.out_tree, own(self.run(leaves), leaves))
 
     def run(self, leaves: list) -> list:
-        """The outputs for the flat inputs: one pass over the plan; each intermediate is dropped after its last use."""
-        template, steps, out_slots = self.plan
+        """The outputs for the flat inputs: one pass over the schedule; each intermediate is dropped after its last use."""
+        template, steps, out_slots = self.schedule
         env = list(template)
         env[: len(leaves)] = leaves
         for op, refs, params, slot, dead in steps:
@@ -102,11 +103,11 @@ class Function:
         return [env[slot] for slot in out_slots]
 
     @property
-    def plan(self) -> tuple[list, list, tuple]:
+    def schedule(self) -> tuple[list, list, tuple]:
         """(slots with the constants filled in, steps ``(op, refs, params, slot, dead slots)``, output slots)."""
-        if self._plan is None:
-            object.__setattr__(self, "_plan", _plan(self))
-        return self._plan
+        if self._schedule is None:
+            object.__setattr__(self, "_schedule", _schedule(self))
+        return self._schedule
 
     @property
     def nodes(self) -> list[Expr]:
@@ -145,7 +146,7 @@ class Function:
     def key(self) -> tuple:
         """A hashable value that is equal for Functions of equal structure: names do not matter, constants do."""
         if self._key is None:
-            template, steps, outs = self.plan
+            template, steps, outs = self.schedule
             n = len(self.inputs)
             body = tuple((op.name, tuple(refs), freeze(params), slot) for op, refs, params, slot, _ in steps)
             inputs = tuple((x.shape, x.dtype.str, x.weak) for x in self.inputs)
@@ -160,7 +161,7 @@ class Function:
         return self.key[0]
 
     def __reduce__(self) -> tuple:
-        template, steps, outs = self.plan
+        template, steps, outs = self.schedule
         inputs = [(x.name, x.shape, x.dtype, x.weak) for x in self.inputs]
         avals = _slot_avals(self)
         flat = [(op.name, tuple(refs), params, slot, *avals[slot]) for op, refs, params, slot, _ in steps]
@@ -215,25 +216,6 @@ def _checked(name: str, leaf: Any, var: Var) -> Any:
     return leaf
 
 
-def own(results: list, inputs: Any = ()) -> list:
-    """Results as arrays of the caller's own: no views, no constants, no inputs, none twice; 0-d ones as scalars."""
-    seen = {id(x) for x in inputs}
-    owned = []
-    for y in results:
-        if isinstance(y, np.generic):
-            pass
-        elif isinstance(y, np.ndarray):
-            if y.ndim == 0:
-                y = y[()]
-            elif y.base is not None or not y.flags.writeable or id(y) in seen:
-                y = y.copy()
-            seen.add(id(y))
-        elif not isinstance(y, Expr):
-            y = np.asarray(y)[()]
-        owned.append(y)
-    return owned
-
-
 def _slots(function: Function) -> tuple[dict[int, int], list]:
     """Slot numbers by node id; aliases share the slot of what they stand for."""
     slots = {x.id: i for i, x in enumerate(function.inputs)}
@@ -254,7 +236,7 @@ def _slot_avals(function: Function) -> dict[int, tuple]:
     return {slots[n.id]: (n.shape, n.dtype) for n in order}
 
 
-def _plan(function: Function) -> tuple[list, list, tuple]:
+def _schedule(function: Function) -> tuple[list, list, tuple]:
     slots, order = _slots(function)
     template: list = [None] * (len(function.inputs) + len(order))
     steps = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fad.native.threads import LISTENERS, get_num_threads
 
 if TYPE_CHECKING:
-    from fad.native.pool import Pool
+    from fad.native.threadpool import Pool
 
 __all__ = ["launcher"]
 
@@ -32,7 +32,7 @@ def launcher() -> int:
     global _pool
     with _lock:
         if _pool is None:
-            from fad.native.pool import Pool  # LLVM loads here, not with the settings
+            from fad.native.threadpool import Pool  # LLVM loads here, not with the settings
 
             _pool = Pool(get_num_threads())
         return _pool.launch

@@ -11,7 +11,7 @@ import optree
 
 from fad import tree
 from fad.core.expr import Expr, former, reachable, refuse_foreign, short
-from fad.core.function import own
+from fad.core.owned import own
 from fad.errors import DtypeError, ShapeError
 from fad.primitives.families import shape_of
 from fad.transforms.trace import Trace

@@ -15,7 +15,8 @@ import optree
 
 from fad import tree
 from fad.core.expr import Const, Expr, Var, former, reachable, short
-from fad.core.function import Function, own
+from fad.core.function import Function
+from fad.core.owned import own
 from fad.errors import DtypeError, ShapeError, TreeError
 from fad.primitives.elementwise import stop
 from fad.primitives.families import shape_of

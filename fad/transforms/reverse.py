@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import Expr
-from fad.core.primitive import Joint, Jvp, Linear, LinearIn, Partials, Primitive
 from fad.primitives.elementwise import cast
-from fad.primitives.reduce import expand
 from fad.primitives.shape import getitem
-from fad.transforms.forward import partials, primal, scale
+from fad.transforms.rules import primal, pull
 from fad.transforms.trace import Graph, Trace
 
-__all__ = ["pull", "cotangents_of"]
+__all__ = ["cotangents_of", "transpose_rule"]
 
 
 def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list) -> list:
@@ -44,7 +42,7 @@ def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list) -
                 bars.add_at(node.args[0], node.params["index"], bar)
                 continue
             args = tuple([primal(a, plain) for a in node.args])
-            found = pull(node.op, bar, positions, node.id in guarded, primal(node, plain), args, node.params)
+            found = pull(node.op, bar, positions, node.id in guarded, primal(node, plain), args, node.params, transpose_rule)
             for i, ct in zip(positions, found):
                 if ct is not None:
                     bars.add(node.args[i], ct)
@@ -99,36 +97,7 @@ def fit(ct: Any, like: Any) -> Any:
     return ct if ct.dtype == like.dtype else cast(ct, like.dtype)
 
 
-def pull(op: Primitive, ct: Any, active: list, guarded: bool, out: Any, args: tuple, params: dict) -> list:
-    """The cotangents of the arguments at positions ``active``, for the cotangent of ``out = op(*args, **params)``."""
-    fact = op.derivative
-    if isinstance(fact, Partials):
-        return [None if p is None else scale(ct, p, guarded) for p in partials(fact, active, active, out, args)]
-    if isinstance(fact, Linear):
-        return [
-            rule(ct, *args, **params) if rule else None
-            for rule in (fact.transpose[i] if i < len(fact.transpose) else None for i in active)
-        ]
-    if isinstance(fact, Joint):
-        return fact.pull(ct, active, *args, **params)
-    if isinstance(fact, LinearIn):
-        through = fact.pull(ct, *args, **params)
-        others = [i for i in active if i != fact.place]
-        found = iter(_transposed(fact.rule, through, others, guarded, out, args, params) if others else ())
-        return [through if i == fact.place else next(found) for i in active]
-    if isinstance(fact, Jvp):
-        return _transposed(fact.rule, ct, active, guarded, out, args, params)
-    axes = params["axes"]
-    return [
-        scale(
-            np.broadcast_to(expand(ct, args[0], axes), args[0].shape),
-            fact.weight(expand(out, args[0], axes), args[0], axes),
-            guarded,
-        )
-    ]
-
-
-def _transposed(rule: Callable, ct: Any, active: list, guarded: bool, out: Any, args: tuple, params: dict) -> list:
+def transpose_rule(rule: Callable, ct: Any, active: list, guarded: bool, out: Any, args: tuple, params: dict) -> list:
     """Run the tangent rule on symbols, which gives a linear tree, and sweep that tree backwards."""
     trace = Trace("transpose")
     tangents = {i: trace.symbol(args[i].shape, args[i].dtype, "t") for i in active}

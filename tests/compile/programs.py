@@ -607,7 +607,7 @@ def noisy(function: fad.Function, args: tuple, seed: int) -> list:
             return x
         return x * (1 + (4 + terms // 64) * np.finfo(x.dtype).eps * rng.choice([-1.0, 1.0], x.shape)).astype(x.real.dtype)
 
-    template, steps, outputs = function.plan
+    template, steps, outputs = function.schedule
     env = [*args, *template[len(args) :]]
     for op, refs, params, slot, _ in steps:
         operands = [env[r] for r in refs]

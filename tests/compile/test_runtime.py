@@ -36,7 +36,7 @@ def python(source, **environment):
 
 MODES = {
     "objects that lie otherwise": "runtime.SLOW = True",
-    "pauses wherever there can be one": "pool.SLICE = 0; program.LONG = -1",
+    "pauses wherever there can be one": "threadpool.SLICE = 0; program.LONG = -1",
 }
 
 
@@ -45,7 +45,7 @@ def test_jit(mode):
     python(f"""
         import sys
         from fad.compile import program, runtime
-        from fad.native import pool
+        from fad.native import threadpool
         {MODES[mode]}
         import pytest
         sys.exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "tests/compile/test_jit.py", "tests/compile/test_program.py"]))
@@ -76,8 +76,8 @@ LONG_PROGRAMS = """
     import os, signal, sys, threading, time
     import numpy as np, fad
     from fad import nn
-    from fad.native import pool
-    pool.SLICE = 10_000_000  # programs need not be very long then
+    from fad.native import threadpool
+    threadpool.SLICE = 10_000_000  # programs need not be very long then
 
     def elementwise(x):
         for k in range(50):
@@ -167,8 +167,8 @@ def test_pauses_between_steps_that_run_alone():
     assert "True True" in python("""
         import numpy as np, fad
         from fad.compile import program, runtime
-        from fad.native import pool
-        pool.SLICE, program.LONG = 0, -1
+        from fad.native import threadpool
+        threadpool.SLICE, program.LONG = 0, -1
         count, resume = [], runtime.resumer()
         program.resumer = lambda: lambda *args: (count.append(1), resume(*args))[1]
 

@@ -144,7 +144,7 @@ def test_every_primitive_is_found_by_name():
         names = set(registry)
         for name in names - before:
             del registry[name]
-        for module in [m for m in sys.modules if m.startswith("fad.primitives.pool")]:
+        for module in [m for m in sys.modules if m.startswith("fad.primitives.pooling")]:
             del sys.modules[module]
         assert named("eigh").name == "eigh" and named("rfft").name == "rfft" and named("jv").name == "jv"
         assert all(named(name).name == name for name in names)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import fad
 from fad.errors import FadError
-from fad.native import launch, pool
+from fad.native import launch, threadpool
 from fad.native import threads as settings
 from fad.native.engine import load
 
@@ -90,7 +90,7 @@ declare i32 @usleep(i32)
 """
 code = load(CHUNKS)
 address_of = {name: code.address(name) for name in ("count", "who", "meet", "nested", "idle")}
-serial = load(pool.WITHOUT_THREADS)
+serial = load(threadpool.WITHOUT_THREADS)
 posix = pytest.mark.skipif(os.name != "posix", reason="no pthreads here: every launch is serial")
 can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 fork_of_threads = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

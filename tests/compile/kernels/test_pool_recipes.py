@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fad.compile.kernels.pool import RECIPES, max_pool, max_pool_grad, max_pool_push, sum_pool, sum_pool_grad
+from fad.compile.kernels.pool_recipes import RECIPES, max_pool, max_pool_grad, max_pool_push, sum_pool, sum_pool_grad
 from fad.compile.kernels.pooling import Plane, Share, Side, Spread
 from fad.compile.kernels.recipe import compiled, fill
 from fad.errors import DtypeError, ShapeError
