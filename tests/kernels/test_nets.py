@@ -10,8 +10,8 @@ from fad.compile.kernels import conv as specialised
 from fad.errors import DtypeError, ShapeError
 from fad.kernels import nets, rent
 from tests.compile.kernels.oracle import LAYOUTS, arrays_of, convolution, examples, laid_out, problems, threads
-from tests.compile.kernels.test_pool import assert_right
-from tests.compile.kernels.test_pool import problems as pool_problems
+from tests.compile.kernels.test_pool_recipes import assert_right
+from tests.compile.kernels.test_pool_recipes import problems as pool_problems
 
 
 def all_three(x, w, g, geometry, by=nets):
