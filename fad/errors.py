@@ -39,7 +39,8 @@ _NOT_USERS = (*_OWN, _PACKAGES + "numpy" + os.sep, os.path.dirname(os.path.abspa
 
 def user_line(traceback: TracebackType | None = None) -> str:
     """The innermost line outside fad, NumPy and its kin, as ``file:line in function``: of the stack, or of a traceback."""
-    frame, line = sys._getframe(1), None
+    frame: FrameType | None = sys._getframe(1)
+    line: int | None = None
     while traceback is not None:
         if not _inside(traceback.tb_frame, _NOT_USERS):
             frame, line = traceback.tb_frame, traceback.tb_lineno
@@ -59,7 +60,8 @@ def _inside(frame: FrameType, places: tuple) -> bool:
 
 def library_call() -> str:
     """The function of SciPy or another library that the user called, as ``scipy.special.softmax``; "" where there is none."""
-    frame, name = sys._getframe(1), ""
+    frame: FrameType | None = sys._getframe(1)
+    name = ""
     while frame is not None and _inside(frame, _NOT_USERS):
         if _inside(frame, _LIBRARIES):
             public = [part for part in frame.f_globals.get("__name__", "").split(".") if not part.startswith("_")]

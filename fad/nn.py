@@ -43,9 +43,9 @@ __all__ = [
 ]
 
 
-def _arrays(name: str, *xs: Any) -> list:
+def _arrays(name: str, *given: Any) -> list:
     """Arguments as arrays of one float dtype: that of the floats among them; integers have no say beside one."""
-    xs = [x if isinstance(x, Expr) else np.asarray(x) for x in xs]
+    xs = [x if isinstance(x, Expr) else np.asarray(x) for x in given]
     for x in xs:
         if x.dtype.kind not in "fiub":
             raise DtypeError(f"{name}: not real", got=short(x), rule="float32 or float64", fix="pass real arrays")

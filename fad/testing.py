@@ -371,7 +371,7 @@ def _length(arrays: list) -> float:
 
 
 def _brief(xs: tuple) -> str:
-    options = {"threshold": 6, "edgeitems": 2, "precision": 6, "separator": ","}
+    options: dict[str, Any] = {"threshold": 6, "edgeitems": 2, "precision": 6, "separator": ","}
     return ", ".join(np.array2string(x, **options).replace("\n", "") for x in xs)
 
 
@@ -418,7 +418,7 @@ def arrays(dtype: Any = np.float64, shape: Any = None, domain: tuple = (-3.0, 3.
         low, high = (part.type(bound) for bound in domain)
         low = np.nextafter(low, part.type(np.inf)) if float(low) < domain[0] else low
         high = np.nextafter(high, part.type(-np.inf)) if float(high) > domain[1] else high
-        elements = st.floats(float(low), float(high), width=8 * part.itemsize, allow_subnormal=False)
+        elements = st.floats(float(low), float(high), width=32 if part.itemsize == 4 else 64, allow_subnormal=False)
         x = draw(hnp.arrays(part, size, elements=elements))
         if kind.kind == "c":
             x = (x + 1j * draw(hnp.arrays(part, size, elements=elements))).astype(kind)

@@ -258,7 +258,8 @@ def _train_epoch(
     step: Callable, result: FitResult, data: tuple, key: Any, batch_size: int, metrics: dict[str, Callable], bar: Any
 ) -> dict[str, float]:
     """One pass over the data, which moves `result` on; returns the mean scores as seen while training."""
-    start, seen, totals = time.perf_counter(), 0, defaultdict(float)
+    start, seen = time.perf_counter(), 0
+    totals: defaultdict[str, float] = defaultdict(float)
     shuffle_key, step_key = random.split(key, 2)
     steps, drop_last = _plan(_common_length(data), batch_size)
     batches = minibatches(shuffle_key, data, batch_size, drop_last)
@@ -299,7 +300,8 @@ class _Progress:
     """A tqdm bar over all steps with scores, or a line for each epoch; silent if not enabled."""
 
     def __init__(self, steps: int, enabled: bool):
-        self.epoch, self.enabled, self.bar, self.held_out = "", enabled, None, {}
+        self.epoch, self.enabled, self.bar = "", enabled, None
+        self.held_out: dict[str, str] = {}
         if enabled:
             try:
                 from tqdm import tqdm

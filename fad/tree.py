@@ -89,7 +89,8 @@ def _register_dataclass(cls: type) -> None:
 
     def flatten(obj: Any) -> tuple:
         constructor = hasattr(cls, "__post_init__") and _computes(obj, names, given)
-        values, static = {}, {}
+        values: dict[str, Any] = {}
+        static: dict[str, Any] = {}
         for name in given if constructor else names:
             if hasattr(obj, name):
                 value = getattr(obj, name)
@@ -98,11 +99,11 @@ def _register_dataclass(cls: type) -> None:
         held = no_static if children == names and not constructor else Held(children, static, _key(cls, static), constructor)
         return tuple(values.values()), held, children
 
-    def unflatten(held: Held, children: Iterable) -> Any:
+    def unflatten(held: Any, children: Iterable) -> Any:
         values = dict(zip(held.children, children, strict=True)) | held.static
         if held.constructor:
             return _constructed(cls, values)
-        obj = object.__new__(cls)
+        obj: Any = object.__new__(cls)
         for name, value in values.items():
             object.__setattr__(obj, name, value)  # frozen ones as well
         return obj
@@ -132,10 +133,11 @@ def _key(cls: type, static: dict) -> tuple:
 
 def _is_static(value: Any) -> bool:
     """Whether a field's value holds neither numbers nor arrays, nor a place for some."""
-    if _is_data(type(value)):
+    kind: Any = type(value)
+    if _is_data(kind):
         return False
     found = leaves(value)
-    return bool(found) and not any(_is_data(type(x)) for x in found)
+    return bool(found) and not any(_is_data(kind) for kind in map(type, found))
 
 
 @functools.cache

@@ -16,7 +16,7 @@ import numpy as np
 
 from fad.compile import index as ix
 from fad.compile.fuse import Nest, Partition, find_parts, is_view
-from fad.compile.scalar import lower
+from fad.compile.scalar import lowered
 from fad.core.expr import Const, Expr, Var
 from fad.core.primitive import Primitive
 from fad.primitives.maps import broadcast_map
@@ -43,8 +43,8 @@ class Instruction:
     dtype: np.dtype
     args: tuple = ()
     dtypes: tuple = ()
-    function: Callable | None = None
-    access: Access | None = None
+    function: Any = None  # of values; None for loads, numbers, results and gathers
+    access: Any = None  # an Access of loads and gathers
     value: Any = None
     cost: float = 0.0
 
@@ -135,10 +135,10 @@ class _Puller:
                 value = self.pull(root.args[0], every)
                 value = self.convert(value, root.args[0].dtype, root.dtype)
                 kept = [a for a in range(rank) if a not in nest.reduced]
-                strides = [0] * rank
+                steps = [0] * rank
                 for a, s in zip(kept, ix.strides_of(tuple(nest.domain[a] for a in kept)), strict=True):
-                    strides[a] = s
-                folds.append((root.op, Access(root.id, 0, tuple(strides), root.dtype), value))
+                    steps[a] = s
+                folds.append((root.op, Access(root.id, 0, tuple(steps), root.dtype), value))
             elif root.op.role == "scatter":
                 values, *index = root.args
                 at, access, axes = self.index_memory(root, index, every)
@@ -292,7 +292,7 @@ class _Puller:
             return self.add(
                 ("gather", access, at), lambda: Instruction("gather", node.dtype, at, access=access, value=axes, cost=4)
             )
-        function, dtypes = lower(node.op, node.args, node.dtype)
+        function, dtypes = lowered(node.op, node.args, node.dtype)
         args = [v if isinstance(a, Expr) else self.number(v, d) for a, v, d in zip(node.args, values, dtypes, strict=True)]
         have = tuple(np.dtype(a.dtype) if isinstance(a, Expr) else d for a, d in zip(node.args, dtypes, strict=True))
         cost = node.op.flops(node, *node.args, **node.params) / max(node.size, 1)
@@ -309,20 +309,14 @@ class _Puller:
         combine = node.op.lower.combine
         dtype = node.dtype
         values = [self.convert(v, node.args[0].dtype, dtype) for v in values]
-        function, dtypes = lower(combine, (np.empty(1, dtype),) * 2, dtype)
         while len(values) > 1:
-            pairs = [
-                self.add(
-                    (combine.name, a, b, dtype.str),
-                    lambda a=a, b=b: Instruction(combine.name, dtype, (a, b), dtypes, function, cost=1),
-                )
-                for a, b in zip(values[::2], values[1::2], strict=False)
-            ]
+            pairs = [self.combine(combine, a, b, dtype) for a, b in zip(values[::2], values[1::2], strict=False)]
             values = pairs + values[len(values) // 2 * 2 :]
         if node.op.lower.begins and dtype.kind == "f":
-            first = self.number(node.op.lower.neutral(dtype), dtype)
-            return self.add(
-                (combine.name, first, values[0], dtype.str),
-                lambda: Instruction(combine.name, dtype, (first, values[0]), dtypes, function, cost=1),
-            )
+            return self.combine(combine, self.number(node.op.lower.neutral(dtype), dtype), values[0], dtype)
         return values[0]
+
+    def combine(self, op: Primitive, a: int, b: int, dtype: np.dtype) -> int:
+        """An operation on two values of one dtype."""
+        function, dtypes = lowered(op, (np.empty(1, dtype),) * 2, dtype)
+        return self.add((op.name, a, b, dtype.str), lambda: Instruction(op.name, dtype, (a, b), dtypes, function, cost=1))

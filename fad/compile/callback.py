@@ -26,7 +26,7 @@ def call_numpy(node: Expr, plan: Plan) -> Callable:
             with np.errstate(all="ignore"):
                 y = np.ascontiguousarray(op.evaluate(*args, **params), node.dtype)
         except (TypeError, ValueError, IndexError) as error:
-            raise error if isinstance(error, FadError) else explained(error, f"{op.name}: {error}", args) from None
+            raise error if isinstance(error, FadError) else explained(error, f"{op.name}: {error}", tuple(args)) from None
         if any(isinstance(a, np.ndarray) and np.may_share_memory(a, y) for a in args):  # a view of what is not its own
             y = y.copy()
         objects[place] = y.reshape(node.shape)

@@ -7,7 +7,7 @@ must be computed once. Accumulators are vectors, folded across their lanes at th
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
         if loops.body is None:
             return kernel, list(buffers)
     body = loops.body
+    assert body is not None
     instructions = tuple(
         [
             (
@@ -90,7 +91,7 @@ def asks_range(body: Body) -> bool:
     return bool(body.scatters) or any(i.name == "gather" for i in body.instructions)
 
 
-def write_function(module: Module, name: str, nests: list[Loops], buffers: list[int]) -> None:
+def write_function(module: Module, name: str, nests: Sequence[Loops | KernelRun | Rows], buffers: Sequence[int]) -> None:
     """``void name(ptr data, i64 begin, i64 end)``: nests one after another; of one with outer loops, the iterations from
     begin to end of these. ``data`` holds the addresses of the buffers."""
 
@@ -124,7 +125,7 @@ def write_function(module: Module, name: str, nests: list[Loops], buffers: list[
 def write_rows(block: Block, rows: Rows, addresses: dict[int, str]) -> None:
     """Blocks from begin to end: in each, nests one after another on every row, then the reductions of these rows."""
 
-    def write_on(around: Block, nests: list[Loops], index: list[Value]) -> None:
+    def write_on(around: Block, nests: tuple[Loops, ...], index: list[Value]) -> None:
         for loops in nests:
             with around.section() as inside:
                 _Writer(loops, {b: Value(inside, at, "ptr", 1) for b, at in addresses.items()}.__getitem__).write(inside, index)

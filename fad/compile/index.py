@@ -16,7 +16,7 @@ def identity(shape: tuple) -> Map:
     return tuple((CONSTANT, 0, 0) if s == 1 else (a, 1, 0) for a, s in enumerate(shape))
 
 
-def through(node: Expr, index: Map) -> Map | None:
+def through(node: Expr, index: Map) -> Any:
     """The map of a view's operand; None where no map says what the view reads."""
     return node.op.lower.through(index, shape_of(node.args[0]), node.shape, **node.params)
 

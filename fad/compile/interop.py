@@ -113,7 +113,8 @@ def _face(program: Program, out_tree: Any, name: str) -> tuple[str, dict]:
                 "fix: fad.jit(f).as_numba(*arguments of these shapes)"
             )
             lines += [f"    if {x}.shape != {var.shape}:", f"        raise ValueError({text!r})"]
-    arrays, scalars = [], []
+    arrays: list[str] = []
+    scalars: list[str] = []
     for k, (shape, dtype) in enumerate(program.fresh, program.first):
         (arrays if shape else scalars).append(f"y{k}")
         names[f"dtype{k}"] = dtype
@@ -168,7 +169,7 @@ def _run(program: Program) -> Any:
 
     if not program.plan.steps:
         return None
-    run_at = ctypes.cast(runner(), ctypes.c_void_p).value
+    run_at = ctypes.cast(runner(), ctypes.c_void_p).value or 0
     entered = _entered.setdefault(program, context_of(program.launch, None, program.tables[0], pauses=False))
     constants = [id(c) for c in program.plan.constants]
     fresh = [(bool(shape), from_dtype(dtype)) for shape, dtype in program.fresh]

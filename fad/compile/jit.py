@@ -88,7 +88,7 @@ class Jit:
         """The compiled program for these arguments, and their leaves."""
         static, rest = self._split(args, kwargs)
         leaves, treedef = tree.flatten(rest)
-        avals = []
+        avals: list[Any] = []
         for k, x in enumerate(leaves):
             kind = type(x)
             if kind in _NUMBERS and (kind is not int or -(2**63) <= x < 2**63):
@@ -325,7 +325,8 @@ class Compiled:
         self.when = time.strftime("%H:%M:%S")
         self.nodes = len(function.nodes)
         self.out_tree = function.out_tree
-        self.static, self.in_tree, self.ways = static, tree.structure(rest[0]), {}
+        self.static, self.in_tree = static, tree.structure(rest[0])
+        self.ways: dict[Any, Any] = {}
         self.key, self.paths = key, _paths(owner.f, rest, static)
         self.text = (
             ", ".join(
@@ -360,10 +361,9 @@ class Compiled:
         if is_flat and is_leaf:
             return run
 
-        def call(arguments: tuple) -> Any:
-            if is_flat:
-                leaves = arguments
-            else:
+        def call(arguments: Any) -> Any:
+            leaves = arguments
+            if not is_flat:
                 leaves, found = flatten(arguments, namespace="fad")
                 if found != treedef:
                     return None

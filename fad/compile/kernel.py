@@ -12,7 +12,7 @@ import numpy as np
 
 from fad.compile.body import Access, Body, Instruction
 from fad.compile.index import strides_of
-from fad.compile.scalar import lower
+from fad.compile.scalar import lowered
 from fad.primitives.elementwise import add
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def summed(body: Body, buffer: int, chunks: int) -> Body:
     place = Access(buffer, 0, strides_of(shape), dtype)
     size = prod(shape)
     out = [Instruction("load", dtype, access=place._replace(offset=c * size), cost=1) for c in range(chunks)]
-    function, dtypes = lower(add, (np.empty(1, dtype),) * 2, dtype)
+    function, dtypes = lowered(add, (np.empty(1, dtype),) * 2, dtype)
     values = list(range(chunks))
     while len(values) > 1:
         paired = []

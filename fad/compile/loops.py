@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 
-from fad.compile.body import Body
+from fad.compile.body import Access, Body
 from fad.native.machine_model import HEAVY, LOOK_AHEAD, PACKING_REUSE, SHORT_CODE_WORK
 
 __all__ = ["Loops", "arrange", "jam_axis", "permute_loops", "split_axis"]
@@ -97,6 +98,11 @@ def jam_axis(loops: Loops, vector_bytes: int) -> list[Loops]:
     return [main, *([rest] if rest else [])]
 
 
+def drop_axis(axis: int, access: Access) -> Access:
+    """An access without an axis of its loops."""
+    return access._replace(strides=access.strides[:axis] + access.strides[axis + 1 :])
+
+
 def merge(body: Body, extents: tuple, reduced: tuple, rows: int = 0) -> tuple[Body, tuple, tuple]:
     """Drop axes of length one, and join neighbours that memory does not tell apart; not among the first ``rows``."""
     keep = [a for a, n in enumerate(extents) if n != 1 or a < rows]
@@ -106,7 +112,7 @@ def merge(body: Body, extents: tuple, reduced: tuple, rows: int = 0) -> tuple[Bo
         if reduced[a] == reduced[a + 1] and all(x.strides[a] == x.strides[a + 1] * extents[a + 1] for x in body.accesses):
             extents = (*extents[:a], extents[a] * extents[a + 1], *extents[a + 2 :])
             reduced = reduced[:a] + reduced[a + 1 :]
-            body = body.map_accesses(lambda x, a=a: x._replace(strides=x.strides[:a] + x.strides[a + 1 :]))
+            body = body.map_accesses(partial(drop_axis, a))
         a -= 1
     return body, extents, reduced
 

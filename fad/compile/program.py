@@ -63,7 +63,7 @@ class Program:
     launch: int  # the address of the function that runs nests on all threads
     donated: frozenset[int]  # places of the inputs whose memory outputs take over
     pauses: bool  # whether it may stop between two pieces of work for Python's signal handlers
-    fresh: list[tuple | None]  # (shape, dtype) of the objects after inputs and constants; None: a callback makes it
+    fresh: list[Any]  # (shape, dtype) of the objects after inputs and constants; None: a callback makes it
     steps: list[Callable]
     nbytes: int  # that it keeps in memory, nearly: constants, code, and what it knows of its nodes
 
@@ -266,7 +266,7 @@ def run_native(table: Any, launch: int, pauses: bool) -> Callable:
     return step
 
 
-def fresh_objects(simplified: Function, made: Plan) -> list[tuple | None]:
+def fresh_objects(simplified: Function, made: Plan) -> list[Any]:
     """(shape, dtype) of the objects that come after inputs and constants; None for the results of callbacks."""
     results = {made.objects[s.node.id] for s in made.steps if isinstance(s, Callback)}
     by_place = {made.objects[n.id]: n for n in simplified.nodes if n.id in made.objects}
@@ -310,7 +310,7 @@ def fit(x: Any, var: Var) -> Any:
     return np.ascontiguousarray(x, var.dtype)
 
 
-def find_shared(leaves: list, places: set[int]) -> set[int]:
+def find_shared(leaves: list, places: frozenset[int]) -> set[int]:
     """The places whose arrays share memory with another argument."""
     spans = sorted([(x.ctypes.data, x.ctypes.data + x.nbytes, k) for k, x in enumerate(leaves) if isinstance(x, np.ndarray)])
     found, end, last = set(), 0, -1

@@ -63,7 +63,8 @@ def group_rows(parts: Partition) -> list[list[Nest] | Callback]:
         if not is_rows(step, parts):
             found.append(step if isinstance(step, Callback) else [step])
             continue
-        group, skipped = [step], set()
+        assert isinstance(step, Nest)
+        group, skipped = [step], set[int]()
         for j in range(k + 1, len(parts.steps)):
             other = parts.steps[j]
             if isinstance(other, Callback):

@@ -14,7 +14,7 @@ from fad.native.elementwise import identity
 from fad.native.ir import Value, constant, where
 from fad.primitives.families import dtype_of
 
-__all__ = ["KIND", "STORED", "convert", "kind_of", "loop_dtypes", "lower"]
+__all__ = ["KIND", "STORED", "convert", "kind_of", "loop_dtypes", "lower", "lowered"]
 
 KIND = {"f8": "double", "f4": "float", "i8": "i64", "i4": "i32", "b1": "i1"}  # dtypes that programs compute in
 STORED = {**KIND, "u1": "i8", "i1": "i8", "u2": "i16", "i2": "i16", "u4": "i32", "u8": "i64"}  # that they can load
@@ -43,6 +43,13 @@ def lower(op: Primitive, args: tuple, out: np.dtype) -> tuple[Callable, tuple] |
     if not isinstance(op.lower, ByKind):
         return None
     return _lower(op, tuple([dtype_of(a) for a in args]), out)
+
+
+def lowered(op: Primitive, args: tuple, out: np.dtype) -> tuple[Callable, tuple]:
+    """`lower` of what is known to have a native form."""
+    found = lower(op, args, out)
+    assert found is not None
+    return found
 
 
 @lru_cache(maxsize=8192)

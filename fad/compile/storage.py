@@ -6,6 +6,8 @@ Python's; outputs may take over donated inputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fad.compile.fuse import Callback, Partition
@@ -154,7 +156,7 @@ def memory_of(parts: Partition, x: Expr) -> tuple[Expr, list[Expr]]:
     return x, views[::-1]
 
 
-def list_uses(parts: Partition, steps: list) -> list[set[int]]:
+def list_uses(parts: Partition, steps: Sequence) -> list[set[int]]:
     """The buffers that each nest or callback touches."""
     found = []
     for step in steps:

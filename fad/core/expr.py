@@ -390,7 +390,7 @@ class ForeignArrayError(DtypeError):
 
 def refuse_foreign(x: Any) -> Any:
     """x, unless it is no array of NumPy's own kind, whose operators mean what ndarray's mean."""
-    kind = type(x)
+    kind: Any = type(x)
     if kind is np.ndarray or not _is_foreign(kind):
         return x
     error = DtypeError if kind.__module__.startswith("numpy") else ForeignArrayError

@@ -219,7 +219,7 @@ def _checked(name: str, leaf: Any, var: Var) -> Any:
 def _slots(function: Function) -> tuple[dict[int, int], list]:
     """Slot numbers by node id; aliases share the slot of what they stand for."""
     slots = {x.id: i for i, x in enumerate(function.inputs)}
-    order = []
+    order: list[Expr] = []
     for node in reachable(list(function.outputs), stop=set(slots))[0]:
         if node.id in slots:
             continue

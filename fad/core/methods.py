@@ -107,7 +107,7 @@ class Methods:
         ("rshift", np.right_shift),
     ):
         locals()[f"__{_name}__"], locals()[f"__r{_name}__"] = _binary(_ufunc)
-    for _name, _ufunc in (
+    for _name, _comparison in (
         ("eq", np.equal),
         ("ne", np.not_equal),
         ("lt", np.less),
@@ -115,9 +115,9 @@ class Methods:
         ("gt", np.greater),
         ("ge", np.greater_equal),
     ):
-        locals()[f"__{_name}__"] = _binary(_ufunc)[0]
-    for _name, _ufunc in (("neg", np.negative), ("pos", np.positive), ("abs", np.absolute), ("invert", np.invert)):
-        locals()[f"__{_name}__"] = _unary(_ufunc)
+        locals()[f"__{_name}__"] = _binary(_comparison)[0]
+    for _name, _of_one in (("neg", np.negative), ("pos", np.positive), ("abs", np.absolute), ("invert", np.invert)):
+        locals()[f"__{_name}__"] = _unary(_of_one)
 
     # -- in-place operators: a new node for the name; who reads the old one is told -------------------
 
@@ -126,15 +126,15 @@ class Methods:
 
     # -- ndarray methods ----------------------------------------------------------------------------
 
-    def reshape(self, *shape: Any, order: str = "C") -> Any:
+    def reshape(self: Any, *shape: Any, order: Any = "C") -> Any:
         """`np.reshape`; the shape as one tuple or as several numbers."""
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
 
-    def transpose(self, *axes: Any) -> Any:
+    def transpose(self: Any, *axes: Any) -> Any:
         """`np.transpose`; the axes as one tuple or as several numbers."""
         return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
 
-    def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+    def astype(self, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True) -> Any:
         """The array in another dtype, a copy; the derivative passes between float dtypes and stops at integers."""
         if casting != "unsafe" and not np.can_cast(self.dtype, dtype, casting):
             raise DtypeError(
@@ -150,11 +150,11 @@ class Methods:
         """The same node, which in-place operators on this one do not change."""
         return FUNCTIONS["copy"](self)
 
-    def flatten(self, order: str = "C") -> Any:
+    def flatten(self: Any, order: Any = "C") -> Any:
         """The elements as one row of their own, where `ravel` gives a view."""
         return FUNCTIONS["copy"](np.ravel(self, order))
 
-    def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
+    def compress(self: Any, condition: Any, axis: Any = None, out: Any = None) -> Any:
         """`np.compress` of this node."""
         return np.compress(condition, self, axis, out)
 

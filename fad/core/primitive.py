@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fad.core.expr import Expr, bind
-from fad.core.lowering import ROLES, ByKind, Fold, Mask, View
+from fad.core.lowering import ROLES
 from fad.errors import TraceError
 
 __all__ = ["Primitive", "Partials", "Weights", "Linear", "Joint", "LinearIn", "Jvp", "Kink", "LOADERS", "named", "registry"]
@@ -137,7 +137,7 @@ class Primitive:
     source: str = ""
     real_only: bool = False
     role: str = "opaque"
-    lower: ByKind | View | Mask | Fold | None = None
+    lower: Any = None  # ByKind, View, Mask or Fold, as the role has it
     composite: bool = False
     adds: bool = False
     rough: int = 0

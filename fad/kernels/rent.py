@@ -8,7 +8,7 @@ the same program takes the same kernels, and gets the same bits, each time it ru
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -18,7 +18,7 @@ __all__ = ["SPECIALISED_PRICE", "SPECIALISED", "specialised"]
 
 MOST = 10_000  # shapes that are counted
 SPECIALISED: dict[str, Callable[..., Any]] = {}  # functions of the same arguments, by name; `fad.compile` fills it
-_paid: Counter[Hashable] = Counter()
+_paid: defaultdict[Hashable, float] = defaultdict(float)
 
 
 def specialised(name: str, shape: Hashable, operations: float) -> Callable[..., Any] | None:

@@ -64,11 +64,14 @@ def tile_function(vectors: int, kind: str) -> tuple[str, str]:
         for condition, masks in ((whole, None), (~whole, [lanes_below(columns, v * lanes, lanes) for v in range(vectors)])):
             with block.when(condition & (add == 0)) as last:
                 for k, place in enumerate(places):
-                    keep(last, place, sums[k], size, masks and masks[k % vectors])
+                    keep(last, place, sums[k], size, masks[k % vectors] if masks else None)
             with block.when(condition & (add != 0)) as last:
-                total = [sums[k] + found(last, place, lanes, size, masks and masks[k % vectors]) for k, place in enumerate(places)]
+                total = [
+                    sums[k] + found(last, place, lanes, size, masks[k % vectors] if masks else None)
+                    for k, place in enumerate(places)
+                ]
                 for k, place in enumerate(places):
-                    keep(last, place, total[k], size, masks and masks[k % vectors])
+                    keep(last, place, total[k], size, masks[k % vectors] if masks else None)
 
     arguments = (
         "ptr %x, ptr %rows, ptr %shifts, i64 %runs, i64 %depth, i64 %step, ptr %panel, i64 %stride, i64 %columns, "

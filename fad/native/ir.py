@@ -439,6 +439,7 @@ class Loop(Block):
 
     def __init__(self, parent: Block, start: Value | int, stop: Value | int, step: int, empty: bool = False):
         super().__init__(parent.module, parent)
+        self.parent: Block = parent
         self.empty = empty  # whether the end is asked before the first iteration
         as_value = lambda n: n if isinstance(n, Value) else parent.integer(n)
         self.start, self.stop, self.step = as_value(start), as_value(stop), step

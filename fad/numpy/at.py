@@ -172,7 +172,8 @@ def _turns(positions: np.ndarray) -> list[np.ndarray]:
 
 def _refuse_at(ufunc: np.ufunc) -> None:
     def rule(y: Any, *args: Any) -> None:
-        method = {np.add: "add", np.multiply: "multiply", np.minimum: "min", np.maximum: "max"}.get(ufunc, "set")
+        methods: dict[Any, str] = {np.add: "add", np.multiply: "multiply", np.minimum: "min", np.maximum: "max"}
+        method = methods.get(ufunc, "set")
         raise AssignmentError(
             f"np.{ufunc.__name__}.at writes into its argument",
             got=short(y),

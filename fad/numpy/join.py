@@ -41,7 +41,7 @@ __all__ = [
 
 
 @implements(np.concatenate)
-def concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+def concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
     """The arrays one after another along an axis; flattened first where it is None."""
     no_out(out)
     xs = [as_array(x) for x in arrays]

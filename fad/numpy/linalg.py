@@ -399,7 +399,8 @@ def _matrix(x: Any, ord: Any, rows: int, columns: int, keepdims: bool) -> Any:
         sums = np.sum(np.abs(x), axis=summed, keepdims=True)
         y = extremum(sums, axis=left, keepdims=True)
         return y if keepdims else np.squeeze(y, (rows, columns))
-    reduced = {2: np.max, -2: np.min, "nuc": np.sum}.get(ord)
+    reductions: dict[Any, Any] = {2: np.max, -2: np.min, "nuc": np.sum}
+    reduced = reductions.get(ord)
     if reduced is None:
         raise ValueError(f"ord={ord!r} of a matrix is none of None, 'fro', 'nuc', 1, -1, 2, -2, inf, -inf")
     y = reduced(svdvals(np.moveaxis(x, (rows, columns), (-2, -1))), axis=-1)

@@ -80,6 +80,11 @@ def _rows_sorted(a: Any, axis: Any) -> tuple:
     return sort(reshaped(permuted(x, (*others, *axes)), shape)), reduced_shape(x.shape, axes, True)
 
 
+def _between(alpha: float, beta: float) -> Any:
+    """A position between elements, by Hyndman and Fan's two numbers."""
+    return lambda q, n: n * q + (alpha + q * (1 - alpha - beta)) - 1
+
+
 _BETWEEN = {
     "interpolated_inverted_cdf": (0, 1),
     "hazen": (0.5, 0.5),
@@ -96,7 +101,7 @@ _PLACES = {
     "inverted_cdf": lambda q, n: np.ceil(q * n - 1),
     "averaged_inverted_cdf": lambda q, n: (np.ceil(q * n - 1) + np.floor(q * n)) / 2,
     "closest_observation": lambda q, n: _odd_at_ties(q * n - 1.5),
-    **{name: lambda q, n, a=alpha, b=beta: n * q + (a + q * (1 - a - b)) - 1 for name, (alpha, beta) in _BETWEEN.items()},
+    **{name: _between(alpha, beta) for name, (alpha, beta) in _BETWEEN.items()},
 }
 _ONE_ELEMENT = ("lower", "higher", "nearest", "inverted_cdf", "closest_observation")
 
@@ -203,7 +208,7 @@ def nanmedian(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool =
 
 
 @implements(np.searchsorted)
-def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
+def searchsorted(a: Any, v: Any, side: Any = "left", sorter: Any = None) -> Any:
     """Where to insert ``v`` in the sorted ``a``. Symbolic nodes are compared with every element."""
     a, v = as_array(a), as_array(v)
     if sorter is not None:

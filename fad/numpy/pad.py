@@ -18,7 +18,7 @@ from fad.primitives.families import as_float
 
 __all__ = ["pad"]
 
-_STATISTICS = {"mean": np.mean, "maximum": np.max, "minimum": np.min, "median": np.median}
+_STATISTICS: dict[str, Any] = {"mean": np.mean, "maximum": np.max, "minimum": np.min, "median": np.median}
 _OPTION = {
     "linear_ramp": "end_values",
     "constant": "constant_values",
@@ -63,7 +63,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> A
     widths = _pairs(concrete(pad_width, "np.pad's width"), x.ndim, "pad_width")
     if any(w < 0 for pair in widths for w in pair):
         raise ShapeError("pad by a negative width", got=pad_width, rule="a border is not negative", fix="slice: x[1:-1]")
-    option = options.get(_OPTION[mode])
+    option = options.get(str(_OPTION[mode]))
     if not any(map(any, widths)):
         return copied(x)
     if mode in ("constant", "empty"):
@@ -85,7 +85,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> A
     return x
 
 
-def _reread(x: Any, axis: int, pair: tuple, mode: str, reflect_type: str) -> Any:
+def _reread(x: Any, axis: int, pair: tuple, mode: Any, reflect_type: Any) -> Any:
     """Borders whose elements are those of x, or, odd about the edges, sums of them."""
     n = x.shape[axis]
     if reflect_type == "even":
@@ -116,7 +116,7 @@ def _at(axis: int, part: slice) -> tuple:
 def _ramp(x: Any, axis: int, side: int, width: int, end: Any) -> Any:
     """From an end value to the edge, which it does not reach."""
     edge = cast(x[_at(axis, slice(-1, None) if side else slice(0, 1))], as_float(x.dtype))
-    steps = np.arange(width).reshape(-1, *(1,) * (x.ndim - axis - 1))
+    steps: Any = np.arange(width).reshape(-1, *(1,) * (x.ndim - axis - 1))
     steps = (steps[::-1] if side else steps) / max(width, 1)
     ramp = end + (edge - end) * steps.astype(as_float(x.dtype))
     return cast(np.floor(ramp) if x.dtype.kind in "iu" else ramp, x.dtype)

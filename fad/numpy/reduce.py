@@ -514,5 +514,5 @@ def _accumulate(ufunc: np.ufunc) -> Any:
     return accumulate
 
 
-for _ufunc in (np.maximum, np.minimum, np.fmax, np.fmin, np.logaddexp, np.logaddexp2, np.hypot):
-    UFUNCS[_ufunc, "accumulate"] = _accumulate(_ufunc)
+for _scanned in (np.maximum, np.minimum, np.fmax, np.fmin, np.logaddexp, np.logaddexp2, np.hypot):
+    UFUNCS[_scanned, "accumulate"] = _accumulate(_scanned)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.core.primitive import Linear
+from fad.core.primitive import Linear, Primitive
 from fad.kernels.windows import output_size
 from fad.primitives.families import batch_by_loop, structural
 
@@ -140,7 +140,7 @@ conv_input_grad = structural(
     real_only=True,
     adds=True,
 )
-conv_weight_grad = structural(
+conv_weight_grad: Primitive = structural(
     "conv_weight_grad",
     _conv_weight_grad,
     lambda x, g, *, window, groups, **geometry: ((*window, x.shape[-1] // groups, g.shape[-1]), np.result_type(x.dtype, g.dtype)),

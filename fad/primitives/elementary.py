@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fad.core.primitive import Primitive
 from fad.native import vecmath
 from fad.native.ir import constant
 from fad.primitives.elementwise import power_by_exponent, power_slope
@@ -24,7 +25,7 @@ powm1 = _special(
     source="x^y - 1, for x > 0",
 )
 sindg = _special("sindg", (lambda y, x: DEGREE * cosdg(x),), flops=20, source="sin of an angle in degrees")
-cosdg = _special("cosdg", (lambda y, x: -DEGREE * sindg(x),), flops=20, source="cos of an angle in degrees")
+cosdg: Primitive = _special("cosdg", (lambda y, x: -DEGREE * sindg(x),), flops=20, source="cos of an angle in degrees")
 tandg = _special("tandg", (lambda y, x: DEGREE * (1 + y * y),), flops=25, source="tan of an angle in degrees")
 cotdg = _special(
     "cotdg", (lambda y, x: -DEGREE * (1 + y * y),), flops=25, domains=((10.0, 80.0),), source="1 / tan of an angle in degrees"

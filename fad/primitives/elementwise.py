@@ -89,7 +89,7 @@ def _power_slope_by_exponent(z: Any, x: Any, y: Any) -> Any:
 
 # y x**(y - 1), the slope of a power by its base. By y it is x**(y - 1) (1 + y log x), in which 0 times infinity is the
 # limit 0: the rule of a product would lose it, or give the difference of two infinities.
-power_slope = elementwise(
+power_slope: Primitive = elementwise(
     "power_slope",
     _power_slope,
     (lambda z, x, y: strong_multiply(y, power_slope(x, cast(y, z.dtype) - 1)), _power_slope_by_exponent),
@@ -343,7 +343,7 @@ absolute_power = elementwise(
     real_only=True,
     composite=True,
 )
-signed_power = elementwise(
+signed_power: Primitive = elementwise(
     "signed_power",
     lambda x, p: x * power(fabs(_floats(x)), p - 1),
     (lambda z, x, p: p * absolute_power(x, p - 1), lambda z, x, p: strong_multiply(z, np.log(abs(x)))),
@@ -437,9 +437,9 @@ equal, not_equal, less, less_equal, greater, greater_equal = (
         (np.greater_equal, operator.ge, lambda x, y: x | ~y),
     )
 )
-for _ufunc, _operator in ((np.logical_and, operator.and_), (np.logical_or, operator.or_), (np.logical_xor, operator.xor)):
+for _logical, _operator in ((np.logical_and, operator.and_), (np.logical_or, operator.or_), (np.logical_xor, operator.xor)):
     _of_truth = native.to_bool(_operator)
-    elementwise(_ufunc.__name__, _ufunc, None, domains=(ANY, ANY), lower=numbers(_of_truth, _of_truth))
+    elementwise(_logical.__name__, _logical, None, domains=(ANY, ANY), lower=numbers(_of_truth, _of_truth))
 _not = native.to_bool(operator.invert)
 elementwise("logical_not", np.logical_not, None, lower=numbers(_not, _not))
 _always, _never = (lambda x: constant(True, x, "i1")), (lambda x: constant(False, x, "i1"))
@@ -457,8 +457,8 @@ bitwise_and, bitwise_or, bitwise_xor = (
     elementwise(ufunc.__name__, ufunc, None, domains=(), sample=_integers, lower=ByKind(None, on_bits, on_bits))
     for ufunc, on_bits in ((np.bitwise_and, operator.and_), (np.bitwise_or, operator.or_), (np.bitwise_xor, operator.xor))
 )
-for _ufunc in (np.left_shift, np.right_shift, np.gcd, np.lcm):
-    elementwise(_ufunc.__name__, _ufunc, None, domains=(), sample=_integers)
+for _of_integers in (np.left_shift, np.right_shift, np.gcd, np.lcm):
+    elementwise(_of_integers.__name__, _of_integers, None, domains=(), sample=_integers)
 invert = elementwise(
     "invert",
     np.invert,

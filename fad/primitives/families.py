@@ -111,7 +111,7 @@ def elementwise(
         draws = (_uniform(rng, lo, hi, shapes[i % 3], dtype) for i, (lo, hi) in enumerate(domains))
         return tuple(draws), {}
 
-    fields.setdefault("sample", sample)
+    own: dict[str, Any] = {"sample": sample, "role": "elementwise", "real_only": _is_real_only(function)}
     primitive = Primitive(
         name,
         function,
@@ -120,7 +120,7 @@ def elementwise(
         batch,
         lambda out, *args, **params: flops * prod(out.shape),
         domains=domains,
-        **{"role": "elementwise", "real_only": _is_real_only(function)} | fields,
+        **own | fields,
         lower=lower if lower is None or isinstance(lower, ByKind) else ByKind(lower),
     )
     if isinstance(function, np.ufunc):
@@ -148,7 +148,7 @@ def reduced_shape(shape: tuple, axes: tuple, keepdims: bool) -> tuple:
 def reduction(
     name: str,
     function: Callable,
-    weight: Callable | Linear | None,
+    weight: Callable | Linear | Jvp | None,
     *,
     dtype: Callable | None = None,
     domain: tuple = REAL,

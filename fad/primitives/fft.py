@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.core.primitive import Linear
+from fad.core.primitive import Linear, Primitive
 from fad.primitives.families import of_floats, structural
 
 __all__ = ["fft", "rfft", "irfft", "FLIPPED"]
@@ -37,7 +37,7 @@ def _norm(rng: np.random.Generator) -> str:
     return str(rng.choice(list(FLIPPED)))
 
 
-def _fft(x: Any, *, axes: tuple, inverse: bool, norm: str) -> Any:
+def _fft(x: Any, *, axes: tuple, inverse: bool, norm: Any) -> Any:
     return (np.fft.ifftn if inverse else np.fft.fftn)(x, axes=axes, norm=norm)
 
 
@@ -47,7 +47,7 @@ def _fft_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
     return (x,), {"axes": axes, "inverse": bool(rng.random() < 0.5), "norm": _norm(rng)}
 
 
-fft = structural(
+fft: Primitive = structural(
     "fft",
     _fft,
     of_floats(lambda x, **params: (x.shape, _complex(x.dtype))),
@@ -87,7 +87,7 @@ def _next(primitive: Any) -> Any:
     return lambda size, args, batched, *, axis, **params: primitive()(args[0], axis=axis + 1, **params)
 
 
-rfft = structural(
+rfft: Primitive = structural(
     "rfft",
     lambda x, *, axis, norm: np.fft.rfft(x, axis=axis, norm=norm),
     of_floats(lambda x, *, axis, norm: (_half(x, axis), _complex(x.dtype))),
@@ -110,7 +110,7 @@ def _irfft_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
     return (_draw(rng, (n // 2 + 1, *shape[1:]), dtype),), {"axis": 0, "n": n, "norm": _norm(rng)}
 
 
-irfft = structural(
+irfft: Primitive = structural(
     "irfft",
     lambda x, *, axis, n, norm: np.fft.irfft(x, n, axis, norm),
     of_floats(_irfft_abstract),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fad.core.primitive import Primitive
 from fad.primitives.gamma import with_parameters
 from fad.primitives.integrals import polynomial
 from fad.primitives.special import POSITIVE, _special, digamma, gammaln, no_derivative
@@ -48,7 +49,7 @@ ellipe = _special("ellipe", (_slope_of_e,), flops=40, domains=(_MODULI,), source
 
 # -- hypergeometric functions ------------------------------------------------------------------------------
 
-hyp0f1 = _special(
+hyp0f1: Primitive = _special(
     "hyp0f1",
     (no_derivative("hyp0f1", "v"), lambda y, v, x: hyp0f1(v + 1, x) / v),
     flops=80,
@@ -56,7 +57,7 @@ hyp0f1 = _special(
     sample=with_parameters(1, (-2.0, 2.0)),
     source="DLMF 16.3.1",
 )
-hyp1f1 = _special(
+hyp1f1: Primitive = _special(
     "hyp1f1",
     (no_derivative("hyp1f1", "a"), no_derivative("hyp1f1", "b"), lambda y, a, b, x: a / b * hyp1f1(a + 1, b + 1, x)),
     flops=100,
@@ -64,7 +65,7 @@ hyp1f1 = _special(
     sample=with_parameters(2, (-2.0, 2.0)),
     source="DLMF 13.3.15",
 )
-hyp2f1 = _special(
+hyp2f1: Primitive = _special(
     "hyp2f1",
     (*(no_derivative("hyp2f1", v) for v in "abc"), lambda y, a, b, c, x: a * b / c * hyp2f1(a + 1, b + 1, c + 1, x)),
     flops=150,

@@ -13,7 +13,7 @@ import numpy as np
 
 from fad.core.expr import explained
 from fad.core.lowering import Fold
-from fad.core.primitive import Joint, Linear
+from fad.core.primitive import Joint, Linear, Primitive
 from fad.primitives.elementwise import add
 from fad.primitives.families import align, front, shape_of, structural
 
@@ -96,7 +96,7 @@ def _scatter_add_batch(size: int, args: tuple, batched: tuple, *, shape: tuple) 
     return scatter_add(front(size, values, batched[0]), *_with_batch_index(size, tuple(index), batched[1:]), shape=(size, *shape))
 
 
-scatter_add = structural(
+scatter_add: Primitive = structural(
     "scatter_add",
     _scatter_add,
     lambda values, *index, shape: (shape, values.dtype),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fad.core.primitive import Primitive
 from fad.primitives.special import ANY, POSITIVE, ROOT_TWO_PI, TWO_OVER_ROOT_PI, _special, no_derivative
 
 __all__ = ["erfcx", "erfi", "erfcinv", "dawsn", "log_ndtr", "ndtri_exp", "exprel", "exp1", "expi", "expn"]
@@ -76,7 +77,7 @@ def exprel_slope(x: Any) -> Any:
 exprel = _special("exprel", (lambda y, x: exprel_slope(x),), flops=25, source="(exp(x) - 1) / x")
 exp1 = _special("exp1", (lambda y, x: -np.exp(-x) / x,), flops=50, domains=(POSITIVE,), source="DLMF 6.2.1")
 expi = _special("expi", (lambda y, x: np.exp(x) / x,), flops=50, domains=(POSITIVE,), source="DLMF 6.2.5")
-expn = _special(
+expn: Primitive = _special(
     "expn",
     (no_derivative("expn", "n"), lambda y, n, x: np.where(n == 0, -y * (1 + 1 / x), -expn(np.maximum(n - 1, 0), x))),
     flops=60,

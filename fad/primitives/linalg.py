@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.core.primitive import Linear
+from fad.core.primitive import Linear, Primitive
 from fad.kernels import arrays
 from fad.primitives.families import dtype_of, structural
 
@@ -34,7 +34,7 @@ def _matmul_batch(size: int, args: tuple, batched: tuple) -> Any:
     )
 
 
-matmul = structural(
+matmul: Primitive = structural(
     "matmul",
     arrays.matmul,
     _matmul_abstract,
@@ -138,7 +138,7 @@ def _slide_by_row(ct: Any, a: Any, w: Any) -> Any:
     return slide(np.pad(ct, (width, width)), w[::-1])
 
 
-slide = structural(
+slide: Primitive = structural(
     "slide",
     lambda a, w: np.convolve(a, w[::-1], "valid"),
     _slide_abstract,

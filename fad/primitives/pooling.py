@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.core.primitive import Jvp, Kink, Linear
+from fad.core.primitive import Jvp, Kink, Linear, Primitive
 from fad.primitives.families import front, structural
 
 __all__ = ["max_pool", "max_pool_grad", "max_pool_push", "sum_pool", "sum_pool_grad"]
@@ -117,7 +117,7 @@ def _sample_sum_grad(rng: np.random.Generator, shape: tuple, dtype: Any) -> tupl
 
 # -- the primitives -----------------------------------------------------------------------------------------------------
 
-max_pool = structural(
+max_pool: Primitive = structural(
     "max_pool",
     _max_pool,
     lambda x, **geometry: (_max_shape(x, **geometry), x.dtype),
@@ -131,7 +131,7 @@ max_pool = structural(
     role="kernel",
     real_only=True,
 )
-max_pool_push = structural(
+max_pool_push: Primitive = structural(
     "max_pool_push",
     _max_pool_push,
     lambda x, t, **geometry: (_max_shape(x, **geometry), t.dtype),
@@ -144,7 +144,7 @@ max_pool_push = structural(
     role="kernel",
     real_only=True,
 )
-max_pool_grad = structural(
+max_pool_grad: Primitive = structural(
     "max_pool_grad",
     _max_pool_grad,
     lambda x, g, **geometry: (x.shape, g.dtype),
@@ -156,7 +156,7 @@ max_pool_grad = structural(
     role="kernel",
     real_only=True,
 )
-sum_pool = structural(
+sum_pool: Primitive = structural(
     "sum_pool",
     _sum_pool,
     lambda x, **geometry: (_sum_shape(x, **geometry), x.dtype),
@@ -169,7 +169,7 @@ sum_pool = structural(
     real_only=True,
     adds=True,
 )
-sum_pool_grad = structural(
+sum_pool_grad: Primitive = structural(
     "sum_pool_grad",
     _sum_pool_grad,
     lambda g, *, input_shape, **geometry: (input_shape, g.dtype),

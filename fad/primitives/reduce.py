@@ -13,7 +13,7 @@ import numpy as np
 
 from fad.core.expr import Expr
 from fad.core.lowering import Fold
-from fad.core.primitive import Jvp, Kink, Linear
+from fad.core.primitive import Jvp, Kink, Linear, Primitive
 from fad.primitives.cones import cone, direction
 from fad.primitives.elementwise import add, bitwise_and, bitwise_or, maximum, minimum, multiply
 from fad.primitives.families import as_float, reduced_shape, reduction, structural
@@ -224,7 +224,7 @@ def _argsort(x: Any, *, axis: int) -> Any:
     return np.argsort(x, axis=axis, kind="stable")
 
 
-argsort = structural(
+argsort: Primitive = structural(
     "argsort",
     _argsort,
     lambda x, *, axis: (x.shape, np.dtype(np.intp)),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fad.core.lowering import ByKind, numbers
-from fad.core.primitive import Kink, Linear
+from fad.core.primitive import Kink, Linear, Primitive
 from fad.native import elementwise as native
 from fad.native.ir import where as choose
 from fad.primitives.families import as_float, elementwise, promoted
@@ -55,7 +55,7 @@ def _strong(z: Any, x: Any) -> Any:
     return np.where(lost & (np.equal(z, 0) | np.equal(x, 0)), np.zeros((), y.dtype), y)[()]
 
 
-strong_multiply = elementwise(
+strong_multiply: Primitive = elementwise(
     "strong_multiply",
     _strong,
     Linear((lambda ct, z, x: strong_multiply(ct, x), lambda ct, z, x: strong_multiply(z, ct))),
@@ -66,7 +66,7 @@ strong_multiply = elementwise(
     lower=numbers(native.strong_multiply, operator.and_),
 )
 
-strong_divide = elementwise(
+strong_divide: Primitive = elementwise(
     "strong_divide",
     lambda x, y: np.where(x == 0, 0, x / np.where(x == 0, 1, y))[()],
     (lambda z, x, y: 1 / y, lambda z, x, y: -strong_divide(z, y)),

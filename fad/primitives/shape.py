@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fad.core.lowering import Mask, View
-from fad.core.primitive import Joint, Linear
+from fad.core.primitive import Joint, Linear, Primitive
 from fad.primitives.families import front, structural
 from fad.primitives.maps import broadcast_map, concatenate_parts, embed_parts, index_map, reshape_map, transpose_map
 
@@ -25,7 +25,7 @@ def _reshape_abstract(x: Any, *, shape: tuple) -> tuple:
     return shape, x.dtype
 
 
-reshape = structural(
+reshape: Primitive = structural(
     "reshape",
     lambda x, *, shape: np.reshape(x, shape),
     _reshape_abstract,
@@ -37,7 +37,7 @@ reshape = structural(
     lower=View(reshape_map, in_order=True),
 )
 
-transpose = structural(
+transpose: Primitive = structural(
     "transpose",
     lambda x, *, axes: np.transpose(x, axes),
     lambda x, *, axes: (tuple(x.shape[a] for a in axes), x.dtype),
@@ -137,7 +137,7 @@ def _embed_abstract(x: Any, *, index: tuple, shape: tuple) -> tuple:
 _ALL = slice(None)
 _INDEX = (slice(1, None, 2), Ellipsis)
 
-getitem = structural(
+getitem: Primitive = structural(
     "getitem",
     lambda x, *, index: np.asarray(x)[index],
     lambda x, *, index: (_index_shape(x.shape, index), x.dtype),
@@ -150,7 +150,7 @@ getitem = structural(
     lower=View(index_map),
 )
 
-embed = structural(
+embed: Primitive = structural(
     "embed",
     _embed,
     _embed_abstract,

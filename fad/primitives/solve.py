@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fad.core.primitive import Jvp, Kink, LinearIn
+from fad.core.primitive import Jvp, Kink, LinearIn, Primitive
 from fad.primitives.families import align, of_floats, structural
 
 __all__ = ["solve", "solve_triangular", "inv", "det", "slogdet", "pinv"]
@@ -95,7 +95,7 @@ def _solve_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
     return a, draw(rng, (*shape[1:-1], a.shape[-1], 2), dtype)
 
 
-solve = of_matrices(
+solve: Primitive = of_matrices(
     "solve",
     _solve,
     _solve_abstract,
@@ -119,7 +119,7 @@ def _solve_triangular(a: Any, b: Any, *, lower: bool) -> Any:
     return np.full_like(x, np.nan) if singular else np.ascontiguousarray(x)
 
 
-solve_triangular = of_matrices(
+solve_triangular: Primitive = of_matrices(
     "solve_triangular",
     _solve_triangular,
     _solve_abstract,

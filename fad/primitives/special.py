@@ -185,7 +185,7 @@ gammaln = _special(
     lower=vecmath.gammaln,
     rough=16,
 )
-digamma = _special(
+digamma: Primitive = _special(
     "digamma", (lambda y, x: polygamma(1, x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2", lower=vecmath.digamma, rough=64
 )
 
@@ -194,7 +194,7 @@ def _polygamma(n: Any, x: Any) -> Any:
     return np.asarray(_scipy("polygamma")(n, x)).astype(_real_dtype((dtype_of(x),)))[()]
 
 
-polygamma = elementwise(
+polygamma: Primitive = elementwise(
     "polygamma",
     _polygamma,
     (0, lambda y, n, x: polygamma(n + 1, x)),

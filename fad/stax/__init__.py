@@ -465,8 +465,8 @@ def _finite(var: Any) -> Any:
 
 def _window(name: str, window: Any) -> tuple[int, ...]:
     """The window's sizes, one for each spatial axis, whose number they are."""
-    if np.iterable(window) and len(window) in (1, 2, 3):
-        return windows.per_axis(f"{name}: window", window, len(window))
+    if np.iterable(window) and len(tuple(window)) in (1, 2, 3):
+        return windows.per_axis(f"{name}: window", window, len(tuple(window)))
     raise ShapeError(f"{name}: window", got=repr(window), rule="1 to 3 integers, one for each spatial axis", fix="(3, 3)")
 
 

@@ -178,7 +178,8 @@ def serial(*layers: Layer | tuple[str, Layer]) -> Layer:
     children = _named("serial", layers)
 
     def init(key: Any, shape: Shape, dtype: Any) -> tuple[Params, State]:
-        params, state = {}, {}
+        params: Params = {}
+        state: State = {}
         for child, child_key in zip(children, _split(key, len(children))):
             _keep(child.name, child.init(child_key, shape, dtype), params, state)
             shape = child.out_shape(shape)
@@ -209,7 +210,8 @@ def parallel(*layers: Layer | tuple[str, Layer]) -> Layer:
     children = _named("parallel", layers)
 
     def init(key: Any, shapes: Shape, dtype: Any) -> tuple[Params, State]:
-        params, state = {}, {}
+        params: Params = {}
+        state: State = {}
         _check_count(children, shapes)
         for child, shape, child_key in zip(children, shapes, _split(key, len(children))):
             _keep(child.name, child.init(child_key, shape, dtype), params, state)
@@ -221,7 +223,8 @@ def parallel(*layers: Layer | tuple[str, Layer]) -> Layer:
 
     def apply(params: Params, state: State, xs: Any, key: Any, train: bool) -> tuple[Any, State]:
         _check_count(children, xs)
-        ys, new_state = [], {}
+        ys: list[Any] = []
+        new_state: State = {}
         for child, x, child_key in zip(children, xs, _split(key, len(children))):
             y, child_state = _apply_child(child, params, state, x, child_key, train)
             ys.append(y)

@@ -30,9 +30,10 @@ def batched(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> 
 
 def _swept(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> list[tuple]:
     """(output, whether it depends on the batch and so has the leading axis)."""
-    env, settled = dict(columns), {}
+    env: dict[int, Any] = dict(columns)
+    settled: dict[int, Any] = {}
     with np.errstate(all="ignore"):
-        for node in reachable(outputs, trace.start, stop=set(columns))[0]:
+        for node in reachable(outputs, trace.start or 0, stop=set(columns))[0]:
             if node.id in env:
                 continue
             flags = tuple(isinstance(a, Expr) and a.id in env for a in node.args)
@@ -78,7 +79,8 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
         columns, inner = {}, []
         for x, axis in zip(leaves, axes, strict=True):
             if axis is not None:
-                x = np.moveaxis(x if isinstance(x, Expr) else np.asarray(refuse_foreign(x)), axis, 0)
+                as_array: Any = x if isinstance(x, Expr) else np.asarray(refuse_foreign(x))
+                x = np.moveaxis(as_array, axis, 0)
                 var = opened.symbol(x.shape[1:], x.dtype)
                 columns[var.id] = x
                 x = var

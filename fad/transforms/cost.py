@@ -71,7 +71,7 @@ def costs(graph: Graph, inputs: list, outputs: list) -> tuple[Cost, Cost]:
 
 def _weigh(swept: Trace, results: list, passes: int, primal_nodes: int, residuals: int) -> Cost:
     """Cost of a linear tree beside that of its function."""
-    found = reachable([y for y in results if is_node(y)], swept.start)[0] if swept.start is not None else []
+    found: list[Expr] = reachable([y for y in results if is_node(y)], swept.start)[0] if swept.start is not None else []
     nodes = [n for n in found if n.op is not None]
     return Cost(
         passes,

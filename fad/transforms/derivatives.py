@@ -205,9 +205,10 @@ def _tuple(x: Any, what: str) -> tuple:
 
 def _tangents(opened: Trace, primals: tuple, tangents: tuple) -> list:
     """The tangents of the Vars, checked against their primals."""
-    moved = tuple([None if t is None else x for x, t in zip(primals, tangents)]) + primals[len(tangents) :]
+    moved: Any = tuple([None if t is None else x for x, t in zip(primals, tangents)]) + primals[len(tangents) :]
     a, a_def = optree.tree_flatten(moved, none_is_leaf=True, namespace="fad")
-    b, b_def = optree.tree_flatten(tangents, none_is_leaf=True, namespace="fad")
+    given: Any = tangents
+    b, b_def = optree.tree_flatten(given, none_is_leaf=True, namespace="fad")
     if a_def != b_def:
         raise TreeError(
             "jvp: primals and tangents differ in structure",

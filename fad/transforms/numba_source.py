@@ -113,7 +113,7 @@ def vectorized(ufunc: Any) -> tuple[Callable, Callable | None] | None:
     return _source(ufunc, ufunc._dispatcher.py_func), (lambda *dtypes: loop((*dtypes, None))) if ufunc._frozen else None
 
 
-def _source(f: Any, source: Callable) -> Callable:
+def _source(f: Any, source: Any) -> Callable:
     """The source of a numba function where an argument holds a node; numba's code elsewhere."""
 
     @functools.wraps(source)

@@ -12,7 +12,7 @@ import numpy as np
 
 from fad.core.expr import Expr
 from fad.primitives.elementwise import cast
-from fad.primitives.shape import getitem
+from fad.primitives.shape import embed, getitem
 from fad.transforms.rules import primal, pull
 from fad.transforms.trace import Graph, Trace
 
@@ -73,12 +73,12 @@ class Accumulator:
         """Add the cotangent of ``node[index]`` in place, so that reading n elements costs n, not n squared."""
         key = node.id
         if isinstance(ct, Expr):
-            self.add(node, getitem.derivative.transpose[0](ct, node, index=index))
+            self.add(node, embed(ct, index=index, shape=node.shape))
             return
         old = self.sums.get(key)
         if key not in self.owned:
             if isinstance(old, Expr):
-                self.add(node, getitem.derivative.transpose[0](ct, node, index=index))
+                self.add(node, embed(ct, index=index, shape=node.shape))
                 return
             self.sums[key] = np.zeros(node.shape, node.dtype) if old is None else np.array(old)
             self.owned.add(key)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import Expr, Var, former
-from fad.core.primitive import Joint, Jvp, Linear, LinearIn, Partials, Primitive
+from fad.core.primitive import Joint, Jvp, Linear, LinearIn, Partials, Primitive, Weights
 from fad.primitives.reduce import expand
 from fad.primitives.select import strong_multiply
 
@@ -68,6 +68,7 @@ def push(op: Primitive, tangents: dict, active: list, guarded: bool, out: Any, a
             if i < len(fact.transpose) and fact.transpose[i]
         ]
     else:
+        assert isinstance(fact, Weights)
         weight = fact.weight(expand(out, args[0], params["axes"]), args[0], params["axes"])
         terms = [np.sum(scale(tangents[0], weight, guarded), axis=params["axes"], keepdims=params["keepdims"])]
     if not terms:
@@ -109,6 +110,7 @@ def pull(op: Primitive, ct: Any, active: list, guarded: bool, out: Any, args: tu
         return [through if i == fact.place else next(found) for i in active]
     if isinstance(fact, Jvp):
         return transpose(fact.rule, ct, active, guarded, out, args, params)
+    assert isinstance(fact, Weights)
     axes = params["axes"]
     return [
         scale(

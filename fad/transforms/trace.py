@@ -74,7 +74,9 @@ class Trace:
 
     def __init__(self, kind: str, function: Callable | None = None):
         self.kind, self.function = kind, function
-        self.live, self.inputs, self.start = True, [], None
+        self.live = True
+        self.inputs: list[Var] = []
+        self.start: int | None = None
 
     def __repr__(self) -> str:
         code = getattr(inspect.unwrap(self.function), "__code__", None) if self.function else None
@@ -101,6 +103,7 @@ class Trace:
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """The function's result. What NumPy and Python hide of an error that a node raised is told in full here."""
+        assert self.function is not None
         if not _met_scipy and "scipy.special" in sys.modules:
             _meet_scipy()
         try:
@@ -118,6 +121,7 @@ class Trace:
 
     def _call_with_nodes(self, error: Exception, args: tuple, kwargs: dict) -> Any:
         """The result where arrays that the function captured are nodes too, which a symbol can index."""
+        assert self.function is not None
         try:
             return with_nodes(self.function)(*args, **kwargs)
         except (TypeError, ValueError, IndexError):
@@ -128,7 +132,7 @@ class Trace:
         if not self.inputs:
             return Graph([], set(), True, set())
         active = {var.id for var in self.inputs}
-        nodes, outer = reachable(outputs, self.start, stop=active)
+        nodes, outer = reachable(outputs, self.start or 0, stop=active)
         found, chosen = [], 0
         for node in nodes:
             if node.id in active:

@@ -110,7 +110,8 @@ def conv_input_grad(
         g_shape[1:-1], strides, window, dilation, padding, input_shape[1:-1], g_strides[1:-1], tap_steps, strict=True
     ):
         options.append([remainder(r, o, s, k, d, low, i, step, tap_step) for r in range(min(s, i))])
-    sets, firsts = [[]], [0]
+    sets: list[list[Axis]] = [[]]
+    firsts = [0]
     for option in options:
         sets, firsts = ([[*axes, a] for axes in sets for a, _ in option], [f + first for f in firsts for _, first in option])
     merged = len(sets) == 1 and len(merge_axes(sets[0])) == 1

@@ -74,7 +74,8 @@ class Axis:
     def tiles(self, most: int) -> list[tuple[int, int, int, Pattern]]:
         """Tiles of at most so many positions, as (first position, positions, count, pattern) of those that are alike."""
         found: list[list] = []
-        start, inside, known = 0, self.inside, {}
+        known: dict[int, Pattern] = {}
+        start, inside = 0, self.inside
         for size, count in balanced(-(-self.extent // self.unit), max(1, most // self.unit)):
             for _ in range(count):
                 n = min(size * self.unit, self.extent - start * self.unit)
@@ -93,7 +94,7 @@ class Axis:
 
     def meeting(self, block: Block, position: Value) -> tuple[Value, Value, Value, Value]:
         """Of one position: its first tap, the input position that meets it, and the range of j that meet the input."""
-        m, r = (position.quotient(self.unit), position.remainder(self.unit)) if self.unit > 1 else (position, None)
+        m, r = (position.quotient(self.unit), position.remainder(self.unit)) if self.unit > 1 else (position, position)
         entries = []
         for column in zip(*self.starts, strict=True):
             value = block.integer(column[0])
@@ -203,13 +204,16 @@ class Sweep:
         kinds = axis.tiles(self.columns)
         total = sum(count for _, _, count, _ in kinds)
         for start, size, count, columns in kinds:
-            bounds, empty = (0, count), False
+            lowest: Any = 0
+            highest: Any = count
             if self.cuts > 1:
-                low, high = (cut * total).quotient(self.cuts), ((cut + 1) * total).quotient(self.cuts)
-                bounds = call("smax", low - before, block.integer(0)), call("smin", high - before, block.integer(count))
-                empty = True
+                lowest, highest = (cut * total).quotient(self.cuts), ((cut + 1) * total).quotient(self.cuts)
+                lowest, highest = (
+                    call("smax", lowest - before, block.integer(0)),
+                    call("smin", highest - before, block.integer(count)),
+                )
             before += count
-            with block.loop(*bounds, empty=empty) as loop:
+            with block.loop(lowest, highest, empty=self.cuts > 1) as loop:
                 position = loop.index * size + start
                 place = loop.index * (size // axis.unit * axis.advance * axis.step) + start // axis.unit * axis.advance * axis.step
                 for inside, channel, lanes in self.vectors(loop, share):
@@ -318,8 +322,9 @@ class Depthwise:
         """Operations."""
         return self.sweep.work
 
-    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue, begin: Value, end: Value) -> None:
+    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue | None, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end; ``pointers`` are those of x and w."""
+        assert epilogue is not None
         with block.loop(begin, end) as piece:
             share, number = split(piece.index, self.sweep.shares)
             x, w = pointers
@@ -403,7 +408,8 @@ class DepthwiseWeights:
             if epilogue is None or self.chunks > 1:
                 return
             with piece.loop(0, taps) as tap:
-                place, number = [], tap.index
+                place: list[Value] = []
+                number = tap.index
                 for n in reversed(self.window):
                     k, number = split(number, n)
                     place.insert(0, k)

@@ -25,8 +25,8 @@ def matmul(a_shape: tuple, a_strides: tuple, b_shape: tuple, b_strides: tuple, d
     """a (*stack, m, k) times b (*stack, k, n); None where stacks are no single distance in memory."""
     kind, stack = KINDS[dtype], a_shape[:-2]
     m, k, n = a_shape[-2], a_shape[-1], b_shape[-1]
-    moves = stack_steps(stack, a_strides[:-2]), stack_steps(stack, b_strides[:-2])
-    if None in moves:
+    a_move, b_move = stack_steps(stack, a_strides[:-2]), stack_steps(stack, b_strides[:-2])
+    if a_move is None or b_move is None:
         return None
     count, out_shape, rows_joined = prod(stack), (*stack, m, n), (len(stack) + 1, 1)
     if count == 1 and b_strides[-1] == 1:
@@ -41,9 +41,9 @@ def matmul(a_shape: tuple, a_strides: tuple, b_shape: tuple, b_strides: tuple, d
             return replace(made if m > STREAMED_ROWS else stream(made), joins=rows_joined)
     axes = [Axis(m, a_strides[-2], size=m)]
     if count > 1:
-        axes.insert(0, Axis(count, moves[0], size=count, w_step=moves[1]))
-    w = Factor(moves[1] or 0, 0, b_strides[-2], b_strides[-1])
-    product = Product(kind, 1, k, a_strides[-1], n, w, stack=count if moves[1] else 1)
+        axes.insert(0, Axis(count, a_move, size=count, w_step=b_move))
+    w = Factor(b_move, 0, b_strides[-2], b_strides[-1])
+    product = Product(kind, 1, k, a_strides[-1], n, w, stack=count if b_move else 1)
     phases, scratch = plan_windows([axes], [0], product, choice)
     return Recipe(tuple(phases), tuple(scratch), out_shape, joins=(len(stack), 1, 1) if count > 1 else rows_joined)
 

@@ -298,6 +298,7 @@ class Fold(ByRow):
             state = elements(block, 0, begun) + (second(block, begun) if self.what in ("push", "code") else [])
         found = each(block, ranges, state, step)[-count:]
         if self.what != "code":
+            assert epilogue is not None
             return self.plane.end(epilogue, block, index, vectors, found)
         kept = moved(Value(pointers[-1].block, pointers[-1].name, self.codes, 1), strides_of(self.plane.output)[:-1], index)
         for (column, lanes), value in zip(vectors, found, strict=True):
@@ -362,8 +363,9 @@ class Spread:
         stop = min(last.outputs - max(apart), last.inputs // last.stride)
         return (first * last.stride, stop * last.stride) if first < stop else (0, 0)
 
-    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue, begin: Value, end: Value) -> None:
+    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue | None, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end."""
+        assert epilogue is not None
         *outer, last = self.plane.sides
         with block.loop(begin, end) as piece:
             row, bounds = share_of(piece.index, self.shares, self.units, last.stride)
@@ -457,8 +459,9 @@ class Share(ByRow):
         """Operations, or what takes as long."""
         return float((2 * MOVED + 2) * prod(self.plane.input) + MOVED * prod(self.plane.output))
 
-    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue, begin: Value, end: Value) -> None:
+    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue | None, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end."""
+        assert epilogue is not None
         last = self.plane.sides[-1]
         first, stop = last.whole if last.taps <= WRITTEN_TAPS else (0, 0)
         if first < stop == last.outputs and (last.outputs * last.stride - last.low) != last.inputs:
@@ -544,6 +547,7 @@ class _Owned:
         """0 for all inputs of the window along the axes from the k-th on."""
         if k == len(self.plane.sides):
             zeros = self.plane.zeros(block, self.vectors)
+            assert epilogue is not None
             return self.plane.end(epilogue, block, [self.index[0], *places], self.vectors, zeros)
         side, start, o = self.plane.sides[k], self.starts[k], self.index[1 + k]
         stop = where(o == side.outputs - 1, side.inputs, start + side.stride)

@@ -32,8 +32,9 @@ class Threefry:
         """Operations."""
         return 40.0 * self.n
 
-    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue, begin: Value, end: Value) -> None:
+    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue | None, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end; the pointer is that of the key."""
+        assert epilogue is not None
         lanes = engine.machine().vector_bytes // 4
         keys = [
             Value(block, write(f"load i32, ptr {p.name}, align 4", "i32", 1, p).name, "i32", 1)

@@ -10,6 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,13 +19,15 @@ from fad.native import disk, engine
 
 __all__ = ["tuned"]
 
+R = TypeVar("R", bound="Recipe | None")  # a Recipe, or for shapes without one None
+
 CHOICES = 4  # tiles that are run
 ANSWERS = [str(k).encode() for k in range(CHOICES)]  # as they are kept
 ROUNDS = 5
 _known: dict[tuple, int] = {}
 
 
-def tuned(make: Callable[..., Recipe | None], *args: object, **params: object) -> Recipe | None:
+def tuned(make: Callable[..., R], *args: Any, **params: Any) -> R:
     """``make(*args, **params)``, whose first four arguments are shapes and strides of two operands and the fifth their dtype;
     with the tile that is fastest here if tuning is on."""
     if os.environ.get("FAD_AUTOTUNE", "0") in ("", "0"):
@@ -43,8 +46,9 @@ def tuned(make: Callable[..., Recipe | None], *args: object, **params: object) -
 
 def measured(make: Callable[..., Recipe | None], args: tuple, params: dict) -> int:
     """The choice of tile that runs fastest on operands of ones."""
-    recipes = [make(*args, **params, choice=k) for k in range(CHOICES)]
-    if recipes[0] is None:
+    made = [make(*args, **params, choice=k) for k in range(CHOICES)]
+    recipes = [recipe for recipe in made if recipe is not None]
+    if not recipes:
         return 0
     shapes, strides, dtype = (args[0], args[2]), (args[1], args[3]), args[4]
     operands = [ones(shape, step, dtype) for shape, step in zip(shapes, strides, strict=True)]

@@ -113,9 +113,10 @@ class Window:
         """Operations."""
         return 2.0 * self.rows * self.axes[-1].extent * self.width * (1 + self.depth * prod(a.taps for a in self.axes))
 
-    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue, begin: Value, end: Value) -> None:
+    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue | None, begin: Value, end: Value) -> None:
         """The code of pieces from begin to end; ``pointers`` are those of x and w."""
         x, w = pointers
+        assert epilogue is not None
         write_window(block, self, x, w, epilogue, begin, end)
 
 
@@ -244,6 +245,7 @@ class _Strip:
         self.loaded = [self.window.across or lanes] * self.vectors if packed or self.window.across else widths  # lanes of sums
         self.w_step = self.vectors * lanes if packed else self.window.w_step
         self.w_tap = self.window.depth * self.w_step if packed else self.window.w_tap
+        self.range: tuple = ()  # of taps of the last axis, where that is found as it runs
 
     def tile(self, block: Block, position: Value, rows: int, pattern: tuple) -> None:
         """One tile: its sums, and what becomes of them."""

@@ -351,7 +351,8 @@ def quantile(x: Value, tail: Value, factor: float) -> Value:
     near = abs(x) <= 0.85
     square = log(tail) * -round(factor**2)
     r = call("sqrt", square)
-    table, shifted = tables(TAIL[x.kind], gift, factor), r - factor * R0
+    table: Sequence = tables(TAIL[x.kind], gift, factor)
+    shifted = r - factor * R0
     if x.kind == "double":
         far = r > factor * 5.0
         table = [chosen(x, far, *pair) for pair in zip(tables(FAR_TAIL, gift, factor), table)]
