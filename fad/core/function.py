@@ -17,7 +17,7 @@ from fad.core.show import dot, equations, svg
 from fad.errors import DtypeError, ShapeError, TraceError, TreeError
 from fad.tree import freeze
 
-__all__ = ["Function", "own"]
+__all__ = ["Function"]
 
 
 class Function:
