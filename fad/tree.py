@@ -200,11 +200,14 @@ def flatten(tree: Any) -> tuple[list, TreeDef]:
     """
     while True:
         found, treedef = optree.tree_flatten(tree, namespace=_NAMESPACE)
-        new = {type(x) for x in found if dataclasses.is_dataclass(x) and not isinstance(x, type)}
+        new = [cls for cls in {type(x) for x in found} if cls not in _PLAIN and dataclasses.is_dataclass(cls)]
         if not new:
             return found, treedef
         for cls in new:  # a dataclass is a pytree from the first time one is met
             _register_dataclass(cls)
+
+
+_PLAIN = {np.ndarray, float, int, bool, complex, np.float64, np.float32, np.int64}  # leaves that are met most
 
 
 def unflatten(treedef: TreeDef, new_leaves: Iterable) -> Any:

@@ -10,6 +10,7 @@ from numba.extending import register_jitable
 
 from fad.kernels.pieces import part
 from fad.kernels.tile import clear, move
+from fad.native.machine_model import FEW_CHANNELS
 
 __all__ = [
     "Axis",
@@ -162,3 +163,41 @@ def copy_window(x, base, i, j, k, a, b, c, away, t, t_end, run_taps, channels, w
         else:
             clear(windows, at, run_taps * channels)
         at += run_taps * channels
+
+
+@part
+def copy_windows(x, first, count, base, x_batch, a, b, c, away, t, t_end, run_taps, channels, windows, rows):
+    """The windows of ``count`` positions from ``first`` on, one after another. Those of few channels are copied tap by tap for the
+    positions of a row together, since runs of a few elements are not worth a call each."""
+    n, i, j, k = position(first, a, b, c)
+    done = 0
+    while done < count:
+        beside = min(count - done, c.outputs - k)  # positions of this row
+        i_x, j_x, k_x, at = i * a.step + a.start, j * b.step + b.start, k * c.step + c.start, done * rows
+        if channels <= FEW_CHANNELS:
+            copy_row(x, n * x_batch + base, i_x, j_x, k_x, beside, a, b, c, away, t, t_end, channels, windows, at, rows)
+        else:
+            for s in range(beside):
+                place = k_x + s * c.step
+                copy_window(
+                    x, n * x_batch + base, i_x, j_x, place, a, b, c, away, t, t_end, run_taps, channels, windows, at + s * rows
+                )
+        done += beside
+        n, i, j, k = following(n, i, j, c.outputs - 1, a, b, c)
+
+
+@part
+def copy_row(x, base, i, j, k, count, a, b, c, away, t, t_end, channels, windows, at, rows):
+    """`copy_window` for ``count`` positions of a row."""
+    for tap in range(t, t_end):
+        i_x, j_x, k_x = i + away[tap, 0], j + away[tap, 1], k + away[tap, 2]
+        is_there, to = 0 <= i_x < a.size and 0 <= j_x < b.size, at + (tap - t) * channels
+        first = base + i_x * a.x_step + j_x * b.x_step
+        for s in range(count):
+            place = k_x + s * c.step
+            if is_there and 0 <= place < c.size:
+                for q in range(channels):
+                    windows[to + s * rows + q] = x[first + place * c.x_step + q]
+            else:
+                for q in range(channels):
+                    windows[to + s * rows + q] = 0

@@ -92,7 +92,7 @@ def conv_input_grad_3d(g, w, x, strides, lows, dilation, groups):
 @cached
 @njit
 def conv_weight_grad_3d(x, g, w, strides, lows, dilation, groups):
-    p, a, b, c, pieces, chunks = plan_weights(x.shape, w.shape, g.shape, strides, lows, dilation, groups)
+    p, a, b, c, pieces, chunks = plan_weights(x.shape, w.shape, g.shape, strides, lows, dilation, groups, THREADS)
     sums = np.empty((chunks, w.size), x.dtype)
     sum_weights_all(x.ravel(), g.ravel(), sums.ravel(), p, a, b, c, pieces)
     total = w.ravel()

@@ -125,7 +125,7 @@ def conv_weight_grad(
         sums = np.empty((pieces, *shape), dtype)
         run(depthwise_pieces, (x, sums, g), flat(geometry, 2), pieces)
         return sums.sum(0)
-    *geometry, pieces, chunks = plan_weights(*shapes, *moves, groups)
+    *geometry, pieces, chunks = plan_weights(*shapes, *moves, groups, get_num_threads())
     sums = np.empty((chunks, *shape), dtype)
     run(sum_weights_pieces, (x, g, sums), flat(geometry), pieces)
     return sums[0] if chunks == 1 else sums.sum(0)

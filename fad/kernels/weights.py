@@ -15,10 +15,18 @@ import numpy as np
 from numba import njit, prange
 from numba.extending import register_jitable
 
-from fad.kernels.axes import Axis, copy_window, following, forward_axis, position, steps, tap_tables
+from fad.kernels.axes import Axis, copy_windows, forward_axis, steps, tap_tables
 from fad.kernels.pieces import Kernel, cached, floats, numbers, part
 from fad.kernels.tile import BYTES, ROWS, fill_up, multiply, pack, width_of
-from fad.native.machine_model import PANEL_POSITIONS, PANELS_OF_PRODUCT, WEIGHT_PIECES, WEIGHT_POSITIONS, WEIGHT_ROWS
+from fad.native.machine_model import (
+    FEW_ROWS_OF_PRODUCT,
+    PACKING_PIECES_PER_THREAD,
+    PANEL_POSITIONS,
+    PANELS_OF_PRODUCT,
+    WEIGHT_PIECES,
+    WEIGHT_POSITIONS,
+    WEIGHT_ROWS,
+)
 
 __all__ = ["Sums", "plan_weights", "sum_weights", "sum_weights_all", "sum_weights_pieces"]
 
@@ -60,26 +68,9 @@ def sum_weights(x, g, y, p, a, b, c, begin, end):
         fill_up(to, rows)
         for first in range(chunk * p.chunk, min(p.positions, chunk * p.chunk + p.chunk), PANEL_POSITIONS):
             count, add = min(PANEL_POSITIONS, p.positions - first), first > chunk * p.chunk
-            n, i, j, k = position(first, a, b, c)
-            for s in range(count):
-                copy_window(
-                    x,
-                    n * p.x_batch + group * p.depth + q,
-                    i * a.step + a.start,
-                    j * b.step + b.start,
-                    k * c.step + c.start,
-                    a,
-                    b,
-                    c,
-                    away,
-                    t,
-                    t_end,
-                    run_taps,
-                    channels,
-                    windows,
-                    s * rows,
-                )
-                n, i, j, k = following(n, i, j, k, a, b, c)
+            copy_windows(
+                x, first, count, group * p.depth + q, p.x_batch, a, b, c, away, t, t_end, run_taps, channels, windows, rows
+            )
             for some in range(0, p.columns, width * PANELS_OF_PRODUCT):
                 start = first * p.g_step + group * p.columns + some
                 pack(
@@ -125,9 +116,15 @@ def sum_weights_pieces(data, begin, end):
 
 
 @register_jitable
-def plan_weights(x_shape, w_shape, g_shape, strides, lows, dilation, groups):
-    """The sums, their axes, pieces, and how many chunks of positions there are. It asks for nothing but shapes: so do the
-    results."""
+def count_blocks(rows, depth, taps):
+    """Blocks of so many rows: some taps, or some channels of one."""
+    return -(-taps[0] * taps[1] * taps[2] // max(1, rows // depth)) * -(-depth // rows)
+
+
+@register_jitable
+def plan_weights(x_shape, w_shape, g_shape, strides, lows, dilation, groups, threads):
+    """The sums, their axes, pieces, and how many chunks of positions there are. Chunks, on which rounding depends, are a matter of
+    shapes alone; for many threads the rows are shared more finely."""
     batch, size, channels, outputs, taps, depth, width = (
         x_shape[0],
         x_shape[1:4],
@@ -145,12 +142,13 @@ def plan_weights(x_shape, w_shape, g_shape, strides, lows, dilation, groups):
     joined = groups == 1 and dilation[2] == 1 and taps[2] * depth <= WEIGHT_ROWS
     unit = taps[2] * depth if joined else depth  # rows that stay together
     rows = WEIGHT_ROWS // unit * unit if unit <= WEIGHT_ROWS else WEIGHT_ROWS
-    blocks = groups * (
-        -(-taps[0] * taps[1] * taps[2] // (rows // depth))
-        if unit <= WEIGHT_ROWS
-        else taps[0] * taps[1] * taps[2] * -(-depth // rows)
-    )
+    blocks = groups * count_blocks(rows, depth, taps)
     chunks = max(1, min(-(-WEIGHT_PIECES // blocks), -(-positions // WEIGHT_POSITIONS)))
+    while blocks * chunks < PACKING_PIECES_PER_THREAD * threads and rows >= 2 * FEW_ROWS_OF_PRODUCT:
+        half = rows // 2
+        rows = half // unit * unit if half >= unit else half // depth * depth if half >= depth else -(-half // ROWS) * ROWS
+        joined = joined and rows % unit == 0
+        blocks = groups * count_blocks(rows, depth, taps)
     chunk = -(-positions // (chunks * PANEL_POSITIONS)) * PANEL_POSITIONS
     chunks = -(-positions // chunk)
     size_of = taps[0] * taps[1] * taps[2] * depth * width

@@ -367,10 +367,11 @@ def _extremum(wins: Any) -> Partials:
     """Partials of maximum or minimum: 1 where an argument wins. At a tie the subgradient of least norm:
     1/2 each where both arguments are differentiated, 0 where the other one is constant."""
 
-    def ties(active: list, z: Any, x: Any, y: Any) -> tuple:
-        tie = 0.5 if len(active) == 2 else 0.0
-        both = np.where(x == y, tie, 0.0)
-        return tuple(np.where(wins(a, b), 1.0, both).astype(z.dtype) for a, b in ((x, y), (y, x)))
+    def ties(active: list, z: Any, x: Any, y: Any) -> list:
+        if len(active) == 2:
+            return [np.where(x == y, 0.5, wins(a, b)).astype(z.dtype) for a, b in ((x, y), (y, x))]
+        first, second = (x, y) if active == [0] else (y, x)
+        return [wins(first, second).astype(z.dtype)] * 2  # the other one is not asked for
 
     return Partials((), ties)
 

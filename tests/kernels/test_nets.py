@@ -156,7 +156,7 @@ def test_a_shape_that_is_used_often_is_specialised(monkeypatch):
     """When the work done for it comes up to the price, not before; and it is told apart from others."""
     calls = []
     monkeypatch.setattr(rent, "SPECIALISED_PRICE", 3 * 2.0 * 6 * 9 * 2)
-    monkeypatch.setattr(rent, "_paid", rent.Counter())
+    monkeypatch.setattr(rent, "_paid", rent.defaultdict(float))
     monkeypatch.setitem(rent.SPECIALISED, "conv", lambda *args: calls.append(args) or specialised.conv(*args))
     x, w, geometry = np.ones((1, 6, 1)), np.ones((9, 1, 2)), {"strides": (1,), "padding": ((4, 4),), "dilation": (1,)}
     expected = nets.conv(x, w, **geometry)
