@@ -57,118 +57,60 @@ def convolve(x, w, y, p, a, b, c, begin, end):
     block_taps = min(max(1, PANEL_DEPTH // (run_taps * p.depth)) * run_taps, taps)
     deepest = block_taps * min(p.depth, PANEL_DEPTH)
     width = width_of(p.share, BYTES // x.itemsize)
-    panels = np.empty(deepest * width * PANELS_OF_CONVOLUTION, x.dtype)
-    padded = -(-p.chunk // ROWS) * ROWS
-    inside, inside_y, outside, outside_y = (
-        np.empty(padded, np.int64),
-        np.empty(padded, np.int64),
-        np.empty(padded, np.int64),
-        np.empty(padded, np.int64),
-    )
-    corner, patch_rows = np.empty((padded, 3), np.int64), np.empty(padded, np.int64)
-    shares = -(-p.columns // p.share)
+    wide = width * PANELS_OF_CONVOLUTION
+    panels, padded = np.empty(deepest * wide, x.dtype), -(-p.chunk // ROWS) * ROWS
+    inside, inside_y = np.empty(padded, np.int64), np.empty(padded, np.int64)
+    outside, outside_y, corner = np.empty(padded, np.int64), np.empty(padded, np.int64), np.empty((padded, 3), np.int64)
+    patch_rows, shares = np.empty(padded, np.int64), -(-p.columns // p.share)
     for piece in range(begin, end):
         group, share, first = piece % p.groups, piece // p.groups % shares, piece // (shares * p.groups) * p.chunk
-        n, i, j, k = position(first, a, b, c)
-        n_in = n_out = 0
-        for _ in range(first, min(first + p.chunk, p.rows)):
-            i_x, j_x, k_x = i * a.step + a.start, j * b.step + b.start, k * c.step + c.start
-            base = group * p.depth + n * p.x_batch
-            place = (
-                group * p.columns + n * p.y_batch + i * a.y_step + j * b.y_step + k * c.y_step + a.y_start + b.y_start + c.y_start
-            )
-            if holds(a, i_x) and holds(b, j_x) and holds(c, k_x):
-                inside[n_in], inside_y[n_in] = base + i_x * a.x_step + j_x * b.x_step + k_x * c.x_step, place
-                n_in += 1
-            else:
-                outside[n_out], outside_y[n_out] = base, place
-                corner[n_out, 0], corner[n_out, 1], corner[n_out, 2] = i_x, j_x, k_x
-                n_out += 1
-            n, i, j, k = following(n, i, j, k, a, b, c)
-        for rows, count in ((inside, n_in), (inside_y, n_in), (outside_y, n_out)):
-            fill_up(rows, count)
-        patches = np.empty(n_out * deepest, x.dtype)
+        n_in, n_out = list_rows(p, a, b, c, group, first, inside, inside_y, outside, outside_y, corner)
+        patches, last = np.empty(n_out * deepest, x.dtype), min(share * p.share + p.share, p.columns)
         for t in range(0, taps, block_taps):
             t_end = min(t + block_taps, taps)
+            run, runs = t // run_taps, (t_end - t) // run_taps
             for q in range(0, p.depth, PANEL_DEPTH):
-                channels = min(p.depth - q, PANEL_DEPTH)
-                depth = (t_end - t) * channels
+                channels, add = min(p.depth - q, PANEL_DEPTH), t > 0 or q > 0
+                deep, depth = channels * run_taps, (t_end - t) * channels
                 for r in range(n_out):
+                    i, j, k = corner[r]
                     patch_rows[r] = r * depth
-                    copy_window(
-                        x,
-                        outside[r] + q,
-                        corner[r, 0],
-                        corner[r, 1],
-                        corner[r, 2],
-                        a,
-                        b,
-                        c,
-                        away,
-                        t,
-                        t_end,
-                        run_taps,
-                        channels,
-                        patches,
-                        r * depth,
-                    )
+                    copy_window(x, outside[r] + q, i, j, k, a, b, c, away, t, t_end, run_taps, channels, patches, r * depth)
                 fill_up(patch_rows, n_out)
-                add, last = t > 0 or q > 0, min(share * p.share + p.share, p.columns)
-                for some in range(share * p.share, last, width * PANELS_OF_CONVOLUTION):
+                for some in range(share * p.share, last, wide):
+                    start = group * p.w_group + q * p.w_row + some * p.w_column
                     for tap in range(t, t_end):
-                        start = w_shift[tap] + group * p.w_group + q * p.w_row + some * p.w_column
-                        pack(
-                            w,
-                            start,
-                            p.w_row,
-                            p.w_column,
-                            channels,
-                            min(last - some, width * PANELS_OF_CONVOLUTION),
-                            width,
-                            panels,
-                            (tap - t) * channels * width,
-                            depth * width,
-                        )
-                    for column in range(some, min(last, some + width * PANELS_OF_CONVOLUTION), width):
-                        columns, panel = min(width, last - column), (column - some) * depth
+                        at, to = start + w_shift[tap], (tap - t) * channels * width
+                        pack(w, at, p.w_row, p.w_column, channels, min(last - some, wide), width, panels, to, depth * width)
+                    for f in range(some, min(last, some + wide), width):
+                        columns, at = min(width, last - f), (f - some) * depth
+                        multiply(x, q, inside, n_in, run_shift, run, runs, deep, 1, panels, at, width, columns, y, f, inside_y, add)
                         multiply(
-                            x,
-                            q,
-                            inside,
-                            n_in,
-                            run_shift,
-                            t // run_taps,
-                            (t_end - t) // run_taps,
-                            channels * run_taps,
-                            1,
-                            panels,
-                            panel,
-                            width,
-                            columns,
-                            y,
-                            column,
-                            inside_y,
-                            add,
+                            patches, 0, patch_rows, n_out, alone, 0, 1, depth, 1, panels, at, width, columns, y, f, outside_y, add
                         )
-                        multiply(
-                            patches,
-                            0,
-                            patch_rows,
-                            n_out,
-                            alone,
-                            0,
-                            1,
-                            depth,
-                            1,
-                            panels,
-                            panel,
-                            width,
-                            columns,
-                            y,
-                            column,
-                            outside_y,
-                            add,
-                        )
+
+
+@part
+def list_rows(p, a, b, c, group, first, inside, inside_y, outside, outside_y, corner):
+    """The rows of a piece and their places in y: where the windows that lie inside of x begin, and the corners of the others."""
+    n, i, j, k = position(first, a, b, c)
+    n_in = n_out = 0
+    for _ in range(first, min(first + p.chunk, p.rows)):
+        i_x, j_x, k_x = i * a.step + a.start, j * b.step + b.start, k * c.step + c.start
+        base = group * p.depth + n * p.x_batch
+        place = group * p.columns + n * p.y_batch + a.y_start + b.y_start + c.y_start
+        place += i * a.y_step + j * b.y_step + k * c.y_step
+        if holds(a, i_x) and holds(b, j_x) and holds(c, k_x):
+            inside[n_in], inside_y[n_in] = base + i_x * a.x_step + j_x * b.x_step + k_x * c.x_step, place
+            n_in += 1
+        else:
+            outside[n_out], outside_y[n_out] = base, place
+            corner[n_out, 0], corner[n_out, 1], corner[n_out, 2] = i_x, j_x, k_x
+            n_out += 1
+        n, i, j, k = following(n, i, j, k, a, b, c)
+    for rows, count in ((inside, n_in), (inside_y, n_in), (outside_y, n_out)):
+        fill_up(rows, count)
+    return n_in, n_out
 
 
 @cached

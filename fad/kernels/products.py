@@ -48,14 +48,13 @@ def multiply_matrices(x, w, y, bias, x_at, w_at, p, begin, end):
     """Pieces of y: some rows and columns of some products; product s reads x from x_at[s] on and w from w_at[s]."""
     width, alone, padded = width_of(p.share, BYTES // x.itemsize), np.zeros(1, np.int64), -(-p.chunk // ROWS) * ROWS
     x_rows, y_rows = np.empty(padded, np.int64), np.empty(padded, np.int64)
-    deepest, beside = min(p.depth, PANEL_DEPTH), p.x_column != 1
-    panels, copied = np.empty(deepest * width * PANELS_OF_PRODUCT, x.dtype), np.empty(deepest * p.chunk if beside else 0, x.dtype)
+    wide, deepest, beside = width * PANELS_OF_PRODUCT, min(p.depth, PANEL_DEPTH), p.x_column != 1
+    panels, copied = np.empty(deepest * wide, x.dtype), np.empty(deepest * p.chunk if beside else 0, x.dtype)
     chunks, shares = -(-p.rows // p.chunk), -(-p.columns // p.share)
     for piece in range(begin, end):
         share, chunk, stack = piece % shares, piece // shares % chunks, piece // (shares * chunks) * p.several
         first, last, c_first = chunk * p.chunk, min(chunk * p.chunk + p.chunk, p.rows), share * p.share
-        c_last = min(c_first + p.share, p.columns)
-        rows = last - first
+        rows, c_last = last - first, min(c_first + p.share, p.columns)
         for r in range(rows):
             x_rows[r] = r if beside else (first + r) * p.x_row
             y_rows[r] = (first + r) * p.columns
@@ -67,65 +66,22 @@ def multiply_matrices(x, w, y, bias, x_at, w_at, p, begin, end):
                 for r in range(rows):
                     move(bias, c_first, y, to + y_rows[r] + c_first, c_last - c_first)
             for k in range(0, p.depth, PANEL_DEPTH):
-                depth, add = min(p.depth - k, PANEL_DEPTH), k > 0 or p.has_bias > 0
+                n, add = min(p.depth - k, PANEL_DEPTH), k > 0 or p.has_bias > 0
                 if beside:
-                    for q in range(depth):
+                    for q in range(n):
                         move(x, x_at[s] + first * p.x_row + (k + q) * p.x_column, copied, q * rows, rows)
-                for some in range(c_first, c_last, width * PANELS_OF_PRODUCT):
-                    pack(
-                        w,
-                        w_at[s] + k * p.w_row + some * p.w_column,
-                        p.w_row,
-                        p.w_column,
-                        depth,
-                        min(c_last - some, width * PANELS_OF_PRODUCT),
-                        width,
-                        panels,
-                        0,
-                        depth * width,
-                    )
-                    for column in range(some, min(c_last, some + width * PANELS_OF_PRODUCT), width):
-                        panel, columns = (column - some) * depth, min(width, c_last - column)
-                        if beside:
+                for some in range(c_first, c_last, wide):
+                    start = w_at[s] + k * p.w_row + some * p.w_column
+                    pack(w, start, p.w_row, p.w_column, n, min(c_last - some, wide), width, panels, 0, n * width)
+                    for f in range(some, min(c_last, some + wide), width):
+                        at, columns, y_at = (f - some) * n, min(width, c_last - f), to + f
+                        if beside:  # copied: a row of x is a column of it
                             multiply(
-                                copied,
-                                0,
-                                x_rows,
-                                rows,
-                                alone,
-                                0,
-                                1,
-                                depth,
-                                rows,
-                                panels,
-                                panel,
-                                width,
-                                columns,
-                                y,
-                                to + column,
-                                y_rows,
-                                add,
+                                copied, 0, x_rows, rows, alone, 0, 1, n, rows, panels, at, width, columns, y, y_at, y_rows, add
                             )
                         else:
-                            multiply(
-                                x,
-                                x_at[s] + k,
-                                x_rows,
-                                rows,
-                                alone,
-                                0,
-                                1,
-                                depth,
-                                1,
-                                panels,
-                                panel,
-                                width,
-                                columns,
-                                y,
-                                to + column,
-                                y_rows,
-                                add,
-                            )
+                            x_k = x_at[s] + k
+                            multiply(x, x_k, x_rows, rows, alone, 0, 1, n, 1, panels, at, width, columns, y, y_at, y_rows, add)
 
 
 @cached

@@ -51,7 +51,8 @@ def sum_weights(x, g, y, p, a, b, c, begin, end):
     """Pieces of the gradient: each some rows of one group, summed over a chunk of positions; y has a slice for each chunk."""
     (_, w_shift, away), run_taps = tap_tables(a, b, c), c.taps if p.joined else 1
     width = width_of(p.columns, BYTES // x.itemsize)
-    panels, windows = np.empty(PANEL_POSITIONS * width * PANELS_OF_PRODUCT, x.dtype), np.empty(PANEL_POSITIONS * p.rows, x.dtype)
+    wide = width * PANELS_OF_PRODUCT
+    panels, windows = np.empty(PANEL_POSITIONS * wide, x.dtype), np.empty(PANEL_POSITIONS * p.rows, x.dtype)
     alone, padded = np.zeros(1, np.int64), -(-p.rows // ROWS) * ROWS
     places, to = np.empty(padded, np.int64), np.empty(padded, np.int64)
     parts, some_taps = -(-p.depth // p.rows), max(1, p.rows // p.depth)
@@ -71,31 +72,12 @@ def sum_weights(x, g, y, p, a, b, c, begin, end):
             copy_windows(
                 x, first, count, group * p.depth + q, p.x_batch, a, b, c, away, t, t_end, run_taps, channels, windows, rows
             )
-            for some in range(0, p.columns, width * PANELS_OF_PRODUCT):
+            for some in range(0, p.columns, wide):
                 start = first * p.g_step + group * p.columns + some
-                pack(
-                    g, start, p.g_step, 1, count, min(p.columns - some, width * PANELS_OF_PRODUCT), width, panels, 0, count * width
-                )
-                for column in range(some, min(p.columns, some + width * PANELS_OF_PRODUCT), width):
-                    multiply(
-                        windows,
-                        0,
-                        places,
-                        rows,
-                        alone,
-                        0,
-                        1,
-                        count,
-                        rows,
-                        panels,
-                        (column - some) * count,
-                        width,
-                        min(width, p.columns - column),
-                        y,
-                        column,
-                        to,
-                        add,
-                    )
+                pack(g, start, p.g_step, 1, count, min(p.columns - some, wide), width, panels, 0, count * width)
+                for f in range(some, min(p.columns, some + wide), width):
+                    at, columns = (f - some) * count, min(width, p.columns - f)
+                    multiply(windows, 0, places, rows, alone, 0, 1, count, rows, panels, at, width, columns, y, f, to, add)
 
 
 @cached
