@@ -21,7 +21,7 @@ from fad.kernels.pooling import plan_pools, pool_grad_pieces, pool_pieces
 from fad.kernels.rent import specialised
 from fad.kernels.weights import plan_weights, sum_weights_pieces
 from fad.kernels.windows import Ints, Windows, check_cotangent, kernel_dtype
-from fad.native.machine_model import WINDOW_ELEMENT_WORK
+from fad.native.machine_model import FILLED_COLUMNS, POSITION_WORK, WINDOW_ELEMENT_WORK
 from fad.native.threads import get_num_threads
 
 __all__ = ["conv", "conv_input_grad", "conv_weight_grad", "max_pool", "max_pool_grad", "max_pool_push", "sum_pool", "sum_pool_grad"]
@@ -50,7 +50,7 @@ def conv(x: np.ndarray, w: np.ndarray, strides: Ints, padding: Padding, dilation
     if not (x.size and w.size):
         return np.zeros_like(y)
     key = (x.shape, w.shape, strides, padding, dilation, groups, dtype)
-    if own := specialised("conv", key, 2.0 * y.size * prod(w.shape[:-1])):
+    if own := specialised("conv", key, count_work(y.shape, prod(w.shape[:-1]), w.shape[-1] // groups, groups)):
         return own(x, w, strides, padding, dilation, groups)
     x, w = contiguous(x, dtype), contiguous(w, dtype)
     shapes, moves = spatial_3d(x.shape, w.shape, y.shape), moves_3d(strides, padding, dilation)
@@ -78,7 +78,8 @@ def conv_input_grad(
     if not (g.size and w.size and 0 not in input_shape):
         return np.zeros(input_shape, dtype)
     key = (g.shape, w.shape, input_shape, strides, padding, dilation, groups, dtype)
-    if own := specialised("conv_input_grad", key, 2.0 * g.size * prod(w.shape[:-1])):
+    depth = prod(w.shape[:-2]) * w.shape[-1] // groups
+    if own := specialised("conv_input_grad", key, count_work(input_shape, depth, w.shape[-2], groups)):
         return own(g, w, input_shape, strides, padding, dilation, groups)
     g, w = contiguous(g, dtype), contiguous(w, dtype)
     shapes, moves = spatial_3d(g.shape, w.shape, tuple(input_shape)), moves_3d(strides, padding, dilation)
@@ -116,7 +117,7 @@ def conv_weight_grad(
     if not (x.size and g.size and 0 not in shape):
         return np.zeros(shape, dtype)
     key = (x.shape, g.shape, window, strides, padding, dilation, groups, dtype)
-    if own := specialised("conv_weight_grad", key, 2.0 * g.size * prod(shape[:-1])):
+    if own := specialised("conv_weight_grad", key, count_work(g.shape, prod(shape[:-1]), g.shape[-1] // groups, groups)):
         return own(x, g, window, strides, padding, dilation, groups)
     x, g = contiguous(x, dtype), contiguous(g, dtype)
     shapes, moves = spatial_3d(x.shape, shape, g.shape), moves_3d(strides, padding, dilation)
@@ -129,6 +130,15 @@ def conv_weight_grad(
     sums = np.empty((chunks, *shape), dtype)
     run(sum_weights_pieces, (x, g, sums), flat(geometry), pieces)
     return sums[0] if chunks == 1 else sums.sum(0)
+
+
+def count_work(shape: Ints, depth: int, columns: int, groups: int) -> float:
+    """Operations in the time that these kernels take for a result of this shape, or for its gradients, as `rent` counts them: the
+    vectors of a tile that few columns do not fill, and finding each position's window, count too."""
+    if 1 < groups == shape[-1]:  # depthwise: vectors go along the channels
+        return 2.0 * prod(shape) * depth
+    filled = -(-columns // FILLED_COLUMNS) * FILLED_COLUMNS
+    return groups * prod(shape[:-1]) * (2.0 * depth * filled + POSITION_WORK)
 
 
 def is_depthwise(w_shape: Ints, groups: int) -> bool:

@@ -43,6 +43,8 @@ BLAS_SIDE = 8  # sides of matrices below which NumPy's product of stacks is as f
 BLAS_PRODUCT = 1 << 19  # multiply-adds of one product of a stack from which BLAS is as fast
 STACK_WORK = 1 << 24  # multiply-adds of a stack from which it is worth all threads
 SPECIALISED_PRICE = 2e10  # operations in the time that a specialised kernel takes to compile: 0.2 s at 1e11 a second on two cores
+FILLED_COLUMNS = 16  # columns to which fewer are rounded up: they take a tile as long
+POSITION_WORK = 4000  # operations in the time that it takes to find a position's window
 WINDOW_ELEMENT_WORK = 10.0  # operations that take as long as one element of a window of a pool
 
 # -- kernels of one shape ------------------------------------------------------------------------------------------------------

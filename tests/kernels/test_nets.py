@@ -155,7 +155,7 @@ def test_pools_do_not_depend_on_threads(layer):
 def test_a_shape_that_is_used_often_is_specialised(monkeypatch):
     """When the work done for it comes up to the price, not before; and it is told apart from others."""
     calls = []
-    monkeypatch.setattr(rent, "SPECIALISED_PRICE", 3 * 2.0 * 6 * 9 * 2)
+    monkeypatch.setattr(rent, "SPECIALISED_PRICE", 3 * nets.count_work((1, 6, 2), 9, 2, 1))
     monkeypatch.setattr(rent, "_paid", rent.defaultdict(float))
     monkeypatch.setitem(rent.SPECIALISED, "conv", lambda *args: calls.append(args) or specialised.conv(*args))
     x, w, geometry = np.ones((1, 6, 1)), np.ones((9, 1, 2)), {"strides": (1,), "padding": ((4, 4),), "dilation": (1,)}
