@@ -72,6 +72,22 @@ def fence():
     return Fence
 
 
+class FencedNumPy:
+    """NumPy for a module under test, whose new arrays lie between pages that may not be touched; empty ones hold NaN or junk."""
+
+    def __init__(self, fences: Fence):
+        self.fences = fences
+
+    def __getattr__(self, name: str):
+        return getattr(np, name)
+
+    def empty(self, shape, dtype=float) -> np.ndarray:
+        return self.fences.around(np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 0xA5, dtype))
+
+    def zeros(self, shape, dtype=float) -> np.ndarray:
+        return self.fences.around(np.zeros(shape, dtype))
+
+
 def in_a_child(function) -> None:
     """Run a function in a forked child, and fail as it does: with its traceback, or with the signal that ended it."""
     read, write = os.pipe()

@@ -12,6 +12,7 @@ from fad.kernels import nets, rent
 from tests.compile.kernels.oracle import LAYOUTS, arrays_of, convolution, examples, laid_out, problems, threads
 from tests.compile.kernels.test_pool_recipes import assert_right
 from tests.compile.kernels.test_pool_recipes import problems as pool_problems
+from tests.guards import FencedNumPy
 
 
 def all_three(x, w, g, geometry, by=nets):
@@ -111,16 +112,42 @@ class on:
 @pytest.mark.parametrize("at_end", [False, True])
 @pytest.mark.parametrize(("x_shape", "w_shape", "geometry"), LARGE)
 def test_nothing_outside_is_touched(x_shape, w_shape, geometry, at_end, fence, child):
-    """Operands lie between pages that may not be read or written."""
+    """Operands and results lie between pages that may not be read or written, and every element of a result is written."""
     rank = len(x_shape) - 2
     geometry = {"strides": (1,) * rank, "padding": ((1, 1),) * rank, "dilation": (1,) * rank, "groups": 1} | geometry
     x, w = np.ones(x_shape, np.float32), np.ones(w_shape, np.float32)
     g = np.ones(nets.conv(x, w, **geometry).shape, np.float32)
-    all_three(x, w, g, geometry)  # which compiles what the child then has
+    expected = all_three(x, w, g, geometry)  # which compiles what the child then has
 
     def fenced():
         fences = fence(at_end)
-        all_three(*map(fences.around, (x, w, g)), geometry)
+        nets.np = FencedNumPy(fences)
+        for got, y in zip(all_three(*map(fences.around, (x, w, g)), geometry), expected, strict=True):
+            np.testing.assert_array_equal(got, y)
+
+    child(fenced)
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+@pytest.mark.parametrize("channels", [1, 3, 8, 33])
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"window": (2, 2), "strides": (2, 2), "padding": ((0, 0), (0, 0))},
+        {"window": (3, 2), "strides": (2, 1), "padding": ((1, 1), (0, 1))},
+        {"window": (5,), "strides": (3,), "padding": ((2, 2),)},
+    ],
+)
+def test_pools_touch_nothing_outside(geometry, channels, at_end, fence, child):
+    x = np.arange(2.0 * 9 ** len(geometry["window"]) * channels).reshape(2, *(9,) * len(geometry["window"]), channels)
+    g = np.ones(nets.max_pool(x, **geometry).shape)
+    expected = all_pools(x, x, g, geometry)
+
+    def fenced():
+        fences = fence(at_end)
+        nets.np = FencedNumPy(fences)
+        for name, got in all_pools(*map(fences.around, (x, x, g)), geometry).items():
+            np.testing.assert_array_equal(got, expected[name])
 
     child(fenced)
 

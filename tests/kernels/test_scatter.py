@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fad
 from fad.errors import OutOfRangeError, ShapeError
+from fad.kernels import arrays
 from fad.kernels.arrays import scatter_add
+from tests.guards import FencedNumPy
 
 DTYPES = [np.float32, np.float64, np.complex128, np.int64]
 
@@ -55,3 +58,31 @@ def test_shapes_that_do_not_fit():
     for values in (np.ones(3), np.ones((2, 2))):
         with pytest.raises(ShapeError):
             scatter_add((3,), np.array([0, 1]), values)
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+@pytest.mark.parametrize("row", [2, 3, 8, 17])
+def test_nothing_outside_is_touched(row, at_end, fence, child):
+    rng = np.random.default_rng(0)
+    index, values = rng.integers(0, 50, 40_000 // row), rng.standard_normal((40_000 // row, row))
+    expected = scatter_add((50, row), index, values)
+
+    def fenced():
+        fences = fence(at_end)
+        arrays.np = FencedNumPy(fences)
+        np.testing.assert_array_equal(scatter_add((50, row), fences.around(index), fences.around(values)), expected)
+
+    child(fenced)
+
+
+def test_sums_do_not_depend_on_threads():
+    rng = np.random.default_rng(0)
+    index, values = rng.integers(0, 50, 20_000), rng.standard_normal((20_000, 5))
+    expected = scatter_add((50, 5), index, values)
+    before = fad.get_num_threads()
+    try:
+        for count in range(1, before + 1):
+            fad.set_num_threads(count)
+            np.testing.assert_array_equal(scatter_add((50, 5), index, values), expected)
+    finally:
+        fad.set_num_threads(before)
