@@ -123,6 +123,7 @@ class _Choice:
     consumers: list[Expr] = field(default_factory=list)
     level: int = 0
     source: int | None = None  # the kernel whose result it takes as it is made
+    fresh: bool = False  # takes at its level what is made there, which only the same nest at the same index can
     cutting: bool = False  # takes at its level what is made in boxes
 
 
@@ -343,7 +344,8 @@ class _Partitioner:
         """How many stored results each node waits for, one after another."""
         for node in self.nodes:
             choice = self.choices[node.id]
-            choice.level, choice.source, choice.cutting = 0, node.id if choice.kernel else None, False
+            choice.level, choice.source = 0, node.id if choice.kernel else None
+            choice.fresh = choice.cutting = False
         for node in self.nodes:
             choice = self.choices[node.id]
             direct = (
@@ -360,32 +362,35 @@ class _Partitioner:
                 for a in node.args
                 if isinstance(a, Expr) and a.op is not None and not isinstance(a, Var)
             ]
-            here = max([at for at, _, _ in found], default=0)
-            sources = {s for at, s, _ in found if at == here and s is not None}
-            cutting = any(cut for at, _, cut in found if at == here)
+            here = max([at for at, _, _, _ in found], default=0)
+            sources = {s for at, s, _, _ in found if at == here and s is not None}
+            fresh = any(new for at, _, new, _ in found if at == here)
+            cutting = any(cut for at, _, _, cut in found if at == here)
             if cutting and folds:  # the loops of a fold are one box
-                here, sources, cutting = here + 1, set(), False
+                here, sources, fresh, cutting = here + 1, set(), False, False
             boxed = cutting or choice.cuts or choice.boxed
             if sources and (len(sources) > 1 or boxed):  # of two results one must be in memory
                 for a in node.args:
                     if isinstance(a, Expr) and self.choices[a.id].source in sources:
                         self.store(a, itself=True)
-                here, sources, cutting = here + 1, set(), False
-            choice.level, choice.cutting = here, cutting or choice.boxed
+                here, sources, fresh, cutting = here + 1, set(), False, False
+            choice.level, choice.fresh, choice.cutting = here, fresh, cutting or choice.boxed
             if not choice.kernel:
                 choice.source = next(iter(sources), None)
 
-    def wait(self, node: Expr, a: Expr, direct: bool, folds: bool) -> tuple[int, int | None, bool]:
-        """The level at which an operand is there, the kernel it comes from at that level, and whether it is made in boxes."""
+    def wait(self, node: Expr, a: Expr, direct: bool, folds: bool) -> tuple[int, int | None, bool, bool]:
+        """The level at which an operand is there, the kernel it comes from at that level, and whether it is made at that level,
+        and in boxes."""
         base = self.base(a)
         given = self.choices[base.id]
         taken = direct and a is base and not (given.source is not None and (folds or a.shape != node.shape))
         if not given.stored and given.source is not None and not taken:
             self.store(a)
-        if not given.stored:
-            return given.level, given.source, given.cutting
-        same = taken and a.shape == self.domain(node)[0] and self.is_elementwise(a) and not (given.boxed and folds)
-        return (given.level, given.source, given.cutting) if same else (given.level + 1, None, False)
+        here = taken and a.shape == self.domain(node)[0]  # in the same nest, at the same index
+        if not given.stored and (here or not given.fresh):
+            return given.level, given.source, given.fresh, given.cutting
+        same = here and self.is_elementwise(a) and not (given.boxed and folds)
+        return (given.level, given.source, True, given.cutting) if same else (given.level + 1, None, False, False)
 
     def is_elementwise(self, node: Expr) -> bool:
         return self.choices[node.id].native and node.op.role not in ("reduction", "scatter")

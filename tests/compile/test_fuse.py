@@ -189,3 +189,46 @@ def test_partitions_of_long_programs_take_linear_time():
 
     short, long = min(seconds(250) for _ in range(3)), seconds(5_000)
     assert long < 100 * short  # 20 if nothing disturbs the clock
+
+
+# -- unrolled loops ------------------------------------------------------------------------------------------------------
+
+
+def count_code(f, *args):
+    """Nodes of a program, and instructions of its nests: those of every box, for each is code of its own."""
+    function = simplify(fad.jit(f).trace(*args))
+    parts, done, count = partition(function), set(), 0
+    for step in parts.steps:
+        count += sum(len(b.instructions) for b in pull_bodies(step, parts, done))
+        done |= {r.id for r in step.roots}
+    return len(function.nodes), count
+
+
+def runge_kutta(f, steps, h=0.01):
+    def loss(y):
+        for _ in range(steps):
+            k1 = f(y)
+            k2 = f(y + h / 2 * k1)
+            k3 = f(y + h / 2 * k2)
+            k4 = f(y + h * k3)
+            y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        return np.sum(y * y)
+
+    return fad.grad(loss)
+
+
+SHIFTED = {
+    "roll": lambda y: np.roll(y, 1) * y,
+    "Lorenz 96": lambda y: np.roll(y, 1) * (np.roll(y, -1) - np.roll(y, 2)) - y,
+    "concatenate": lambda y: np.concatenate([y[1:] * y[:-1], [1.0]]),
+    "pad": lambda y: np.pad(y[2:] * y[:-2], (1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", SHIFTED)
+def test_steps_on_shifted_products_are_code_in_proportion(name):
+    """What a level makes in one nest, another nest at that level would make again, and all that this one needs for it."""
+    for shape in ((40,), (1000,)):
+        for steps in (2, 10, 20):
+            nodes, instructions = count_code(runge_kutta(SHIFTED[name], steps), np.ones(shape))
+            assert instructions <= 6 * nodes, (shape, steps, nodes, instructions)
