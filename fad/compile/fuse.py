@@ -7,7 +7,7 @@ Nodes get a level, the number of stored results they must wait for; what shares 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -24,6 +24,7 @@ __all__ = ["Partition", "Nest", "Callback", "find_parts", "is_masked", "is_view"
 UNROLL = 8  # elements of a reduction that is written out where it is used
 BODY = 600  # operations in one nest: LLVM's time must stay linear
 BOXES = 9  # boxes into which embeds and concatenations may cut a nest
+CODE = 2400  # operations of a nest times its boxes, each of which is code of its own
 SCALAR = 60  # operations of a scalar that every piece of a nest may do again
 PARTS = 4  # operands up to which a concatenation is pulled rather than stored part by part
 RECOMPUTE = ((1 << 17, 12), (1 << 24, 20), (1 << 62, 60))  # (bytes of an array, operations an element worth doing twice)
@@ -118,13 +119,32 @@ class _Choice:
     cost: float = 0  # operations an element, of what is fused below
     depth: int = 0
     cuts: frozenset = NO_CUTS  # (axis, position) at which embeds and concatenations below begin and end
-    boxed: bool = False  # stored by a nest that is cut
-    stretch: int = 0  # nodes over one domain are counted off: a nest takes those of one stretch
+    boxed: frozenset = NO_CUTS  # at which the nest that stores it is cut
+    stretch: int = 0  # a nest takes nodes of one stretch
     consumers: list[Expr] = field(default_factory=list)
     level: int = 0
     source: int | None = None  # the kernel whose result it takes as it is made
     fresh: bool = False  # takes at its level what is made there, which only the same nest at the same index can
     cutting: bool = False  # takes at its level what is made in boxes
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """Nodes over one domain, counted off: where they would be too much code for one nest, the next stretch begins.
+
+    Roots of one nest are each computed in the boxes of all of them, so cuts count together."""
+
+    number: int = 0
+    operations: int = 0
+    cuts: frozenset = NO_CUTS
+
+    def take(self, operations: int, cuts: frozenset, domain: tuple) -> int:
+        """The number of the stretch to which a node belongs."""
+        self.operations, self.cuts = self.operations + operations, self.cuts | cuts
+        boxes = count_boxes(self.cuts, domain)
+        if self.operations > BODY or (boxes > BOXES and boxes * self.operations > CODE):
+            self.number, self.operations, self.cuts = self.number + 1, operations, cuts
+        return self.number
 
 
 class _Partitioner:
@@ -135,7 +155,7 @@ class _Partitioner:
         self.nodes = function.nodes
         self.choices = {x.id: _Choice(is_memory=True) for x in (*function.inputs, *function.constants)}
         self.choices |= {x.id: _Choice() for x in self.nodes}
-        self.counted: Counter = Counter()
+        self.stretches: defaultdict[tuple, _Stretch] = defaultdict(_Stretch)  # by domain
         self.outputs = {y.id for y in function.outputs if y.op is not None and not isinstance(y, Var)}
 
     # -- what must be stored -------------------------------------------------------------------------------------
@@ -166,7 +186,7 @@ class _Partitioner:
             return
         choice = self.choices[x.id]
         choice.stored = choice.is_memory = True
-        choice.boxed = choice.boxed or bool(choice.cuts)
+        choice.boxed |= choice.cuts
         self.note(x, 0, 0, NO_CUTS)
 
     def note(self, x: Expr, cost: float, depth: int, cuts: frozenset) -> None:
@@ -181,9 +201,6 @@ class _Partitioner:
                 self.choices[a.id].consumers.append(node)
         args = [a for a in node.args if isinstance(a, Expr)]
         role = node.op.role
-        over = args[0].shape if is_fold(node) else node.shape
-        self.choices[node.id].stretch = self.counted[over] // BODY
-        self.counted[over] += not is_view(node)
         if node.id in self.called:
             self.call_back(node, args)
         elif role == "view" and node.op.lower.in_order and args and self.can_alias(node, args[0]):
@@ -209,6 +226,8 @@ class _Partitioner:
             self.store_kernel(node)
         else:
             self.call_back(node, args)
+        choice, over = self.choices[node.id], args[0].shape if is_fold(node) else node.shape
+        choice.stretch = self.stretches[over].take(not is_view(node), choice.cuts | choice.boxed, over)
         if node.id in self.outputs:
             self.store(node, itself=True)
 
@@ -374,7 +393,7 @@ class _Partitioner:
                     if isinstance(a, Expr) and self.choices[a.id].source in sources:
                         self.store(a, itself=True)
                 here, sources, fresh, cutting = here + 1, set(), False, False
-            choice.level, choice.fresh, choice.cutting = here, fresh, cutting or choice.boxed
+            choice.level, choice.fresh, choice.cutting = here, fresh, cutting or bool(choice.boxed)
             if not choice.kernel:
                 choice.source = next(iter(sources), None)
 

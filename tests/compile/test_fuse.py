@@ -11,7 +11,7 @@ from hypothesis import given
 import fad
 import fad.nn
 from fad.compile.body import pull_bodies
-from fad.compile.fuse import Callback, partition
+from fad.compile.fuse import CODE, Callback, partition
 from fad.compile.simplify import simplify
 
 from .programs import programs
@@ -195,13 +195,13 @@ def test_partitions_of_long_programs_take_linear_time():
 
 
 def count_code(f, *args):
-    """Nodes of a program, and instructions of its nests: those of every box, for each is code of its own."""
+    """Nodes of a program, and instructions of each of its nests: those of all boxes, for each is code of its own."""
     function = simplify(fad.jit(f).trace(*args))
-    parts, done, count = partition(function), set(), 0
+    parts, done, counts = partition(function), set(), []
     for step in parts.steps:
-        count += sum(len(b.instructions) for b in pull_bodies(step, parts, done))
+        counts.append(sum(len(b.instructions) for b in pull_bodies(step, parts, done)))
         done |= {r.id for r in step.roots}
-    return len(function.nodes), count
+    return len(function.nodes), counts
 
 
 def runge_kutta(f, steps, h=0.01):
@@ -230,5 +230,34 @@ def test_steps_on_shifted_products_are_code_in_proportion(name):
     """What a level makes in one nest, another nest at that level would make again, and all that this one needs for it."""
     for shape in ((40,), (1000,)):
         for steps in (2, 10, 20):
-            nodes, instructions = count_code(runge_kutta(SHIFTED[name], steps), np.ones(shape))
-            assert instructions <= 6 * nodes, (shape, steps, nodes, instructions)
+            nodes, counts = count_code(runge_kutta(SHIFTED[name], steps), np.ones(shape))
+            assert sum(counts) <= 6 * nodes, (shape, steps, nodes, sum(counts))
+
+
+def correlate(n):
+    def loss(y, w):
+        total = 0.0
+        for k in range(n):
+            total = total + np.roll(y, k) * np.roll(w, k + 1)
+        return np.sum(total * total)
+
+    return fad.grad(loss, (0, 1)), np.ones(1000), np.ones(1000)
+
+
+def accumulate(n):
+    def loss(x):
+        a = total = 0.0
+        for k in range(n):
+            a = a * 0.9 + x[k] * x[k]
+            total = total + np.sin(a)
+        return total
+
+    return fad.grad(loss), np.ones(n)
+
+
+@pytest.mark.parametrize("program", [correlate, accumulate])
+def test_values_cut_at_many_places_are_many_nests(program):
+    """A nest in which each of n values has a box of its own would be code in proportion to n squared."""
+    for n in (20, 50, 100):
+        nodes, counts = count_code(*program(n))
+        assert max(counts) <= 1.5 * CODE and sum(counts) <= 12 * nodes, (n, nodes, max(counts), sum(counts))
