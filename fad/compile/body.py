@@ -8,7 +8,7 @@ within a box there is nothing to decide.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -33,8 +33,7 @@ class Access(NamedTuple):
     dtype: np.dtype
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(NamedTuple):
     """``load``: from `access`. ``number``: `value`. ``result``: what a kernel makes. ``gather``: from `access` and what the
     indices `args` add to it, with (stride, size) of each indexed axis in `value`. Otherwise `function` of the values `args`,
     converted to `dtypes`."""
@@ -85,41 +84,29 @@ class Body:
         return Body(
             self.box,
             self.reduced,
-            tuple([replace(i, access=change(i.access)) if i.access else i for i in self.instructions]),
+            tuple([i._replace(access=change(i.access)) if i.access else i for i in self.instructions]),
             tuple([(change(a), v) for a, v in self.stores]),
             tuple([(op, change(a), v) for op, a, v in self.folds]),
             tuple([(change(s[0]), *s[1:]) for s in self.scatters]),
         )
 
 
-class _Cut(Exception):
-    """A box must be cut at a position of an axis."""
-
-    def __init__(self, axis: int, position: int):
-        self.axis, self.position = axis, position
-
-
 def pull_bodies(nest: Nest, parts: Partition, done: set[int]) -> list[Body]:
     """The boxes of a nest; ``done`` are the stored nodes that earlier steps have written."""
-    boxes = [tuple((0, s) for s in nest.domain)]
+    rest = [tuple((0, s) for s in nest.domain)]
     found = []
-    while boxes:
-        box = boxes.pop()
-        try:
-            found.append(_Puller(nest, parts, done, box).body())
-        except _Cut as cut:
-            assert not nest.reduced, "a fold would be cut"
-            begin, end = box[cut.axis]
-            for half in ((cut.position, end), (begin, cut.position)):
-                boxes.append((*box[: cut.axis], half, *box[cut.axis + 1 :]))
+    while rest:
+        found.append(_Puller(nest, parts, done, rest).body())
+    assert len(found) == 1 or not nest.reduced, "a fold was cut"
     return found
 
 
 class _Puller:
-    """The instructions of one box so far, by node and map."""
+    """The instructions of one box so far, by node and map. It begins as the last box of the ``rest``; where it must be cut, it
+    goes on with the lower part, to which all instructions so far apply, and leaves the upper one to the rest."""
 
-    def __init__(self, nest: Nest, parts: Partition, done: set[int], box: tuple):
-        self.nest, self.parts, self.done, self.box = nest, parts, done, box
+    def __init__(self, nest: Nest, parts: Partition, done: set[int], rest: list[tuple]):
+        self.nest, self.parts, self.done, self.rest, self.box = nest, parts, done, rest, rest.pop()
         self.memo: dict[tuple, int] = {}
         self.seen: dict[Any, int] = {}  # instructions, by their content
         self.instructions: list[Instruction] = []
@@ -217,22 +204,18 @@ class _Puller:
     # -- boxes -----------------------------------------------------------------------------------------------
 
     def locate(self, entry: tuple, begin: int, end: int) -> int:
-        """-1, 0, 1 where an index lies before, within or after [begin, end) all over the box; cuts the box otherwise."""
+        """-1, 0, 1 where an index lies before, within or after [begin, end), all over the box, which is cut for that."""
         axis, step, start = entry
         if axis == ix.CONSTANT:
-            first = last = start
-        else:
-            lo, hi = self.box[axis]
-            first, last = sorted((start + step * lo, start + step * (hi - 1)))
-        if last < begin:
-            return -1
-        if first >= end:
-            return 1
+            return -1 if start < begin else int(start >= end)
         for edge in (begin, end):
-            if first < edge <= last:
-                at = -((start - edge) // step) if step > 0 else (edge - start) // step + 1
-                raise _Cut(axis, at)
-        return 0
+            lo, hi = self.box[axis]
+            at = -((start - edge) // step) if step > 0 else (edge - start) // step + 1
+            if lo < at < hi:
+                self.rest.append((*self.box[:axis], (at, hi), *self.box[axis + 1 :]))
+                self.box = (*self.box[:axis], (lo, at), *self.box[axis + 1 :])
+        first = start + step * self.box[axis][0]
+        return -1 if first < begin else int(first >= end)
 
     def pick_part(self, node: Expr, index: ix.Map) -> list[tuple]:
         """The operand of a mask in which the box lies, and its map; nothing where that is 0."""
