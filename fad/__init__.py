@@ -9,6 +9,8 @@ import importlib as _importlib
 
 from fad import tree
 from fad.compile.jit import jit
+from fad.control.branches import cond, switch
+from fad.control.loops import associative_scan, fori_loop, map, scan, while_loop
 from fad.core.expr import FUNCTIONS as _FUNCTIONS
 from fad.core.expr import Const, Expr, Var
 from fad.core.function import Function
@@ -56,6 +58,13 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "while_loop",
+    "switch",
+    "scan",
+    "map",
+    "fori_loop",
+    "cond",
+    "associative_scan",
     "Const",
     "Expr",
     "Function",

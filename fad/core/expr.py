@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fad.core.methods import FUNCTIONS, Methods
+from fad.core.results import Results
 from fad.errors import AssignmentError, DtypeError, FadError, OutOfRangeError, ShapeError, SingularError, TraceError, library_call
 
 __all__ = ["Expr", "Var", "Const", "bind", "constant", "reachable", "short"]
@@ -439,7 +440,7 @@ def bind(op: Any, args: tuple, params: dict) -> Expr:
             value = None
         else:
             value = op.evaluate(*values, **params)
-            shape, dtype = value.shape, value.dtype
+            shape, dtype = (value.shape, value.dtype) if type(value) is not tuple else ((), Results.of_values(value))
     except FadError:
         raise
     except (TypeError, ValueError, IndexError) as error:
@@ -574,7 +575,9 @@ _LETTERS = {"f": "f", "i": "i", "u": "u", "c": "c", "b": "bool"}
 
 @lru_cache(maxsize=1024)
 def aval_text(shape: tuple, dtype: Any) -> str:
-    """``f64[3,4]``."""
+    """``f64[3,4]``; of several results, all of them."""
+    if isinstance(dtype, Results):
+        return f"({', '.join([aval_text(*a) for a in dtype.avals])})"
     dtype = np.dtype(dtype)
     letter = _LETTERS.get(dtype.kind, str(dtype))
     bits = "" if dtype.kind == "b" or letter == str(dtype) else str(8 * dtype.itemsize)

@@ -17,7 +17,7 @@ from fad.core.show import dot, equations, svg
 from fad.errors import DtypeError, ShapeError, TraceError, TreeError
 from fad.tree import freeze
 
-__all__ = ["Function"]
+__all__ = ["Function", "chooses", "functions_of"]
 
 
 class Function:
@@ -122,6 +122,14 @@ class Function:
         return [n for n in found if n.op is None and not isinstance(n, Var)]
 
     @property
+    def chooses(self) -> int:
+        """Whether an operation of it drops elements (1) or selects some (2), or both (3), as in the records."""
+        found = 0
+        for node in self.nodes:
+            found |= chooses(node)
+        return found
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of one call, as the records count them."""
         return sum(n.op.flops(n, *n.args, **n.params) for n in self.nodes)
@@ -184,6 +192,21 @@ class Function:
 
     def _repr_svg_(self) -> str | None:
         return svg(self)
+
+
+def functions_of(node: Expr) -> list[Function]:
+    """The Functions that the parameters of a node hold."""
+    held = [node.params[name] for name in node.op.functions]
+    flat = [f for x in held for f in (x if isinstance(x, tuple) else (x,))]
+    return [f for f in flat if f is not None]
+
+
+def chooses(node: Expr) -> int:
+    """Whether an operation drops elements (1) or selects some (2), or a Function that it holds does."""
+    found = node.op.chooses
+    for f in functions_of(node) if node.op.functions else ():
+        found |= f.chooses
+    return found
 
 
 def _checked(name: str, leaf: Any, var: Var) -> Any:

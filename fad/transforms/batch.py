@@ -17,7 +17,7 @@ from fad.primitives.families import shape_of
 from fad.transforms.trace import Trace
 from fad.transforms.transformed import Transformed, name_of
 
-__all__ = ["vmap", "batched"]
+__all__ = ["vmap", "batched", "swept"]
 
 
 def batched(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> list:
@@ -25,10 +25,10 @@ def batched(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> 
 
     What does not depend on the batch is computed once and broadcast at the end.
     """
-    return [y if mapped else np.broadcast_to(y, (size, *shape_of(y))) for y, mapped in _swept(trace, outputs, columns, size)]
+    return [y if mapped else np.broadcast_to(y, (size, *shape_of(y))) for y, mapped in swept(trace, outputs, columns, size)]
 
 
-def _swept(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> list[tuple]:
+def swept(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> list[tuple]:
     """(output, whether it depends on the batch and so has the leading axis)."""
     env: dict[int, Any] = dict(columns)
     settled: dict[int, Any] = {}
@@ -89,7 +89,7 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
         out = opened.call(*inner_args, **inner_kwargs)
         outputs, out_tree = tree.flatten(out)
         places = _spread(out_axes, out, "out_axes")
-        found = _swept(opened, [_array(y, f) for y in outputs], columns, size)
+        found = swept(opened, [_array(y, f) for y in outputs], columns, size)
         opened.live = False
         results = [_placed(y, mapped, axis, size) for (y, mapped), axis in zip(found, places, strict=True)]
         return tree.unflatten(out_tree, own(results, leaves))

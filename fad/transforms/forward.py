@@ -32,6 +32,8 @@ def tangents_of(graph: Graph, inputs: list, tangents: list, outputs: list) -> li
 
 
 def _like(dot: Any, node: Expr) -> Any:
+    if type(dot) is dict:  # of a node with several results
+        return dot
     if dot.shape != node.shape:
         dot = np.broadcast_to(dot, node.shape)
     return cast(dot, node.dtype)

@@ -64,6 +64,11 @@ class Accumulator:
     def add(self, node: Expr, ct: Any) -> None:
         """Add a cotangent, summed to the node's shape where the node was broadcast."""
         key = node.id
+        if type(ct) is dict:  # of a node with several results
+            for index, part in ct.items():
+                held = self.sums.setdefault(key, {})
+                held[index] = part if held.get(index) is None else held[index] + part
+            return
         ct = fit(ct, node)
         old = self.sums.get(key)
         self.sums[key] = ct if old is None else old + ct
@@ -72,14 +77,11 @@ class Accumulator:
     def add_at(self, node: Expr, index: tuple, ct: Any) -> None:
         """Add the cotangent of ``node[index]`` in place, so that reading n elements costs n, not n squared."""
         key = node.id
-        if isinstance(ct, Expr):
+        old = self.sums.get(key)
+        if isinstance(ct, Expr) or isinstance(old, Expr):
             self.add(node, embed(ct, index=index, shape=node.shape))
             return
-        old = self.sums.get(key)
         if key not in self.owned:
-            if isinstance(old, Expr):
-                self.add(node, embed(ct, index=index, shape=node.shape))
-                return
             self.sums[key] = np.zeros(node.shape, node.dtype) if old is None else np.array(old)
             self.owned.add(key)
         self.sums[key][index] += ct
