@@ -12,6 +12,7 @@ from fad.compile.jit import jit
 from fad.core.expr import FUNCTIONS as _FUNCTIONS
 from fad.core.expr import Const, Expr, Var
 from fad.core.function import Function
+from fad.core.nans import debug_nans
 from fad.errors import library_call as _library_call
 from fad.native import fork as _fork  # noqa: F401  # a fork waits for what other threads do, from the beginning
 from fad.native import threads as _threads
@@ -63,6 +64,7 @@ __all__ = [
     "Var",
     "at",
     "compare_modes",
+    "debug_nans",
     "grad",
     "hessian",
     "hvp",

@@ -126,4 +126,4 @@ class FrozenWarning(FadError, UserWarning):
 
 
 class NonFiniteError(FadError, FloatingPointError):
-    """NaN or infinity where training cannot go on."""
+    """NaN or infinity where training cannot go on, or a NaN where `fad.debug_nans` looks for one."""
