@@ -22,6 +22,7 @@ from fad.transforms.derivatives import grad, hvp, jvp, linearize, stop_gradient,
 from fad.transforms.jacobians import hessian, jacfwd, jacobian, jacrev
 from fad.transforms.modes import ModeReport, compare_modes
 from fad.transforms.trace import value
+from fad.transforms.transpose import linear_transpose
 
 __version__ = "0.1.0"
 _LATER = ("initializers", "losses", "nn", "numpy", "optim", "random", "stax", "testing", "train")
@@ -73,6 +74,7 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "linear_transpose",
     "linearize",
     "stop_gradient",
     "trace",

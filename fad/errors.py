@@ -27,6 +27,7 @@ __all__ = [
     "SingularError",
     "KeyMissingError",
     "NonFiniteError",
+    "NotLinearError",
     "FrozenWarning",
     "user_line",
 ]
@@ -119,6 +120,10 @@ class SingularError(FadError, np.linalg.LinAlgError):
 
 class KeyMissingError(FadError, TypeError):
     """A random function called without a key."""
+
+
+class NotLinearError(FadError, TypeError):
+    """A function that is not linear, where one is needed."""
 
 
 class FrozenWarning(FadError, UserWarning):

@@ -18,7 +18,17 @@ import numpy as np
 from fad.core.expr import FUNCTIONS, WATCHING, Expr, short
 from fad.errors import NonFiniteError, user_line
 
-__all__ = ["debug_nans", "holds_nan", "is_watching", "report_compiled", "watched_steps", "watched_sweep", "Sweep"]
+__all__ = [
+    "debug_nans",
+    "holds_nan",
+    "is_watching",
+    "line_of",
+    "noted_lines",
+    "report_compiled",
+    "watched_steps",
+    "watched_sweep",
+    "Sweep",
+]
 
 EVALUATION = "evaluation"
 _mode: ContextVar[Any] = ContextVar("debug_nans", default=None)  # EVALUATION; within a sweep the Sweep; None: off
@@ -44,7 +54,20 @@ def debug_nans(on: bool = True) -> Iterator[None]:
         ...
     fad.errors.NonFiniteError: sqrt made a NaN: got sqrt(x:f64[] = -1.) = nan; debug_nans is on...
     """
-    token = _mode.set(EVALUATION if on else None)
+    with _in_mode(EVALUATION if on else None):
+        yield
+
+
+@contextmanager
+def noted_lines() -> Iterator[None]:
+    """Nodes note the user's line as they are made, and no result is looked at: for who repeats a trace to name a line."""
+    with _in_mode(_mode.get() or Sweep("")):
+        yield
+
+
+@contextmanager
+def _in_mode(mode: Any) -> Iterator[None]:
+    token = _mode.set(mode)
     WATCHING.append(None)
     try:
         yield
@@ -113,7 +136,7 @@ def _report(node: Expr, args: Any, values: Any, result: Any, how: str = "") -> N
         f"{name} passed on a NaN that its inputs hold{how}" if before else f"{name} made a NaN{how}",
         got=f"{name}({', '.join(map(_text, args, values))}) = {_text(result)}{_place(node, values, result)}",
         rule=_RULE,
-        where=_line_of(node),
+        where=line_of(node),
         fix="look for the NaN in what is passed to the function"
         if before
         else f"keep the inputs of {name} where it is defined, e.g. np.where(ok, x, 1.0) before it and not behind it",
@@ -149,7 +172,8 @@ def _place(node: Expr, values: Any, result: Any) -> str:
     return f"{text}, from {', '.join(inputs)}"
 
 
-def _line_of(node: Expr) -> str:
+def line_of(node: Expr) -> str:
+    """The user's line where a node was made, if it was noted."""
     return getattr(node, "line", _UNKNOWN)
 
 
@@ -180,7 +204,7 @@ class Sweep:
 
     def line(self) -> str:
         """The line of the node whose rule runs, for the nodes that the rule makes."""
-        return f"{_line_of(self.node)}, in its {self.name} sweep" if self.node is not None else user_line()
+        return f"{line_of(self.node)}, in its {self.name} sweep" if self.node is not None else user_line()
 
     def rule(self, rule: Callable, node: Expr) -> Callable:
         """`push` or `pull` of a node, with a look at what goes in and at what it gives."""
@@ -198,7 +222,7 @@ class Sweep:
                         f"the derivative of {op.name} made a NaN in the {self.name} sweep",
                         got=f"{op.name}({inputs}) = {_text(out)} with {what} {cause}, which gave {_text(x)}",
                         rule=_RULE,
-                        where=_line_of(node),
+                        where=line_of(node),
                         fix=f"keep the inputs of {op.name} away from where its derivative is infinite or does not exist",
                     )
             return found
@@ -225,7 +249,7 @@ class Sweep:
                     f"a NaN came to {short(node).split(' = ')[0]} in the {self.name} sweep",
                     got=_text(x),
                     rule=f"{_RULE}; no rule made this one: it was given, or infinities of both signs were added",
-                    where=_line_of(node) if node.op is not None and node.op.name != "alias" else user_line(),
+                    where=line_of(node) if node.op is not None and node.op.name != "alias" else user_line(),
                     fix="pass finite tangents and cotangents, and look for what overflowed behind this node",
                 )
 

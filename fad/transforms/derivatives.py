@@ -324,12 +324,12 @@ def linearize(f: Callable, *primals: Any, has_aux: bool = False, **kwargs: Any) 
     value = tree.unflatten(out_tree, finish(returned(outputs), plain, tree.leaves(primals)))
     in_tree = tree.structure(close(tangents))
     leaves, dot_tree = tree.flatten(tree.unflatten(out_tree, dots))
-    linear = _linear_function(f, tangents, leaves, in_tree, dot_tree, plain)
+    linear = linear_function(f"linearize({name_of(f)})", tangents, leaves, in_tree, dot_tree, plain)
     return (value, linear, release(opened, aux, plain)) if has_aux else (value, linear)
 
 
-def _linear_function(f: Callable, tangents: list, dots: list, in_tree: Any, out_tree: Any, plain: bool) -> Callable:
-    name = f"linearize({name_of(f)})"
+def linear_function(name: str, tangents: list, dots: list, in_tree: Any, out_tree: Any, plain: bool) -> Callable:
+    """The linear tree from ``tangents`` to ``dots`` as a Function, or in place where it holds nodes of an enclosing trace."""
     if plain:
         return Function(tangents, dots, in_tree, out_tree, name)
 
@@ -337,10 +337,10 @@ def _linear_function(f: Callable, tangents: list, dots: list, in_tree: Any, out_
         leaves, tree_def = tree.flatten(args)
         if tree_def != in_tree:
             raise TreeError(
-                f"{name}: tangents of another structure",
+                f"{name}: arguments of another structure",
                 got=tree_def,
                 rule=f"it takes {in_tree}",
-                fix="pass tangents built like the primals",
+                fix="pass one array for each of them",
             )
         return tree.unflatten(out_tree, _substitute(dots, {t.id: x for t, x in zip(tangents, leaves, strict=True)}))
 
