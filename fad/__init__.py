@@ -21,6 +21,7 @@ from fad.transforms.batch import vmap
 from fad.transforms.derivatives import grad, hvp, jvp, linearize, stop_gradient, trace, value_and_grad, var, vjp
 from fad.transforms.jacobians import hessian, jacfwd, jacobian, jacrev
 from fad.transforms.modes import ModeReport, compare_modes
+from fad.transforms.naming import collect, inject, named
 from fad.transforms.trace import value
 from fad.transforms.transpose import linear_transpose
 
@@ -64,11 +65,13 @@ __all__ = [
     "ModeReport",
     "Var",
     "at",
+    "collect",
     "compare_modes",
     "debug_nans",
     "grad",
     "hessian",
     "hvp",
+    "inject",
     "jacfwd",
     "jacobian",
     "jacrev",
@@ -76,6 +79,7 @@ __all__ = [
     "jvp",
     "linear_transpose",
     "linearize",
+    "named",
     "stop_gradient",
     "trace",
     "tree",

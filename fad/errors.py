@@ -27,6 +27,7 @@ __all__ = [
     "SingularError",
     "KeyMissingError",
     "NonFiniteError",
+    "NameMissingError",
     "NotLinearError",
     "FrozenWarning",
     "user_line",
@@ -120,6 +121,10 @@ class SingularError(FadError, np.linalg.LinAlgError):
 
 class KeyMissingError(FadError, TypeError):
     """A random function called without a key."""
+
+
+class NameMissingError(FadError, LookupError):
+    """A name that a function gives to none of its values."""
 
 
 class NotLinearError(FadError, TypeError):

@@ -18,6 +18,7 @@ from fad.core.expr import WATCHING, Expr, Var, aval_text, reachable, refuse_fore
 from fad.core.function import Function
 from fad.core.nans import holds_nan, is_watching, report_compiled
 from fad.errors import DtypeError, OutOfRangeError, TraceError, TreeError
+from fad.primitives.naming import scopes
 from fad.transforms.numba_source import traceable
 from fad.transforms.trace import Trace, check_alive
 from fad.transforms.transformed import argument_names, by_name, name_of, parameters, recorded
@@ -73,8 +74,11 @@ class Jit:
         self.__name__ = getattr(f, "__name__", None) or name_of(f)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if WATCHING and is_watching():
-            return self._watched(args, kwargs)
+        if WATCHING:
+            if scopes.get():  # that are told of values by name
+                return self.f(*args, **kwargs)
+            if is_watching():
+                return self._watched(args, kwargs)
         recent = self.recent
         if recent is not None and not kwargs:
             result = recent(args)

@@ -20,7 +20,7 @@ from fad.errors import AssignmentError, DtypeError, FadError, OutOfRangeError, S
 
 __all__ = ["Expr", "Var", "Const", "bind", "constant", "reachable", "short"]
 
-WATCHING: list = []  # one entry for each fad.debug_nans that is on, in any thread: fad.core.nans
+WATCHING: list = []  # one entry for each debug_nans, collect and inject that is on, in any thread
 UFUNCS: dict[Any, Callable] = {}  # NumPy ufunc, or (ufunc, method) -> function of nodes; filled by fad.numpy
 
 _count = itertools.count().__next__
