@@ -21,6 +21,7 @@ from fad.errors import AssignmentError, DtypeError, FadError, OutOfRangeError, S
 
 __all__ = ["Expr", "Var", "Const", "bind", "constant", "reachable", "short"]
 
+WATCHING: list = []  # one entry for each debug_nans, collect and inject that is on, in any thread
 UFUNCS: dict[Any, Callable] = {}  # NumPy ufunc, or (ufunc, method) -> function of nodes; filled by fad.numpy
 
 _count = itertools.count().__next__
@@ -39,7 +40,7 @@ class Expr(Methods):
     (3,)
     """
 
-    __slots__ = ("op", "args", "params", "shape", "dtype", "value", "id", "memory", "__weakref__")
+    __slots__ = ("op", "args", "params", "shape", "dtype", "value", "id", "memory", "line", "__weakref__")
     op: Any  # the Primitive; None for leaves
     args: tuple  # nodes and constants
     params: dict  # static
@@ -48,6 +49,7 @@ class Expr(Methods):
     value: Any  # an array or scalar; None where the node is symbolic
     id: int  # what makes it this node: objects of one id are one node
     memory: list  # where it shares an array with others, in NumPy's eyes: see fad.numpy.memory
+    line: str  # the user's, noted while fad.debug_nans is on
     __array_priority__ = 1000
 
     def __init__(self, op: Any, args: tuple, params: dict, shape: tuple, dtype: np.dtype, value: Any):
@@ -298,6 +300,7 @@ class ArrayWantedError(TraceError):
 # __setattr__ raises, so construction goes through the slots themselves
 _FIELDS = tuple(vars(Expr)[name] for name in Expr.__slots__[:7])
 _set_op, _set_args, _set_params, _set_shape, _set_dtype, _set_value, _set_id = (field.__set__ for field in _FIELDS)
+_set_line = vars(Expr)["line"].__set__
 _NO_PARAMS: dict = {}
 
 
@@ -447,7 +450,10 @@ def bind(op: Any, args: tuple, params: dict) -> Expr:
         raise explained(error, f"{op.name}: {error}", args) from None
     if op.keeps is not None:
         kept = [a if i in op.keeps else shadow(a) for i, a in enumerate(kept)]
-    return Expr(op, tuple(kept), params, shape, dtype, value)
+    node = Expr(op, tuple(kept), params, shape, dtype, value)
+    if WATCHING:
+        FUNCTIONS["watch"](node, values)
+    return node
 
 
 def shadow(a: Any) -> Any:
@@ -469,6 +475,8 @@ def twin(node: Expr) -> Expr:
     new = Expr.__new__(Var if is_var else Expr)
     for field in _FIELDS + _VAR_FIELDS if is_var else _FIELDS:
         field.__set__(new, field.__get__(node))
+    if WATCHING and hasattr(node, "line"):
+        _set_line(new, node.line)
     return new
 
 

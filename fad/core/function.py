@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fad import tree
-from fad.core.expr import Const, Expr, Var, aval_text, former, reachable, refuse_foreign, short
+from fad.core.expr import WATCHING, Const, Expr, Var, aval_text, former, reachable, refuse_foreign, short
+from fad.core.nans import is_watching, watched_steps
 from fad.core.owned import own
 from fad.core.primitive import named
 from fad.core.show import dot, equations, svg
@@ -96,6 +97,8 @@ class Function:
         template, steps, out_slots = self.schedule
         env = list(template)
         env[: len(leaves)] = leaves
+        if WATCHING and is_watching():
+            steps = watched_steps(steps, [node for node in _slots(self)[1] if node.op is not None])
         for op, refs, params, slot, dead in steps:
             env[slot] = op(*[env[r] for r in refs], **params)
             for r in dead:

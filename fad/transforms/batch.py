@@ -11,6 +11,7 @@ import optree
 
 from fad import tree
 from fad.core.expr import Expr, former, reachable, refuse_foreign, short
+from fad.core.nans import watched_sweep
 from fad.core.owned import own
 from fad.errors import DtypeError, ShapeError
 from fad.primitives.families import shape_of
@@ -32,14 +33,16 @@ def swept(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> li
     """(output, whether it depends on the batch and so has the leading axis)."""
     env: dict[int, Any] = dict(columns)
     settled: dict[int, Any] = {}
-    with np.errstate(all="ignore"):
+    watch = watched_sweep("batched")
+    with watch or np.errstate(all="ignore"):
         for node in reachable(outputs, trace.start or 0, stop=set(columns))[0]:
             if node.id in env:
                 continue
             flags = tuple(isinstance(a, Expr) and a.id in env for a in node.args)
             if any(flags):
                 args = tuple(env.get(a.id, settled.get(a.id, former(a))) if isinstance(a, Expr) else a for a in node.args)
-                env[node.id] = node.op.batch(size, args, flags, **node.params)
+                rule = watch.batch(node) if watch else node.op.batch
+                env[node.id] = rule(size, args, flags, **node.params)
             elif node.value is not None and all(a.id in settled for a in node.args if isinstance(a, Expr)):
                 settled[node.id] = node.value  # it depends on no enclosing trace
     return [

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import Expr
+from fad.core.nans import watched_sweep
 from fad.primitives.elementwise import cast
 from fad.primitives.shape import embed, getitem
 from fad.transforms.rules import primal, pull
@@ -31,7 +32,8 @@ def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list) -
             bars.add(y, ct)
     outputs.clear()
     y = None
-    with np.errstate(all="ignore"):
+    watch = watched_sweep("reverse")
+    with watch or np.errstate(all="ignore"):
         while nodes:
             node = nodes.pop()
             bar = bars.take(node)
@@ -42,12 +44,17 @@ def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list) -
                 bars.add_at(node.args[0], node.params["index"], bar)
                 continue
             args = tuple([primal(a, plain) for a in node.args])
-            found = pull(node.op, bar, positions, node.id in guarded, primal(node, plain), args, node.params, transpose_rule)
+            rule = watch.rule(pull, node) if watch else pull
+            found = rule(node.op, bar, positions, node.id in guarded, primal(node, plain), args, node.params, transpose_rule)
             for i, ct in zip(positions, found):
                 if ct is not None:
                     bars.add(node.args[i], ct)
             del bar, args, found
-    return [bars.take(var) for var in inputs]
+    found = [bars.take(var) for var in inputs]
+    if watch:
+        for var, bar in zip(inputs, found, strict=True):
+            watch.look(var, [bar])
+    return found
 
 
 class Accumulator:

@@ -22,6 +22,7 @@ from fad.core.expr import FUNCTIONS, ArrayWantedError, Expr, Var, concrete, cons
 from fad.core.function import chooses
 from fad.errors import AssignmentError, DtypeError, FadError, TraceError, user_line
 from fad.primitives.elementwise import convert
+from fad.primitives.naming import forget
 from fad.primitives.shape import alias
 from fad.transforms.numba_source import traceable
 
@@ -123,6 +124,7 @@ class Trace:
     def _call_with_nodes(self, error: Exception, args: tuple, kwargs: dict) -> Any:
         """The result where arrays that the function captured are nodes too, which a symbol can index."""
         assert self.function is not None
+        forget(self.start or 0)
         try:
             return with_nodes(self.function)(*args, **kwargs)
         except (TypeError, ValueError, IndexError):
