@@ -124,7 +124,11 @@ def test_inject(injected, expected):
     same(injected(), expected)
 
 
-@pytest.mark.parametrize("function, x", [(f, X), (twice, X), (fad.vmap(f), XS), (fad.vmap(twice), XS)], ids=["f", "twice", "batch of f", "batch of twice"])
+@pytest.mark.parametrize(
+    "function, x",
+    [(f, X), (twice, X), (fad.vmap(f), XS), (fad.vmap(twice), XS)],
+    ids=["f", "twice", "batch of f", "batch of twice"],
+)
 def test_injecting_what_was_collected_changes_nothing(function, x):
     y, found = fad.collect(function)(x)
     same(fad.inject(function, found)(x), y)
