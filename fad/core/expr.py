@@ -541,8 +541,9 @@ def concrete(x: Any, what: str) -> Any:
             f"{what} of a symbolic node",
             got=short(x),
             rule="inside jit, vmap and trace a node has no value",
-            fix="use np.where(condition, a, b) in place of `if`, or mark the argument as static; "
-            "plain grad, jvp and vjp follow Python branches",
+            fix="in place of `if p: y = f(x)` and `else: y = g(x)` write y = fad.cond(p, f, g, x), or np.where(p, a, b) element by "
+            "element; in place of `while p(c): c = f(c)` c = fad.while_loop(p, f, c); or mark the argument as static. "
+            "Plain grad, jvp and vjp follow Python's branches",
         )
     return x.value
 

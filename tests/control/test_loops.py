@@ -207,3 +207,12 @@ def test_what_a_selection_left_out_stays_out():
 def test_errors_say_what_to_do(error, call):
     with pytest.raises(error, match="fix:"):
         call()
+
+
+def test_an_if_under_jit_says_what_to_write():
+    def f(x):
+        return x if x > 0 else -x
+
+    with pytest.raises(TraceError, match=r"test_loops.py:\d+ in f\n.*fad.cond"):
+        fad.jit(f)(1.0)
+    assert fad.grad(f)(-2.0) == -1.0
