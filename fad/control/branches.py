@@ -9,9 +9,9 @@ import numpy as np
 
 from fad import tree
 from fad.control.branch import branch
-from fad.control.closing import close_together, leaf, trace_leaves
+from fad.control.closing import close_together, leaf, strong, trace_leaves
 from fad.core import options
-from fad.core.expr import Expr, aval_text, short
+from fad.core.expr import Expr, as_node, aval_text, short
 from fad.core.owned import own
 from fad.errors import DtypeError, ShapeError, TreeError
 from fad.primitives.elementwise import cast
@@ -70,18 +70,33 @@ def _choose(what: str, index: Any, functions: tuple, operands: tuple) -> Any:
         (mark, *inputs), outputs, out_tree = trace_leaves(what, f, leaves, in_tree)
         traced.append((mark, inputs, outputs))
         trees.append(out_tree)
-    check_alike(what, trees, [outputs for _, _, outputs in traced])
+    check_structure(what, trees)
+    traced = [(mark, inputs, outputs) for (mark, inputs, _), outputs in zip(traced, in_one_dtype(traced), strict=True)]
+    check_alike(what, [outputs for _, _, outputs in traced])
     bodies, captured = close_together(traced)
     found = results_of(branch(index, *captured, *leaves, branches=tuple(bodies)))
     return tree.unflatten(trees[0], own(found, leaves))
 
 
-def check_alike(what: str, trees: list, results: list) -> None:
-    """Raise where branches give results of different structure, shape or dtype."""
-    for k, (out_tree, outputs) in enumerate(zip(trees, results, strict=True)):
+def in_one_dtype(traced: list) -> list[list]:
+    """The results of each branch, Python numbers among them in the dtype of what other branches give there."""
+    columns = list(zip(*[ys for _, _, ys in traced], strict=True))
+    beside = [next((y for y in ys if isinstance(y, Expr)), None) for ys in columns]
+    beside = [as_node(np.zeros((), np.result_type(*ys))) if y is None else y for y, ys in zip(beside, columns, strict=True)]
+    return [[strong(y, like) for y, like in zip(ys, beside, strict=True)] for _, _, ys in traced]
+
+
+def check_structure(what: str, trees: list) -> None:
+    """Raise where branches give results of different structure."""
+    for out_tree in trees:
         if out_tree != trees[0]:
             raise TreeError(f"{what}: branches of different structure", got=f"{trees[0]} and {out_tree}",
                             rule="all branches give the same", fix="return the same containers and keys")  # fmt: skip
+
+
+def check_alike(what: str, results: list) -> None:
+    """Raise where branches give results of different shape or dtype."""
+    for k, outputs in enumerate(results):
         for a, b in zip(results[0], outputs, strict=True):
             if (a.shape, a.dtype) != (b.shape, b.dtype):
                 raise (ShapeError if a.shape != b.shape else DtypeError)(

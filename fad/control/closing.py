@@ -14,8 +14,11 @@ from fad.core.expr import Expr, Var, as_node, reachable, refuse_foreign, short
 from fad.core.function import Function
 from fad.errors import DtypeError
 from fad.transforms.trace import Trace
+from fad.transforms.transformed import name_of
 
-__all__ = ["Closed", "close", "close_together", "leaf"]
+__all__ = ["NUMBERS", "Closed", "close", "close_together", "leaf", "strong", "trace_leaves"]
+
+NUMBERS = (bool, int, float, complex)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,22 +42,39 @@ def leaf(x: Any, what: str) -> Any:
     return array if array.ndim else array[()]
 
 
-def trace_leaves(what: str, f: Callable, like: Sequence[Any], in_tree: Any) -> tuple[list, list, Any]:
-    """Symbols for leaves of these shapes and dtypes, weak where the leaf is a weak Var, f's results for them, and their tree."""
+def trace_leaves(
+    what: str, f: Callable, like: Sequence[Any], in_tree: Any, check: Callable = lambda y: y
+) -> tuple[list, list, Any]:
+    """Symbols for leaves of these shapes and dtypes, weak where the leaf is a weak Var; the leaves of ``check`` of f's result for
+    them, Python numbers as they are; and their tree."""
     opened = Trace(what, f)
     mark = opened.symbol((), np.float64, "nothing")  # so that there is one where f takes nothing
     inputs = [opened.symbol(x.shape, x.dtype, weak=getattr(x, "weak", None)) for x in like]
     try:
-        outputs, out_tree = tree.flatten(opened.call(*tree.unflatten(in_tree, inputs)))
+        outputs, out_tree = tree.flatten(check(opened.call(*tree.unflatten(in_tree, inputs))))
     finally:
         opened.live = False
-    return [mark, *inputs], [y if isinstance(y, Expr) else as_node(leaf(y, what)) for y in outputs], out_tree
+    return [mark, *inputs], [result(y, what) for y in outputs], out_tree
 
 
-def close(what: str, f: Callable, like: Sequence[Any], in_tree: Any) -> Closed:
-    """f of leaves like these, closed."""
-    (mark, *inputs), outputs, out_tree = trace_leaves(what, f, like, in_tree)
-    (function,), captured = close_together([(mark, inputs, outputs)], f.__name__ if hasattr(f, "__name__") else "f")
+def result(y: Any, what: str) -> Any:
+    """A leaf of a result: a node, or a Python number."""
+    return y if isinstance(y, Expr) or type(y) in NUMBERS else as_node(leaf(y, what))
+
+
+def strong(y: Any, like: Any = None) -> Expr:
+    """A result as a node: a Python number takes the dtype of what it stands beside."""
+    if isinstance(y, Expr):
+        return y
+    dtype = None if like is None or like.shape else np.result_type(like.dtype, y)
+    return as_node(np.asarray(y, dtype))
+
+
+def close(what: str, f: Callable, like: Sequence[Any], in_tree: Any, check: Callable, carry: int) -> Closed:
+    """f of leaves like these, closed; the first results are those carries again."""
+    (mark, *inputs), outputs, out_tree = trace_leaves(what, f, like, in_tree, check)
+    outputs = [strong(y, like[k] if k < carry else None) for k, y in enumerate(outputs)]
+    (function,), captured = close_together([(mark, inputs, outputs)], name_of(f))
     return Closed(function, captured, out_tree)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fad import tree
-from fad.control.closing import Closed, close, close_together, leaf, trace_leaves
+from fad.control.closing import NUMBERS, Closed, close, close_together, leaf, strong, trace_leaves
 from fad.control.loop import loop
 from fad.core import options
 from fad.core.expr import Expr, Var, aval_text, short
@@ -17,7 +17,6 @@ from fad.core.owned import own
 from fad.errors import DtypeError, ShapeError, TreeError
 from fad.primitives.elementwise import cast
 from fad.primitives.result import results_of
-from fad.transforms.transformed import name_of
 
 __all__ = ["associative_scan", "fori_loop", "map", "scan", "while_loop"]
 
@@ -88,40 +87,38 @@ def _length(what: str, rows: list, length: int | None) -> int:
     return sizes.pop()
 
 
-def _close_carry(what: str, f: Callable, init: Any, like: list, xs_tree: Any) -> tuple[list, Closed, Any]:
+def _close_carry(what: str, f: Callable, init: Any, rows: list, xs_tree: Any) -> tuple[list, Closed, Any]:
     """The leaves of the carry, the closed body, whose ``out_tree`` is that of y, and the structure of the carry."""
     numbers, carry_tree = tree.flatten(init)
     inits = [leaf(x, f"{what}: init") for x in numbers]
-    in_tree = tree.structure((tree.unflatten(carry_tree, inits), tree.unflatten(xs_tree, like)))
+    in_tree = tree.structure((tree.unflatten(carry_tree, inits), tree.unflatten(xs_tree, rows)))
 
-    def flat(carry: Any, x: Any) -> Any:
-        result = f(carry, x)
+    def pair(result: Any) -> tuple:
         if not isinstance(result, tuple) or len(result) != 2:
             raise TreeError(
                 f"{what}: f must give (carry, y)", got=short(result), rule="a pair", fix="return carry, None where there is no y"
             )
         return result
 
-    flat.__name__ = name_of(f)
-    inits = settle_numbers(what, flat, numbers, inits, like, in_tree)
-    closed = close(what, flat, [*inits, *like], in_tree)
+    inits = settle_numbers(lambda like: trace_leaves(what, f, [*like, *rows], in_tree, pair)[1], numbers, inits)
+    closed = close(what, f, [*inits, *rows], in_tree, pair, len(inits))
     carry_out, y_tree = closed.out_tree.children()
     check_carry(what, carry_tree, inits, carry_out, closed.function.outputs[: carry_out.num_leaves])
     return inits, Closed(closed.function, closed.captured, y_tree), carry_tree
 
 
-def settle_numbers(what: str, f: Callable, numbers: list, inits: list, like: list, in_tree: Any) -> list:
-    """The inits, the Python numbers among them in the dtype that comes back for a number, which promotes weakly."""
-    weak = [type(x) if type(x) in (bool, int, float, complex) else None for x in numbers]
+def settle_numbers(results: Callable, numbers: list, inits: list) -> list:
+    """The inits, the Python numbers among them in the dtype that comes back for a number, which promotes weakly; ``results`` of
+    symbols are what an iteration gives."""
+    weak = [type(x) if type(x) in NUMBERS else None for x in numbers]
     while any(weak):
-        symbols = [Var("c", (), i.dtype, weak=w) if w else i for i, w in zip(inits, weak, strict=True)]
-        outputs = trace_leaves(what, f, [*symbols, *like], in_tree)[1]
-        changed = [w and y.shape == () and y.dtype != i.dtype for w, y, i in zip(weak, outputs, inits, strict=False)]
-        if not any(changed):
+        found = results([Var("c", (), i.dtype, weak=w) if w else i for i, w in zip(inits, weak, strict=True)])
+        dtypes = [np.result_type(i.dtype, y) if type(y) in NUMBERS else y.dtype for i, y in zip(inits, found, strict=False)]
+        changed = [k for k, (w, d) in enumerate(zip(weak, dtypes, strict=False)) if w and d != inits[k].dtype]
+        if not changed:
             break
-        for k, is_other in enumerate(changed):
-            if is_other:
-                inits[k], weak[k] = np.asarray(numbers[k]).astype(outputs[k].dtype)[()], None
+        for k in changed:
+            inits[k], weak[k] = np.asarray(numbers[k]).astype(dtypes[k])[()], None
     return inits
 
 
@@ -194,6 +191,7 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init: Any, max_steps: int
     inits, closed, carry_tree = _close_carry("while_loop", lambda c, _: (body_fun(c), None), init, [], nothing)
     in_tree = tree.structure((tree.unflatten(carry_tree, inits),))
     (mark, *inputs), outputs, _ = trace_leaves("while_loop: cond_fun", cond_fun, inits, in_tree)
+    outputs = [strong(y) for y in outputs]
     if len(outputs) != 1 or outputs[0].shape != () or outputs[0].dtype.kind not in "biu":
         raise DtypeError("while_loop: cond_fun gives no condition", got=[short(y) for y in outputs], rule="it gives one boolean",
                          fix="np.all(...) or np.any(...) of an array")  # fmt: skip

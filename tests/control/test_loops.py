@@ -165,6 +165,17 @@ def test_numbers_take_the_dtype_that_comes_back():
     xs = np.arange(3, dtype=np.float32)
     assert fad.scan(lambda c, x: (c + x, None), 0, xs)[0].dtype == np.float32
     assert fad.fori_loop(0, 3, lambda i, c: c + i, 0).dtype == np.int64
+    assert fad.scan(lambda c, x: (0, c), xs[0], xs)[0].dtype == np.float32
+    assert fad.cond(True, lambda x: x, lambda x: 0, xs[1]).dtype == np.float32
+    assert fad.cond(False, lambda: 1.5, lambda: 2) == 2.0
+    assert fad.cond(True, lambda: True, lambda: False).dtype == bool
+
+
+def test_arrays_that_a_body_indexes():
+    table = np.arange(3.0)
+    assert fad.fori_loop(0, 3, lambda i, c: c + table[i] ** 2, 0.0) == 5.0
+    assert fad.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] + table[s[0]]), (0, 0.0))[1] == 3.0
+    assert fad.grad(lambda t: fad.fori_loop(0, 3, lambda i, c: c + t[i] ** 2, 0.0))(table).tolist() == [0.0, 2.0, 4.0]
 
 
 def test_what_goes_with_loops():
