@@ -22,6 +22,7 @@ from fad.numpy.at import at
 from fad.transforms.batch import vmap
 from fad.transforms.derivatives import grad, hvp, jvp, linearize, stop_gradient, trace, value_and_grad, var, vjp
 from fad.transforms.jacobians import hessian, jacfwd, jacobian, jacrev
+from fad.transforms.jet import jet
 from fad.transforms.modes import ModeReport, compare_modes
 from fad.transforms.naming import collect, inject, named
 from fad.transforms.trace import value
@@ -84,6 +85,7 @@ __all__ = [
     "jacfwd",
     "jacobian",
     "jacrev",
+    "jet",
     "jit",
     "jvp",
     "linear_transpose",

@@ -241,6 +241,17 @@ class Sweep:
 
         return run
 
+    def check_order(self, node: Expr, order: int, c: Any) -> None:
+        """Raise where the Taylor coefficient of this order is a NaN."""
+        if c is not None and holds_nan(c):
+            raise NonFiniteError(
+                f"the Taylor coefficient of order {order} of {node.op.name} is a NaN",
+                got=f"{short(node)}, coefficient {_text(c)}",
+                rule=_RULE,
+                where=line_of(node),
+                fix=f"keep the inputs of {node.op.name} away from where a derivative is infinite or does not exist",
+            )
+
     def look(self, node: Expr, given: list) -> None:
         """Raise where the tangents or cotangents that have come together at a node hold a NaN that no rule has made."""
         for x in given:

@@ -164,7 +164,7 @@ def release(opened: Trace, aux: Any, plain: bool) -> Any:
 
 def zeros(like: Any) -> Any:
     """The derivative where nothing flows."""
-    return np.zeros(like.shape, like.dtype)[()]
+    return np.zeros(shape_of(like), getattr(like, "dtype", type(like)))[()]
 
 
 # -- the two modes -----------------------------------------------------------------------------------------
@@ -232,10 +232,10 @@ def _tangents(opened: Trace, primals: tuple, tangents: tuple) -> list:
                 fix="pass the primal as floats, or None",
             )
     given = [t for x, t in pairs if not passive(x)]
-    return [None if t is None else _matching(t, x, "jvp: a tangent", "primal") for x, t in zip(opened.inputs, given, strict=True)]
+    return [None if t is None else matching(t, x, "jvp: a tangent", "primal") for x, t in zip(opened.inputs, given, strict=True)]
 
 
-def _matching(t: Any, like: Any, what: str, other: str) -> Any:
+def matching(t: Any, like: Any, what: str, other: str) -> Any:
     """A tangent or cotangent as an array of the shape and dtype of what it belongs to."""
     try:
         t = t if isinstance(t, Expr) else np.asarray(t)
@@ -300,7 +300,7 @@ def _cotangents(ct: Any, outputs: list, out_tree: Any) -> list:
             rule=f"the result is {out_tree}",
             fix="pass one cotangent for each result",
         )
-    return [_matching(t, y, "pullback: a cotangent", "result") for t, y in zip(cts, outputs, strict=True)]
+    return [matching(t, y, "pullback: a cotangent", "result") for t, y in zip(cts, outputs, strict=True)]
 
 
 def linearize(f: Callable, *primals: Any, has_aux: bool = False, **kwargs: Any) -> tuple:

@@ -12,7 +12,7 @@ from fad.primitives.elementwise import cast
 from fad.transforms.rules import primal, push
 from fad.transforms.trace import Graph
 
-__all__ = ["tangents_of"]
+__all__ = ["like", "tangents_of"]
 
 
 def tangents_of(graph: Graph, inputs: list, tangents: list, outputs: list) -> list:
@@ -30,11 +30,12 @@ def tangents_of(graph: Graph, inputs: list, tangents: list, outputs: list) -> li
             rule = watch.rule(push, node) if watch else push
             dot = rule(node.op, found, active, node.id in guarded, primal(node, plain), args, node.params)
             if dot is not None:
-                dots[node.id] = _like(dot, node)
+                dots[node.id] = like(dot, node)
     return [dots.get(y.id) if isinstance(y, Expr) else None for y in outputs]
 
 
-def _like(dot: Any, node: Expr) -> Any:
+def like(dot: Any, node: Any) -> Any:
+    """A tangent in the shape and dtype of what it belongs to."""
     if type(dot) is dict:  # of a node with several results
         return dot
     if dot.shape != node.shape:

@@ -130,6 +130,10 @@ class Trace:
         except (TypeError, ValueError, IndexError):
             raise error from None
 
+    def between(self, y: Expr) -> list[Expr]:
+        """The nodes made since this trace began on which y depends, its inputs among them, in creation order."""
+        return reachable([y], self.start or 0)[0]
+
     def graph(self, outputs: list) -> Graph:
         """What lies between the inputs and these outputs."""
         if not self.inputs:
