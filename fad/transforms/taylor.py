@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from fad.core.expr import Expr, Var
+from fad.core.expr import Expr, Var, short
 from fad.core.nans import watched_sweep
 from fad.core.primitive import Joint, Linear, LinearIn, Partials, Primitive
+from fad.errors import TraceError
 from fad.primitives.dense import dense
 from fad.primitives.elementwise import divide, multiply
 from fad.primitives.linalg import matmul
@@ -237,6 +238,13 @@ class Taylor:
 
     def make(self, op: Primitive, args: tuple, params: dict, guarded: bool, node: Any) -> Any:
         """The series of ``op(*args)``; ``node`` has its shape and dtype."""
+        if op.functions:
+            raise TraceError(
+                f"jet: a {op.name} has no series",
+                got=short(node),
+                rule="series go through single operations",
+                fix="nest fad.jvp, or write the loop in Python: fad.trace follows it",
+            )
         key = (op, tuple(map(_key, args)), freeze(params), guarded)
         found = self.known.get(key)
         if found is None:

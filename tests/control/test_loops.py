@@ -213,6 +213,7 @@ def test_what_a_selection_left_out_stays_out():
         (DtypeError, lambda: fad.cond(np.ones(2), np.sin, np.cos, 1.0)),
         (OutOfRangeError, lambda: fad.switch(2, [np.sin, np.cos], 1.0)),
         (TraceError, lambda: fad.jit(fad.grad(halving()))(1.5)),
+        (TraceError, lambda: fad.jet(halving(), (1.5,), ([1.0, 0.0],))),
     ],
 )
 def test_errors_say_what_to_do(error, call):
