@@ -9,9 +9,12 @@ import importlib as _importlib
 
 from fad import tree
 from fad.compile.jit import jit
+from fad.control.branches import cond, switch
+from fad.control.loops import associative_scan, fori_loop, map, scan, while_loop
 from fad.core.expr import FUNCTIONS as _FUNCTIONS
 from fad.core.expr import Const, Expr, Var
 from fad.core.function import Function
+from fad.core.nans import debug_nans
 from fad.errors import library_call as _library_call
 from fad.native import fork as _fork  # noqa: F401  # a fork waits for what other threads do, from the beginning
 from fad.native import threads as _threads
@@ -19,8 +22,11 @@ from fad.numpy.at import at
 from fad.transforms.batch import vmap
 from fad.transforms.derivatives import grad, hvp, jvp, linearize, stop_gradient, trace, value_and_grad, var, vjp
 from fad.transforms.jacobians import hessian, jacfwd, jacobian, jacrev
+from fad.transforms.jet import jet
 from fad.transforms.modes import ModeReport, compare_modes
+from fad.transforms.naming import collect, inject, named
 from fad.transforms.trace import value
+from fad.transforms.transpose import linear_transpose
 
 __version__ = "0.1.0"
 _LATER = ("initializers", "losses", "nn", "numpy", "optim", "random", "stax", "testing", "train")
@@ -56,22 +62,35 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "while_loop",
+    "switch",
+    "scan",
+    "map",
+    "fori_loop",
+    "cond",
+    "associative_scan",
     "Const",
     "Expr",
     "Function",
     "ModeReport",
     "Var",
     "at",
+    "collect",
     "compare_modes",
+    "debug_nans",
     "grad",
     "hessian",
     "hvp",
+    "inject",
     "jacfwd",
     "jacobian",
     "jacrev",
+    "jet",
     "jit",
     "jvp",
+    "linear_transpose",
     "linearize",
+    "named",
     "stop_gradient",
     "trace",
     "tree",

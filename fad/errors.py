@@ -27,6 +27,8 @@ __all__ = [
     "SingularError",
     "KeyMissingError",
     "NonFiniteError",
+    "NameMissingError",
+    "NotLinearError",
     "FrozenWarning",
     "user_line",
 ]
@@ -121,9 +123,17 @@ class KeyMissingError(FadError, TypeError):
     """A random function called without a key."""
 
 
+class NameMissingError(FadError, LookupError):
+    """A name that a function gives to none of its values."""
+
+
+class NotLinearError(FadError, TypeError):
+    """A function that is not linear, where one is needed."""
+
+
 class FrozenWarning(FadError, UserWarning):
     """Something that changes became a constant of a compiled program."""
 
 
 class NonFiniteError(FadError, FloatingPointError):
-    """NaN or infinity where training cannot go on."""
+    """NaN or infinity where training cannot go on, or a NaN where `fad.debug_nans` looks for one."""

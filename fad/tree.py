@@ -31,7 +31,7 @@ import optree
 
 from fad.errors import FadError, TreeError
 
-__all__ = ["flatten", "unflatten", "map", "leaves", "structure", "register", "paths"]
+__all__ = ["flatten", "unflatten", "map", "leaves", "structure", "register", "paths", "slash_paths"]
 
 _NAMESPACE = "fad"
 LARGE = 1024  # bytes of an array from which a key has a digest in its place
@@ -232,6 +232,15 @@ def paths(tree: Any) -> list[str]:
     ["['w'][0]", "['w'][1]"]
     """
     return [accessor.codify("") for accessor in structure(tree).accessors()]
+
+
+def slash_paths(treedef: TreeDef) -> list[str]:
+    """The path of every leaf as keys, indices and names of fields with slashes between them.
+
+    >>> slash_paths(structure({"encoder": [{"w": 1.0}, 2.0]}))
+    ['encoder/0/w', 'encoder/1']
+    """
+    return ["/".join(str(getattr(e, "field", e.entry)) for e in accessor) for accessor in treedef.accessors()]
 
 
 def state(treedef: TreeDef) -> Any:

@@ -6,7 +6,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "fad"
-ROOMS = ["errors tree", "native", "kernels", "core", "primitives", "transforms", "numpy", "compile", "nets", "fad"]  # bottom to top
+ROOMS = [
+    "errors tree",
+    "native",
+    "kernels",
+    "core",
+    "primitives",
+    "transforms",
+    "numpy",
+    "control",
+    "compile",
+    "nets",
+    "fad",
+]  # bottom to top
 NETS = {"random", "nn", "initializers", "losses", "optim", "stax", "train", "testing"}
 
 

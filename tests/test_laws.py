@@ -30,6 +30,9 @@ OPS = dict(registry)
 
 NO_SAMPLE = {
     "alias": "the argument of a transformation under a new name: it is only ever made from a node",
+    "branch": "its parameters hold Functions: tests/control compares it with Python's `if`",
+    "loop": "its parameters hold Functions: tests/control compares it with Python's `for` and `while`",
+    "result": "one of the results of these two",
     "nextafter": "its steps are below the resolution of any difference",
 }
 PIECEWISE_CONSTANT = {

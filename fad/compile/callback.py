@@ -24,14 +24,23 @@ def call_numpy(node: Expr, plan: Plan) -> Callable:
         args = [f(objects, arena) for f in fetch]
         try:
             with np.errstate(all="ignore"):
-                y = np.ascontiguousarray(op.evaluate(*args, **params), node.dtype)
+                y = op.evaluate(*args, **params)
+                if type(y) is tuple:  # of several results, which other callbacks read
+                    objects[place] = y
+                    return
+                y = np.ascontiguousarray(y, node.dtype)
         except (TypeError, ValueError, IndexError) as error:
             raise error if isinstance(error, FadError) else explained(error, f"{op.name}: {error}", tuple(args)) from None
-        if any(isinstance(a, np.ndarray) and np.may_share_memory(a, y) for a in args):  # a view of what is not its own
+        if any(isinstance(a, np.ndarray) and np.may_share_memory(a, y) for a in parts_of(args)):  # a view of what is not its own
             y = y.copy()
         objects[place] = y.reshape(node.shape)
 
     return run
+
+
+def parts_of(args: list) -> list:
+    """The arguments, each of several results as one."""
+    return [part for a in args for part in (a if type(a) is tuple else (a,))]
 
 
 def find_argument(x: Any, plan: Plan) -> Callable:
@@ -41,6 +50,9 @@ def find_argument(x: Any, plan: Plan) -> Callable:
     memory, views = memory_of(plan.parts, x)
     base = plan.parts.alias.get(memory.id, memory)
     shape, dtype = memory.shape, memory.dtype
+    if memory.dtype.kind == "T":
+        place = plan.objects[base.id]
+        return lambda objects, arena: objects[place]
     if isinstance(memory, Var) and memory.weak is not None:
         number, place = memory.weak, plan.objects[base.id]
         first = lambda objects, arena: number(objects[place])

@@ -14,9 +14,11 @@ import optree
 
 from fad import tree
 from fad.compile import drawn
-from fad.core.expr import Expr, Var, aval_text, reachable, refuse_foreign, short
+from fad.core.expr import WATCHING, Expr, Var, aval_text, reachable, refuse_foreign, short
 from fad.core.function import Function
+from fad.core.nans import holds_nan, is_watching, report_compiled
 from fad.errors import DtypeError, OutOfRangeError, TraceError, TreeError
+from fad.primitives.naming import scopes
 from fad.transforms.numba_source import traceable
 from fad.transforms.trace import Trace, check_alive
 from fad.transforms.transformed import argument_names, by_name, name_of, parameters, recorded
@@ -72,6 +74,11 @@ class Jit:
         self.__name__ = getattr(f, "__name__", None) or name_of(f)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if WATCHING:
+            if scopes.get():  # that are told of values by name
+                return self.f(*args, **kwargs)
+            if is_watching():
+                return self._watched(args, kwargs)
         recent = self.recent
         if recent is not None and not kwargs:
             result = recent(args)
@@ -83,6 +90,18 @@ class Jit:
         if not kwargs:
             self.recent = compiled.quick(args, leaves)
         return compiled(leaves)
+
+    def _watched(self, args: tuple, kwargs: dict) -> Any:
+        """The result while `fad.debug_nans` is on: one with a NaN is computed again by NumPy, which names what made it."""
+        compiled, leaves = self._find(args, kwargs)
+        if compiled is None:
+            return self.f(*args, **kwargs)
+        kept = [x.copy() if isinstance(x, np.ndarray) else x for x in leaves] if self.donate else leaves
+        result = compiled(leaves)
+        if any(map(holds_nan, tree.leaves(result))):
+            rest = tree.unflatten(tree.structure(self._split(args, kwargs)[1]), kept)
+            report_compiled(self.__name__, lambda: tree.leaves(self.trace(*args, **kwargs)(*rest)))
+        return result
 
     def _find(self, args: tuple, kwargs: dict) -> tuple:
         """The compiled program for these arguments, and their leaves."""

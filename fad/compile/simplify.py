@@ -36,6 +36,7 @@ from fad.primitives.elementwise import (
     subtract,
 )
 from fad.primitives.linalg import einsum, matmul, slide
+from fad.primitives.naming import named
 from fad.primitives.reduce import max_, min_, prod_, sum_
 from fad.primitives.select import select, strong_multiply
 from fad.primitives.shape import broadcast_to, embed, getitem, reshape, transpose
@@ -398,6 +399,7 @@ RULES: dict[Primitive, Callable] = {
     subtract: _neutral(1, 0.0),
     add: _neutral(-1, -0.0),
     stop: _first,
+    named: _first,
     positive: _first,
     negative: _negative,
     convert: _astype,

@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from fad.core.methods import FUNCTIONS, Methods
+from fad.core.results import Results
 from fad.errors import AssignmentError, DtypeError, FadError, OutOfRangeError, ShapeError, SingularError, TraceError, library_call
 
 __all__ = ["Expr", "Var", "Const", "bind", "constant", "reachable", "short"]
 
+WATCHING: list = []  # one entry for each debug_nans, collect and inject that is on, in any thread
 UFUNCS: dict[Any, Callable] = {}  # NumPy ufunc, or (ufunc, method) -> function of nodes; filled by fad.numpy
 
 _count = itertools.count().__next__
@@ -38,7 +40,7 @@ class Expr(Methods):
     (3,)
     """
 
-    __slots__ = ("op", "args", "params", "shape", "dtype", "value", "id", "memory", "__weakref__")
+    __slots__ = ("op", "args", "params", "shape", "dtype", "value", "id", "memory", "line", "__weakref__")
     op: Any  # the Primitive; None for leaves
     args: tuple  # nodes and constants
     params: dict  # static
@@ -47,6 +49,7 @@ class Expr(Methods):
     value: Any  # an array or scalar; None where the node is symbolic
     id: int  # what makes it this node: objects of one id are one node
     memory: list  # where it shares an array with others, in NumPy's eyes: see fad.numpy.memory
+    line: str  # the user's, noted while fad.debug_nans is on
     __array_priority__ = 1000
 
     def __init__(self, op: Any, args: tuple, params: dict, shape: tuple, dtype: np.dtype, value: Any):
@@ -297,6 +300,7 @@ class ArrayWantedError(TraceError):
 # __setattr__ raises, so construction goes through the slots themselves
 _FIELDS = tuple(vars(Expr)[name] for name in Expr.__slots__[:7])
 _set_op, _set_args, _set_params, _set_shape, _set_dtype, _set_value, _set_id = (field.__set__ for field in _FIELDS)
+_set_line = vars(Expr)["line"].__set__
 _NO_PARAMS: dict = {}
 
 
@@ -439,14 +443,17 @@ def bind(op: Any, args: tuple, params: dict) -> Expr:
             value = None
         else:
             value = op.evaluate(*values, **params)
-            shape, dtype = value.shape, value.dtype
+            shape, dtype = (value.shape, value.dtype) if type(value) is not tuple else ((), Results.of_values(value))
     except FadError:
         raise
     except (TypeError, ValueError, IndexError) as error:
         raise explained(error, f"{op.name}: {error}", args) from None
     if op.keeps is not None:
         kept = [a if i in op.keeps else shadow(a) for i, a in enumerate(kept)]
-    return Expr(op, tuple(kept), params, shape, dtype, value)
+    node = Expr(op, tuple(kept), params, shape, dtype, value)
+    if WATCHING:
+        FUNCTIONS["watch"](node, values)
+    return node
 
 
 def shadow(a: Any) -> Any:
@@ -468,6 +475,8 @@ def twin(node: Expr) -> Expr:
     new = Expr.__new__(Var if is_var else Expr)
     for field in _FIELDS + _VAR_FIELDS if is_var else _FIELDS:
         field.__set__(new, field.__get__(node))
+    if WATCHING and hasattr(node, "line"):
+        _set_line(new, node.line)
     return new
 
 
@@ -532,8 +541,9 @@ def concrete(x: Any, what: str) -> Any:
             f"{what} of a symbolic node",
             got=short(x),
             rule="inside jit, vmap and trace a node has no value",
-            fix="use np.where(condition, a, b) in place of `if`, or mark the argument as static; "
-            "plain grad, jvp and vjp follow Python branches",
+            fix="in place of `if p: y = f(x)` and `else: y = g(x)` write y = fad.cond(p, f, g, x), or np.where(p, a, b) element by "
+            "element; in place of `while p(c): c = f(c)` c = fad.while_loop(p, f, c); or mark the argument as static. "
+            "Plain grad, jvp and vjp follow Python's branches",
         )
     return x.value
 
@@ -574,7 +584,9 @@ _LETTERS = {"f": "f", "i": "i", "u": "u", "c": "c", "b": "bool"}
 
 @lru_cache(maxsize=1024)
 def aval_text(shape: tuple, dtype: Any) -> str:
-    """``f64[3,4]``."""
+    """``f64[3,4]``; of several results, all of them."""
+    if isinstance(dtype, Results):
+        return f"({', '.join([aval_text(*a) for a in dtype.avals])})"
     dtype = np.dtype(dtype)
     letter = _LETTERS.get(dtype.kind, str(dtype))
     bits = "" if dtype.kind == "b" or letter == str(dtype) else str(8 * dtype.itemsize)

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from fad import tree
-from fad.core.expr import Const, Expr, Var, aval_text, former, reachable, refuse_foreign, short
+from fad.core.expr import WATCHING, Const, Expr, Var, aval_text, former, reachable, refuse_foreign, short
+from fad.core.nans import is_watching, watched_steps
 from fad.core.owned import own
 from fad.core.primitive import named
 from fad.core.show import dot, equations, svg
 from fad.errors import DtypeError, ShapeError, TraceError, TreeError
 from fad.tree import freeze
 
-__all__ = ["Function"]
+__all__ = ["Function", "chooses", "functions_of"]
 
 
 class Function:
@@ -96,6 +97,8 @@ class Function:
         template, steps, out_slots = self.schedule
         env = list(template)
         env[: len(leaves)] = leaves
+        if WATCHING and is_watching():
+            steps = watched_steps(steps, [node for node in _slots(self)[1] if node.op is not None])
         for op, refs, params, slot, dead in steps:
             env[slot] = op(*[env[r] for r in refs], **params)
             for r in dead:
@@ -120,6 +123,14 @@ class Function:
         """The constant arrays that are nodes."""
         found = reachable(list(self.outputs), stop={x.id for x in self.inputs})[0]
         return [n for n in found if n.op is None and not isinstance(n, Var)]
+
+    @property
+    def chooses(self) -> int:
+        """Whether an operation of it drops elements (1) or selects some (2), or both (3), as in the records."""
+        found = 0
+        for node in self.nodes:
+            found |= chooses(node)
+        return found
 
     @property
     def flops(self) -> int:
@@ -184,6 +195,21 @@ class Function:
 
     def _repr_svg_(self) -> str | None:
         return svg(self)
+
+
+def functions_of(node: Expr) -> list[Function]:
+    """The Functions that the parameters of a node hold."""
+    held = [node.params[name] for name in node.op.functions]
+    flat = [f for x in held for f in (x if isinstance(x, tuple) else (x,))]
+    return [f for f in flat if f is not None]
+
+
+def chooses(node: Expr) -> int:
+    """Whether an operation drops elements (1) or selects some (2), or a Function that it holds does."""
+    found = node.op.chooses
+    for f in functions_of(node) if node.op.functions else ():
+        found |= f.chooses
+    return found
 
 
 def _checked(name: str, leaf: Any, var: Var) -> Any:

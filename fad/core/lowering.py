@@ -13,6 +13,8 @@ gather         nothing: loads at addresses that are computed
 scan, opaque   nothing: NumPy computes them
 contraction,   nothing here: kernels are made from their operands' strides, so the compiler holds them
 kernel         (`fad.compile.contraction`)
+loop, branch   nothing: their parameters hold Functions, which are compiled in their turn
+result         nothing: one of the results of these
 =============  ========================================================================================
 
 Where a record has None, or nothing for the dtype at hand, NumPy computes the operation between native loops.
@@ -28,7 +30,8 @@ import numpy as np
 
 __all__ = ["CONSTANT", "ROLES", "ByKind", "Fold", "Map", "Mask", "Part", "View", "numbers"]
 
-ROLES = ("elementwise", "cast", "view", "mask", "reduction", "scan", "gather", "scatter", "contraction", "kernel", "opaque")
+ROLES = ("elementwise", "cast", "view", "mask", "reduction", "scan", "gather", "scatter", "contraction", "kernel", "opaque",
+         "loop", "branch", "result")  # fmt: skip
 
 CONSTANT = -1
 Map = tuple[tuple[int, int, int], ...]

@@ -1,13 +1,14 @@
 """The Primitive record: everything fad knows of one operation, in one place.
 
-A record has one derivative fact, of one of six kinds, from which both modes follow:
+A record has one derivative fact, of one of seven kinds, from which both modes follow:
 
 * `Partials`: elementwise, one partial derivative per argument;
 * `Weights`: a reduction that is, to first order, a weighted sum of its argument;
 * `Linear`: linear in each argument by itself, with a transpose per argument;
 * `Joint`: linear in all its arguments at once (concatenate);
 * `LinearIn`: linear in one argument, through which the others act as well (solve);
-* `Jvp`: any other tangent rule, whose vjp is found by transposing it.
+* `Jvp`: any other tangent rule, whose vjp is found by transposing it;
+* `ByMode`: a rule for each mode, for operations whose parameters hold Functions (loops, branches).
 
 ``None`` means that the derivative is zero everywhere it exists (comparisons, rounding, random bits).
 Rules are written in plain NumPy, so they run on arrays and on nodes alike.
@@ -23,7 +24,20 @@ from fad.core.expr import Expr, bind
 from fad.core.lowering import ROLES
 from fad.errors import TraceError
 
-__all__ = ["Primitive", "Partials", "Weights", "Linear", "Joint", "LinearIn", "Jvp", "Kink", "LOADERS", "named", "registry"]
+__all__ = [
+    "Primitive",
+    "Partials",
+    "Weights",
+    "Linear",
+    "Joint",
+    "LinearIn",
+    "Jvp",
+    "ByMode",
+    "Kink",
+    "LOADERS",
+    "named",
+    "registry",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +100,17 @@ class Jvp:
 
 
 @dataclass(frozen=True, slots=True)
+class ByMode:
+    """``push(tangents, guarded, out, *args, **params)`` with tangents a dict by position, and
+    ``pull(ct, active, guarded, out, *args, **params)``, the cotangents of the arguments at the positions ``active``.
+
+    Tangents and cotangents of a node with several results are dicts from the index of a result to an array."""
+
+    push: Callable
+    pull: Callable
+
+
+@dataclass(frozen=True, slots=True)
 class Kink:
     """A point without a derivative, and the element of the subdifferential that fad takes there."""
 
@@ -105,6 +130,8 @@ class Primitive:
     derivative reads (None: all) and ``keeps_out`` whether it reads the result's: other arrays are freed early;
     ``kinks`` and ``source`` document it. ``real_only``: it takes no complex numbers.
 
+    ``functions`` names the parameters that hold Functions, or tuples of them: the body of a loop, the branches of a switch.
+
     Its native form: ``role`` says what kind of operation it is for the compiler, ``lower`` holds what that kind needs
     (`fad.core.lowering`), and ``composite`` marks operations that are written with others: ``evaluate`` on nodes is the
     definition that is compiled.
@@ -121,7 +148,7 @@ class Primitive:
     name: str
     evaluate: Callable
     abstract: Callable
-    derivative: Partials | Weights | Linear | Joint | LinearIn | Jvp | None
+    derivative: Partials | Weights | Linear | Joint | LinearIn | Jvp | ByMode | None
     batch: Callable
     flops: Callable
     sample: Callable | None = None
@@ -129,6 +156,7 @@ class Primitive:
     drops: bool = False
     overflows: bool = False
     saturates: tuple = ()
+    functions: tuple[str, ...] = ()
     chooses: int = field(init=False)  # 1 if it drops, 2 if it selects or overflows
     keeps: tuple | None = None
     keeps_out: bool = True

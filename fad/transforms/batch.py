@@ -11,13 +11,14 @@ import optree
 
 from fad import tree
 from fad.core.expr import Expr, former, reachable, refuse_foreign, short
+from fad.core.nans import watched_sweep
 from fad.core.owned import own
 from fad.errors import DtypeError, ShapeError
 from fad.primitives.families import shape_of
 from fad.transforms.trace import Trace
 from fad.transforms.transformed import Transformed, name_of
 
-__all__ = ["vmap", "batched"]
+__all__ = ["vmap", "batched", "swept"]
 
 
 def batched(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> list:
@@ -25,21 +26,23 @@ def batched(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> 
 
     What does not depend on the batch is computed once and broadcast at the end.
     """
-    return [y if mapped else np.broadcast_to(y, (size, *shape_of(y))) for y, mapped in _swept(trace, outputs, columns, size)]
+    return [y if mapped else np.broadcast_to(y, (size, *shape_of(y))) for y, mapped in swept(trace, outputs, columns, size)]
 
 
-def _swept(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> list[tuple]:
+def swept(trace: Trace, outputs: list, columns: dict[int, Any], size: int) -> list[tuple]:
     """(output, whether it depends on the batch and so has the leading axis)."""
     env: dict[int, Any] = dict(columns)
     settled: dict[int, Any] = {}
-    with np.errstate(all="ignore"):
+    watch = watched_sweep("batched")
+    with watch or np.errstate(all="ignore"):
         for node in reachable(outputs, trace.start or 0, stop=set(columns))[0]:
             if node.id in env:
                 continue
             flags = tuple(isinstance(a, Expr) and a.id in env for a in node.args)
             if any(flags):
                 args = tuple(env.get(a.id, settled.get(a.id, former(a))) if isinstance(a, Expr) else a for a in node.args)
-                env[node.id] = node.op.batch(size, args, flags, **node.params)
+                rule = watch.batch(node) if watch else node.op.batch
+                env[node.id] = rule(size, args, flags, **node.params)
             elif node.value is not None and all(a.id in settled for a in node.args if isinstance(a, Expr)):
                 settled[node.id] = node.value  # it depends on no enclosing trace
     return [
@@ -89,7 +92,7 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
         out = opened.call(*inner_args, **inner_kwargs)
         outputs, out_tree = tree.flatten(out)
         places = _spread(out_axes, out, "out_axes")
-        found = _swept(opened, [_array(y, f) for y in outputs], columns, size)
+        found = swept(opened, [_array(y, f) for y in outputs], columns, size)
         opened.live = False
         results = [_placed(y, mapped, axis, size) for (y, mapped), axis in zip(found, places, strict=True)]
         return tree.unflatten(out_tree, own(results, leaves))

@@ -24,6 +24,7 @@ from fad.transforms.forward import tangents_of
 from fad.transforms.reverse import cotangents_of
 from fad.transforms.trace import Trace, differentiable, is_float, passive
 from fad.transforms.transformed import Transformed, argument_names, name_of, recorded, transformation
+from fad.transforms.wrt import chosen_leaves, patterns_in
 
 __all__ = ["trace", "var", "jvp", "vjp", "linearize", "grad", "value_and_grad", "hvp", "stop_gradient"]
 
@@ -84,8 +85,10 @@ def positions_in(argnums: Any, what: str) -> tuple:
     return positions
 
 
-def open_arguments(opened: Trace, args: tuple, positions: Any) -> tuple[list, Callable]:
-    """The arguments with Vars at these positions, and a function from all their cotangents to one tree a position."""
+def open_arguments(opened: Trace, args: tuple, positions: Any, wrt: tuple | None = None) -> tuple[list, Callable]:
+    """The arguments with Vars at these positions, and a function from all their cotangents to one tree a position.
+
+    ``wrt`` are patterns of the paths of the leaves that become Vars; None for all of them."""
     inner, closers, n = list(args), [], len(args)
     for k, p in enumerate(positions):
         if not -n <= p < n or (k and p % n in [q % n for q in positions[:k]]):
@@ -95,23 +98,26 @@ def open_arguments(opened: Trace, args: tuple, positions: Any) -> tuple[list, Ca
                 rule="argnums counts positional arguments from 0, each once",
                 fix="pass it by position, or change argnums",
             )
+    chosen = None if wrt is None else chosen_leaves([args[p] for p in positions], wrt, opened.kind)
+    for k, p in enumerate(positions):
         before = len(opened.inputs)
-        inner[p], close = _open(opened, args[p])
+        inner[p], close = _open(opened, args[p], None if chosen is None else chosen[k])
         closers.append((close, before, len(opened.inputs)))
     return inner, lambda bars: tuple(close(bars[a:b]) for close, a, b in closers)
 
 
-def _open(opened: Trace, arg: Any) -> tuple[Any, Callable]:
+def _open(opened: Trace, arg: Any, chosen: set | None = None) -> tuple[Any, Callable]:
     """The argument with Vars in place of its float leaves, and a function from their cotangents to its structure.
 
-    Python numbers become float64; integer arrays and booleans inside a container pass through and get None.
+    Python numbers become float64; integer arrays and booleans inside a container pass through and get None. So do
+    leaves whose places are not among ``chosen``.
     """
-    if isinstance(arg, _LEAVES) or tree.structure(arg).is_leaf():
+    if chosen is None and (isinstance(arg, _LEAVES) or tree.structure(arg).is_leaf()):
         return opened.var(differentiable(arg, opened.kind)), lambda bars: bars[0]
     leaves, treedef = tree.flatten(arg)
     inner, places = list(leaves), []
     for k, leaf in enumerate(leaves):
-        if passive(leaf):
+        if passive(leaf) or (chosen is not None and k not in chosen):
             continue
         if not (is_float(leaf) or type(leaf) is int):
             differentiable(leaf, opened.kind, f" at {tree.paths(arg)[k]}")
@@ -158,7 +164,7 @@ def release(opened: Trace, aux: Any, plain: bool) -> Any:
 
 def zeros(like: Any) -> Any:
     """The derivative where nothing flows."""
-    return np.zeros(like.shape, like.dtype)[()]
+    return np.zeros(shape_of(like), getattr(like, "dtype", type(like)))[()]
 
 
 # -- the two modes -----------------------------------------------------------------------------------------
@@ -226,10 +232,10 @@ def _tangents(opened: Trace, primals: tuple, tangents: tuple) -> list:
                 fix="pass the primal as floats, or None",
             )
     given = [t for x, t in pairs if not passive(x)]
-    return [None if t is None else _matching(t, x, "jvp: a tangent", "primal") for x, t in zip(opened.inputs, given, strict=True)]
+    return [None if t is None else matching(t, x, "jvp: a tangent", "primal") for x, t in zip(opened.inputs, given, strict=True)]
 
 
-def _matching(t: Any, like: Any, what: str, other: str) -> Any:
+def matching(t: Any, like: Any, what: str, other: str) -> Any:
     """A tangent or cotangent as an array of the shape and dtype of what it belongs to."""
     try:
         t = t if isinstance(t, Expr) else np.asarray(t)
@@ -294,7 +300,7 @@ def _cotangents(ct: Any, outputs: list, out_tree: Any) -> list:
             rule=f"the result is {out_tree}",
             fix="pass one cotangent for each result",
         )
-    return [_matching(t, y, "pullback: a cotangent", "result") for t, y in zip(cts, outputs, strict=True)]
+    return [matching(t, y, "pullback: a cotangent", "result") for t, y in zip(cts, outputs, strict=True)]
 
 
 def linearize(f: Callable, *primals: Any, has_aux: bool = False, **kwargs: Any) -> tuple:
@@ -318,12 +324,12 @@ def linearize(f: Callable, *primals: Any, has_aux: bool = False, **kwargs: Any) 
     value = tree.unflatten(out_tree, finish(returned(outputs), plain, tree.leaves(primals)))
     in_tree = tree.structure(close(tangents))
     leaves, dot_tree = tree.flatten(tree.unflatten(out_tree, dots))
-    linear = _linear_function(f, tangents, leaves, in_tree, dot_tree, plain)
+    linear = linear_function(f"linearize({name_of(f)})", tangents, leaves, in_tree, dot_tree, plain)
     return (value, linear, release(opened, aux, plain)) if has_aux else (value, linear)
 
 
-def _linear_function(f: Callable, tangents: list, dots: list, in_tree: Any, out_tree: Any, plain: bool) -> Callable:
-    name = f"linearize({name_of(f)})"
+def linear_function(name: str, tangents: list, dots: list, in_tree: Any, out_tree: Any, plain: bool) -> Callable:
+    """The linear tree from ``tangents`` to ``dots`` as a Function, or in place where it holds nodes of an enclosing trace."""
     if plain:
         return Function(tangents, dots, in_tree, out_tree, name)
 
@@ -331,10 +337,10 @@ def _linear_function(f: Callable, tangents: list, dots: list, in_tree: Any, out_
         leaves, tree_def = tree.flatten(args)
         if tree_def != in_tree:
             raise TreeError(
-                f"{name}: tangents of another structure",
+                f"{name}: arguments of another structure",
                 got=tree_def,
                 rule=f"it takes {in_tree}",
-                fix="pass tangents built like the primals",
+                fix="pass one array for each of them",
             )
         return tree.unflatten(out_tree, _substitute(dots, {t.id: x for t, x in zip(tangents, leaves, strict=True)}))
 
@@ -353,29 +359,33 @@ def _substitute(outputs: list, env: dict) -> list:
 
 
 @transformation
-def value_and_grad(f: Callable, argnums: int | tuple = 0, has_aux: bool = False) -> Callable:
+def value_and_grad(f: Callable, argnums: int | tuple = 0, has_aux: bool = False, wrt: str | tuple | None = None) -> Callable:
     """(f(x), df/dx) of a scalar function, by reverse mode.
 
     Args:
         f: function with a real scalar result; with ``has_aux`` it returns (scalar, aux).
         argnums: position of the argument to differentiate by, or a tuple of positions. Arguments may be pytrees:
             integer arrays inside one get None.
+        wrt: a pattern, or a tuple of them, of the paths of the leaves to differentiate by, such as ``"encoder/*"``; ``*``
+            stands for anything. The others are held constant, and have None in the gradient, with which the optimizers of
+            `fad.optim` leave a parameter and its averages as they are.
     Returns: a function giving ``(value, gradient)``, with ``has_aux`` ``((value, aux), gradient)``; for a tuple of
         argnums the gradient is a tuple.
-    Raises: ShapeError if the result is not scalar, DtypeError for an argument without a derivative.
+    Raises: ShapeError if the result is not scalar, DtypeError for an argument without a derivative, TreeError for a pattern
+        that matches nothing.
 
     >>> value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
     (np.float64(5.0), array([2., 4.]))
     """
-    return _value_and_grad(f, argnums, has_aux)
+    return _value_and_grad(f, argnums, has_aux, wrt)
 
 
-def _value_and_grad(f: Callable, argnums: int | tuple, has_aux: bool) -> Callable:
-    positions, several = positions_in(argnums, "grad"), isinstance(argnums, tuple | list)
+def _value_and_grad(f: Callable, argnums: int | tuple, has_aux: bool, wrt: str | tuple | None) -> Callable:
+    positions, several, patterns = positions_in(argnums, "grad"), isinstance(argnums, tuple | list), patterns_in(wrt, "grad")
 
     def differentiated(*args: Any, **kwargs: Any) -> tuple:
         opened = Trace("grad", f)
-        inner, close = open_arguments(opened, args, positions)
+        inner, close = open_arguments(opened, args, positions, patterns)
         y, aux = split_aux(opened.call(*inner, **kwargs), has_aux)
         _check_scalar(y, f)
         outputs = [y if isinstance(y, Expr) else Const(y)]
@@ -394,15 +404,17 @@ def _value_and_grad(f: Callable, argnums: int | tuple, has_aux: bool) -> Callabl
 
 
 @transformation
-def grad(f: Callable, argnums: int | tuple = 0, has_aux: bool = False) -> Callable:
+def grad(f: Callable, argnums: int | tuple = 0, has_aux: bool = False, wrt: str | tuple | None = None) -> Callable:
     """df/dx of a scalar function, by reverse mode; see `value_and_grad`. With ``has_aux``: (gradient, aux).
 
     >>> grad(np.tanh)(0.0)
     np.float64(1.0)
     >>> grad(grad(lambda x: x**3))(2.0)
     np.float64(12.0)
+    >>> grad(lambda p: p["w"] ** 2 * p["b"], wrt="w")({"w": 3.0, "b": 2.0})
+    {'w': np.float64(12.0), 'b': None}
     """
-    both = _value_and_grad(f, argnums, has_aux)
+    both = _value_and_grad(f, argnums, has_aux, wrt)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         value, gradients = both(*args, **kwargs)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import Expr
+from fad.core.nans import watched_sweep
 from fad.primitives.elementwise import cast
 from fad.primitives.shape import embed, getitem
 from fad.transforms.rules import primal, pull
@@ -31,7 +32,8 @@ def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list) -
             bars.add(y, ct)
     outputs.clear()
     y = None
-    with np.errstate(all="ignore"):
+    watch = watched_sweep("reverse")
+    with watch or np.errstate(all="ignore"):
         while nodes:
             node = nodes.pop()
             bar = bars.take(node)
@@ -42,12 +44,17 @@ def cotangents_of(graph: Graph, inputs: list, outputs: list, cotangents: list) -
                 bars.add_at(node.args[0], node.params["index"], bar)
                 continue
             args = tuple([primal(a, plain) for a in node.args])
-            found = pull(node.op, bar, positions, node.id in guarded, primal(node, plain), args, node.params, transpose_rule)
+            rule = watch.rule(pull, node) if watch else pull
+            found = rule(node.op, bar, positions, node.id in guarded, primal(node, plain), args, node.params, transpose_rule)
             for i, ct in zip(positions, found):
                 if ct is not None:
                     bars.add(node.args[i], ct)
             del bar, args, found
-    return [bars.take(var) for var in inputs]
+    found = [bars.take(var) for var in inputs]
+    if watch:
+        for var, bar in zip(inputs, found, strict=True):
+            watch.look(var, [bar])
+    return found
 
 
 class Accumulator:
@@ -64,6 +71,11 @@ class Accumulator:
     def add(self, node: Expr, ct: Any) -> None:
         """Add a cotangent, summed to the node's shape where the node was broadcast."""
         key = node.id
+        if type(ct) is dict:  # of a node with several results
+            for index, part in ct.items():
+                held = self.sums.setdefault(key, {})
+                held[index] = part if held.get(index) is None else held[index] + part
+            return
         ct = fit(ct, node)
         old = self.sums.get(key)
         self.sums[key] = ct if old is None else old + ct
@@ -72,14 +84,11 @@ class Accumulator:
     def add_at(self, node: Expr, index: tuple, ct: Any) -> None:
         """Add the cotangent of ``node[index]`` in place, so that reading n elements costs n, not n squared."""
         key = node.id
-        if isinstance(ct, Expr):
+        old = self.sums.get(key)
+        if isinstance(ct, Expr) or isinstance(old, Expr):
             self.add(node, embed(ct, index=index, shape=node.shape))
             return
-        old = self.sums.get(key)
         if key not in self.owned:
-            if isinstance(old, Expr):
-                self.add(node, embed(ct, index=index, shape=node.shape))
-                return
             self.sums[key] = np.zeros(node.shape, node.dtype) if old is None else np.array(old)
             self.owned.add(key)
         self.sums[key][index] += ct

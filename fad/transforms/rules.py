@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import Expr, Var, former
-from fad.core.primitive import Joint, Jvp, Linear, LinearIn, Partials, Primitive, Weights
+from fad.core.primitive import ByMode, Joint, Jvp, Linear, LinearIn, Partials, Primitive, Weights
 from fad.primitives.reduce import expand
 from fad.primitives.select import strong_multiply
 
@@ -56,6 +56,8 @@ def push(op: Primitive, tangents: dict, active: list, guarded: bool, out: Any, a
         return fact.rule(tangents, out, *args, **params)
     if isinstance(fact, Joint):
         return fact.push(tangents, *args, **params)
+    if isinstance(fact, ByMode):
+        return fact.push(tangents, guarded, out, *args, **params)
     if isinstance(fact, LinearIn):
         return op(*args[: fact.place], _through(fact, tangents, out, args, params), *args[fact.place + 1 :], **params)
     if isinstance(fact, Partials):
@@ -103,6 +105,8 @@ def pull(op: Primitive, ct: Any, active: list, guarded: bool, out: Any, args: tu
         ]
     if isinstance(fact, Joint):
         return fact.pull(ct, active, *args, **params)
+    if isinstance(fact, ByMode):
+        return fact.pull(ct, active, guarded, out, *args, **params)
     if isinstance(fact, LinearIn):
         through = fact.pull(ct, *args, **params)
         others = [i for i in active if i != fact.place]

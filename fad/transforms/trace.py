@@ -19,8 +19,10 @@ import numpy as np
 from fad import tree
 from fad.core.captured import with_nodes
 from fad.core.expr import FUNCTIONS, ArrayWantedError, Expr, Var, concrete, constant, reachable, refuse_foreign, short
+from fad.core.function import chooses
 from fad.errors import AssignmentError, DtypeError, FadError, TraceError, user_line
 from fad.primitives.elementwise import convert
+from fad.primitives.naming import forget
 from fad.primitives.shape import alias
 from fad.transforms.numba_source import traceable
 
@@ -122,10 +124,15 @@ class Trace:
     def _call_with_nodes(self, error: Exception, args: tuple, kwargs: dict) -> Any:
         """The result where arrays that the function captured are nodes too, which a symbol can index."""
         assert self.function is not None
+        forget(self.start or 0)
         try:
             return with_nodes(self.function)(*args, **kwargs)
         except (TypeError, ValueError, IndexError):
             raise error from None
+
+    def between(self, y: Expr) -> list[Expr]:
+        """The nodes made since this trace began on which y depends, its inputs among them, in creation order."""
+        return reachable([y], self.start or 0)[0]
 
     def graph(self, outputs: list) -> Graph:
         """What lies between the inputs and these outputs."""
@@ -139,10 +146,10 @@ class Trace:
                 continue
             for a in node.args:
                 if isinstance(a, Expr) and a.id in active:
-                    if node.dtype.kind in "fc":
+                    if node.dtype.kind in "fcT":
                         active.add(node.id)
                         found.append(node)
-                        chosen |= node.op.chooses
+                        chosen |= chooses(node) if node.op.functions else node.op.chooses
                     break
         if outer:
             check_alive(outer, self)
@@ -223,13 +230,17 @@ def _guarded(nodes: list[Expr], chosen: int) -> set[int]:
     large: set[int] = set()  # nodes that are infinite where an exponential overflows
     for node in nodes if chosen & 2 else ():
         op = node.op
-        if op.selects or (large and op.saturates and _meets([node.args[i] for i in op.saturates], large)):
+        if (
+            op.selects
+            or (op.functions and chooses(node) & 2)
+            or (large and op.saturates and _meets([node.args[i] for i in op.saturates], large))
+        ):
             behind.add(node.id)
         if op.overflows or (large and _meets(node.args, large)):
             large.add(node.id)
     before: set[int] = set()
     for node in reversed(nodes):
-        if node.op.drops or node.id in behind or node.id in before:
+        if node.op.drops or (node.op.functions and chooses(node)) or node.id in behind or node.id in before:
             before.add(node.id)
             for a in node.args:
                 if isinstance(a, Expr):

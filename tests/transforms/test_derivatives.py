@@ -373,3 +373,7 @@ def test_arrays_differentiated_inside_other_traces_are_constants_there():
         return np.sum(fad.grad(lambda v: np.sum(v * a))(np.ones(3)))
 
     assert np.allclose(fad.grad(two_after_another)(np.ones(3)), 2 * X)
+
+
+def test_a_result_that_is_a_number_of_python():
+    assert fad.jvp(lambda x: (3.0, x), (1.0,), (2.0,)) == ((3.0, 1.0), (0.0, 2.0))

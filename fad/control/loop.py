@@ -1,0 +1,298 @@
+"""loop: a body run again and again on what it gave before, with rows of arrays going in and coming out.
+
+``loop([count], *consts, *inits, *xs)`` runs ``body(*consts, *carry, *rows of xs) -> (*carry, *ys)``: `length` times, or at
+most so often while ``condition(*consts, *carry)`` holds, or `count` times where that is an argument. Its results are the last
+carry and the stacked ys. ``reverse`` takes the rows from the last to the first. Scans, counted loops, while loops and maps are
+all of them this one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fad.control.functions import activity, batch_function, fresh, pull_function, push_function, zeros_like
+from fad.control.residuals import Backward, split_pulled
+from fad.core.expr import Expr, Var, concrete
+from fad.core.function import Function
+from fad.core.primitive import ByMode
+from fad.core.results import Results
+from fad.errors import TraceError
+from fad.primitives.families import dtype_of, front, shape_of, structural
+from fad.primitives.result import results_of
+
+__all__ = ["loop", "map_lanes"]
+
+
+def divide(items: Any, consts: int, carry: int, counted: bool = False) -> tuple[Any, Any, Any, Any]:
+    """(count, consts, inits, xs) of a loop's arguments, or of anything that stands beside these."""
+    k, m = int(counted), int(counted) + consts
+    return items[:k], items[k:m], items[m : m + carry], items[m + carry :]
+
+
+def iterations(count: Any, length: int | None, reverse: bool) -> Iterator[int]:
+    """The rows in the order in which they are taken."""
+    most = [int(c) for c in count] + [n for n in (length,) if n is not None]
+    if not most:
+        return itertools.count()
+    total = min(most)
+    return iter(range(total - 1, -1, -1) if reverse else range(total))
+
+
+def evaluate(
+    *args: Any,
+    body: Function,
+    condition: Function | None,
+    consts: int,
+    carry: int,
+    length: int | None,
+    reverse: bool,
+    counted: bool,
+) -> tuple:
+    """The loop in Python."""
+    count, held, inits, xs = divide(args, consts, carry, counted)
+    held, state = list(held), [as_declared(a, x) for a, x in zip(inits, body.inputs[consts:], strict=False)]
+    ys = [np.zeros((length or 0, *y.shape), y.dtype) for y in body.outputs[carry:]]
+    for t in iterations(count, length, reverse):
+        if condition is not None and not condition.run([*held, *state])[0]:
+            break
+        outs = body.run([*held, *state, *[x[t] for x in xs]])
+        state = outs[:carry]
+        for y, row in zip(ys, outs[carry:], strict=True):
+            y[t] = row
+    return (*[as_declared(s, y) for s, y in zip(state, body.outputs, strict=False)], *ys)
+
+
+def as_declared(value: Any, like: Any) -> Any:
+    """A number or array in the dtype that a Function says."""
+    return value if getattr(value, "dtype", None) == like.dtype else np.asarray(value, like.dtype)[()]
+
+
+def abstract(*args: Any, body: Function, carry: int, length: int | None, **params: Any) -> tuple:
+    """The last carry, and a row of ys for each iteration."""
+    last = [(y.shape, y.dtype) for y in body.outputs[:carry]]
+    return (), Results(tuple(last + [((length, *y.shape), y.dtype) for y in body.outputs[carry:]]))
+
+
+# -- forward -------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def pushed(body: Function, active: tuple, guarded: bool, consts: int, carry: int) -> tuple[Function, tuple, tuple]:
+    """A body that takes tangents beside the carry, for tangents of the inputs marked; which carries and which outputs have them."""
+    while True:
+        extended, flags = push_function(body, active, guarded)
+        grown = tuple(a or b for a, b in zip(active[consts : consts + carry], flags, strict=False))
+        if grown == active[consts : consts + carry]:
+            break
+        active = (*active[:consts], *grown, *active[consts + carry :])
+    n = len(body.inputs)
+    primal, own_tangents = extended.inputs[:n], iter(extended.inputs[n:])
+    tangents = [next(own_tangents) if a else None for a in active]
+    groups = [[*group, *[t for t in dots if t is not None]] for group, dots in zip(
+        divide(primal, consts, carry)[1:], divide(tangents, consts, carry)[1:], strict=True)]  # fmt: skip
+    outs, rest = extended.outputs[: len(flags)], iter(extended.outputs[len(flags) :])
+    dots = [next(rest) if f else None for f in flags]
+    last = [zeros_like(y) if d is None else d for a, y, d in zip(grown, outs, dots, strict=False) if a]
+    own = Function(
+        [x for g in groups for x in g], [*outs[:carry], *last, *outs[carry:], *[d for d in dots[carry:] if d is not None]]
+    )
+    return own, active, (*grown, *flags[carry:])
+
+
+def push(tangents: dict, guarded: bool, out: Any, *args: Any, **params: Any) -> dict:
+    """The loop of the body's tangent: tangents of the carry go beside it."""
+    body, consts, carry, counted = params["body"], params["consts"], params["carry"], params["counted"]
+    marked = tuple(k + counted in tangents for k in range(len(body.inputs)))
+    extended, active, flags = pushed(body, marked, guarded, consts, carry)
+    count, *groups = divide(args, consts, carry, counted)
+    dots = [
+        tangents.get(k + counted, zero_tangent(a)) if m else None
+        for k, (a, m) in enumerate(zip(args[counted:], active, strict=True))
+    ]
+    sides = [[d for d in side if d is not None] for side in divide(dots, consts, carry)[1:]]
+    found = loop(
+        *count,
+        *[x for group, side in zip(groups, sides, strict=True) for x in (*group, *side)],
+        **params
+        | {
+            "body": extended,
+            "condition": rewired(params["condition"], consts, len(sides[0]), carry, extended.inputs),
+            "consts": consts + len(sides[0]),
+            "carry": carry + len(sides[1]),
+        },
+    )
+    results = results_of(found)
+    both, ys = results[carry : carry + len(sides[1])], results[len(sides[1]) + len(body.outputs) :]
+    own = iter([*both, *ys])
+    return {k: next(own) for k, f in enumerate(flags) if f}
+
+
+def zero_tangent(a: Any) -> Any:
+    """The tangent of an init that has none, in a loop that gives it one."""
+    return np.zeros(shape_of(a), np.dtype(dtype_of(a)))
+
+
+def rewired(condition: Function | None, consts: int, more: int, carry: int, inputs: Any) -> Function | None:
+    """A condition on the first carries of a loop that has more of them, and ``more`` constants."""
+    if condition is None:
+        return None
+    new = fresh(inputs)
+    held, state = new[:consts], new[consts + more : consts + more + carry]
+    size = len(inputs)
+    return Function(new[:size], condition.run([*held, *state]))
+
+
+# -- reverse -------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def pulled(body: Function, active: tuple, given: tuple, guarded: bool, consts: int, carry: int) -> Backward:
+    """The body with what the way back reads, and the body of the way back; for cotangents of the outputs in ``given``."""
+    while True:  # the inits that matter depend on which cotangents of the carry there are, and the other way round
+        found = pull_function(body, active, given, guarded)
+        bars = found.bars[consts : consts + carry]
+        grown = tuple(g or b is not None for g, b in zip(given, bars, strict=False)) + given[carry:]
+        if grown == given:
+            return split_pulled(found, given, consts, carry)
+        given = grown
+
+
+def activate(body: Function, active: tuple, consts: int, carry: int) -> tuple:
+    """The inputs marked, and the carries that come to depend on them."""
+    while True:
+        back = activity(body, active)[:carry]
+        grown = (*active[:consts], *[a or b for a, b in zip(active[consts:], back, strict=False)], *active[consts + carry :])
+        if grown == active:
+            return active
+        active = grown
+
+
+def pull(cts: dict, active: list, guarded: bool, out: Any, *args: Any, **params: Any) -> list:
+    """The loop again with what the body's pullback reads stacked, then the loop of the pullback the other way."""
+    body, consts, carry, counted = params["body"], params["consts"], params["carry"], params["counted"]
+    marked = activate(body, tuple(k + counted in active for k in range(len(body.inputs))), consts, carry)
+    floats = tuple(m and x.dtype.kind in "fc" for m, x in zip(marked, body.inputs, strict=True))
+    back = pulled(body, floats, tuple(k in cts for k in range(len(body.outputs))), guarded, consts, carry)
+    count, held, _, xs = divide(args, consts, carry, counted)
+    stacks, count = record(back, args, count, params)
+    length = stacks[0].shape[0] if params["length"] is None and stacks else params["length"]
+    start = [zeros_like(body.inputs[k]) for k in back.summed]
+    start += [cts.get(k, zero_tangent(body.outputs[k])) for k in back.carried]
+    rows = [*[xs[k] for k in back.rows], *stacks, *[cts[k] for k in back.given]]
+    found = results_of(
+        loop(
+            *count,
+            *[held[k] for k in back.held],
+            *start,
+            *rows,
+            body=back.reverse,
+            condition=None,
+            consts=len(back.held),
+            carry=len(start),
+            length=length,
+            reverse=not params["reverse"],
+            counted=bool(count),
+        )
+    )
+    bars: dict[int, Any] = dict(zip([*back.summed, *[consts + k for k in back.carried], *back.results], found, strict=True))
+    return [bars.get(k - counted) for k in active]
+
+
+def record(back: Backward, args: tuple, count: Any, params: dict) -> tuple[list, list]:
+    """What the way back reads of each iteration, and how many there were, where the length does not say."""
+    carry, condition, consts = params["carry"], params["condition"], params["consts"]
+    if condition is None:
+        stacks = results_of(loop(*args, **params | {"body": back.forward})) if back.stored else []
+        return stacks[len(params["body"].outputs) :], list(count)
+    counting = with_count(back.forward, consts, carry)
+    more = {"condition": rewired(condition, consts, 0, carry, counting.inputs[: consts + carry + 1]), "carry": carry + 1}
+    _, held, inits, xs = divide(args, consts, carry, params["counted"])
+    args = (*count, *held, *inits, np.zeros((), np.int64), *xs)
+    length = params["length"]
+    if length is None:
+        only = Function(counting.inputs, counting.outputs[: carry + 1])
+        taken = results_of(loop(*args, **params | more | {"body": only}))[carry]
+        if isinstance(taken, Expr) and taken.value is None:
+            raise TraceError(
+                "while_loop: reverse mode of a loop that may run for ever",
+                got="no max_steps",
+                rule="a compiled program keeps what the way back reads of each iteration in memory that is laid out beforehand",
+                fix="while_loop(..., max_steps=n); forward mode (fad.jvp, fad.jacfwd) keeps nothing and needs no limit",
+            )
+        length = int(concrete(taken, "the count of a loop"))
+    found = results_of(loop(*args, **params | more | {"body": counting, "length": length}))
+    return found[len(params["body"].outputs) + 1 :], [found[carry]]
+
+
+def with_count(body: Function, consts: int, carry: int) -> Function:
+    """A body that counts its iterations, in a carry after the others."""
+    count = Var("count", (), np.dtype(np.int64))
+    inputs, outputs = body.inputs, body.outputs
+    at = consts + carry
+    return Function([*inputs[:at], count, *inputs[at:]], [*outputs[:carry], np.add(count, 1), *outputs[carry:]])
+
+
+# -- batches -------------------------------------------------------------------------------------------------------------
+
+
+def batch(size: int, args: tuple, batched: tuple, **params: Any) -> Any:
+    """One loop of batched bodies; where lanes differ in how often they go round, each runs its own loop."""
+    body, consts, carry, counted = params["body"], params["consts"], params["carry"], params["counted"]
+    if counted and batched[0]:
+        return map_lanes(loop, size, args, batched, params)
+    flags = batched[counted:]
+    while True:
+        wanted = (*flags[consts : consts + carry], *(True for _ in body.outputs[carry:]))
+        wide, out = batch_function(body, size, flags, wanted)
+        if out[:carry] == flags[consts : consts + carry]:
+            break
+        flags = (*flags[:consts], *out[:carry], *flags[consts + carry :])
+    condition = params["condition"]
+    if condition is not None:
+        condition, (many,) = batch_function(condition, size, flags[: consts + carry], (False,))
+        if many:
+            return map_lanes(loop, size, args, batched, params)
+    count, held, inits, xs = divide(args, consts, carry, counted)
+    given, want = divide(batched, consts, carry, counted)[2], flags[consts : consts + carry]
+    inits = [front(size, a, b) if w else a for a, b, w in zip(inits, given, want, strict=True)]
+    xs = [np.moveaxis(x, 0, 1) if b else x for x, b in zip(xs, flags[consts + carry :], strict=True)]
+    found = results_of(loop(*count, *held, *inits, *xs, **params | {"body": wide, "condition": condition}))
+    last = [y if w else np.broadcast_to(y, (size, *y.shape)) for y, w in zip(found, want, strict=False)]
+    return (*last, *[np.moveaxis(y, 0, 1) for y in found[carry:]])
+
+
+def map_lanes(op: Any, size: int, args: tuple, batched: tuple, params: dict) -> tuple:
+    """An operation of several results on each example by itself: a loop without a carry."""
+    order = [*[k for k, b in enumerate(batched) if not b], *[k for k, b in enumerate(batched) if b]]
+    inner: list[Any] = [None] * len(args)
+    for k, a in enumerate(args):
+        inner[k] = Var("x", shape_of(a)[batched[k] :], np.dtype(dtype_of(a)))
+    body = Function([inner[k] for k in order], results_of(op(*inner, **params)))
+    held = len(args) - sum(batched)
+    found = loop(
+        *[args[k] for k in order], body=body, condition=None, consts=held, carry=0, length=size, reverse=False, counted=False
+    )
+    return tuple(results_of(found))
+
+
+def count_flops(out: Any, *args: Any, body: Function, length: int | None, **params: Any) -> int:
+    """Of a loop whose length is not known, those of one iteration."""
+    return body.flops * (1 if length is None else length)
+
+
+loop = structural(
+    "loop",
+    evaluate,
+    abstract,
+    ByMode(push, pull),
+    batch=batch,
+    flops=count_flops,
+    role="loop",
+    keeps_out=False,
+    functions=("body", "condition"),
+)
