@@ -24,7 +24,7 @@ __all__ = ["Partition", "Nest", "Callback", "find_parts", "is_masked", "is_view"
 UNROLL = 8  # elements of a reduction that is written out where it is used
 BODY = 600  # operations in one nest: LLVM's time must stay linear
 BOXES = 9  # boxes into which embeds and concatenations may cut a nest
-CODE = 2400  # operations of a nest times its boxes, each of which is code of its own
+CODE = 1200  # operations of a nest times its boxes, each of which is code of its own
 SCALAR = 60  # operations of a scalar that every piece of a nest may do again
 PARTS = 4  # operands up to which a concatenation is pulled rather than stored part by part
 RECOMPUTE = ((1 << 17, 12), (1 << 24, 20), (1 << 62, 60))  # (bytes of an array, operations an element worth doing twice)
@@ -120,7 +120,7 @@ class _Choice:
     depth: int = 0
     cuts: frozenset = NO_CUTS  # (axis, position) at which embeds and concatenations below begin and end
     boxed: frozenset = NO_CUTS  # at which the nest that stores it is cut
-    stretch: int = 0  # a nest takes nodes of one stretch
+    stretch: int = 0  # a nest takes nodes of one stretch of their level
     consumers: list[Expr] = field(default_factory=list)
     level: int = 0
     source: int | None = None  # the kernel whose result it takes as it is made
@@ -130,7 +130,7 @@ class _Choice:
 
 @dataclass(slots=True)
 class _Stretch:
-    """Nodes over one domain, counted off: where they would be too much code for one nest, the next stretch begins.
+    """Nodes of one level and domain, counted off: where they would be too much code for one nest, the next stretch begins.
 
     Roots of one nest are each computed in the boxes of all of them, so cuts count together."""
 
@@ -155,7 +155,6 @@ class _Partitioner:
         self.nodes = function.nodes
         self.choices = {x.id: _Choice(is_memory=True) for x in (*function.inputs, *function.constants)}
         self.choices |= {x.id: _Choice() for x in self.nodes}
-        self.stretches: defaultdict[tuple, _Stretch] = defaultdict(_Stretch)  # by domain
         self.outputs = {y.id for y in function.outputs if y.op is not None and not isinstance(y, Var)}
 
     # -- what must be stored -------------------------------------------------------------------------------------
@@ -226,8 +225,6 @@ class _Partitioner:
             self.store_kernel(node)
         else:
             self.call_back(node, args)
-        choice, over = self.choices[node.id], args[0].shape if is_fold(node) else node.shape
-        choice.stretch = self.stretches[over].take(not is_view(node), choice.cuts | choice.boxed, over)
         if node.id in self.outputs:
             self.store(node, itself=True)
 
@@ -420,6 +417,13 @@ class _Partitioner:
             return node.args[0].shape, node.params["axes"]
         return (node.args[0].shape if node.op.role == "scatter" else node.shape), ()
 
+    def set_stretches(self) -> None:
+        """Which nodes of a level a nest may take together."""
+        stretches: defaultdict[tuple, _Stretch] = defaultdict(_Stretch)
+        for node in self.nodes:
+            choice, domain = self.choices[node.id], self.domain(node)[0]
+            choice.stretch = stretches[choice.level, domain].take(not is_view(node), choice.cuts | choice.boxed, domain)
+
     def share(self) -> None:
         """Store what several nests would compute again at a higher price."""
         reduced: dict[tuple, tuple] = {}  # the axes that a nest reduces, by its domain and level
@@ -440,7 +444,7 @@ class _Partitioner:
             if choice.alias is not None or is_view(node):
                 continue
             users = [self.choices[c.id] for c in choice.consumers]
-            far = any(u.stretch != choice.stretch for u in users if u.native)
+            far = any(u.level == choice.level and u.stretch != choice.stretch for u in users if u.native)
             limit = next(n for size, n in RECOMPUTE if node.nbytes <= size)
             if choice.cost * (len(places) - 1) > limit or (far and choice.cost > 2):
                 self.store(node, itself=True)
@@ -555,8 +559,10 @@ def partition(function: Function, called: dict[int, str] | None = None) -> Parti
     for node in work.nodes:
         work.visit(node)
     work.set_levels()
+    work.set_stretches()
     work.share()
     work.set_levels()
+    work.set_stretches()
     ids = lambda name: frozenset([k for k, choice in work.choices.items() if getattr(choice, name)])
     alias = {k: choice.alias for k, choice in work.choices.items() if choice.alias is not None}
     return Partition(function, tuple(work.make_steps()), ids("stored"), alias, ids("inline"), ids("boxed"))
