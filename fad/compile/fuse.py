@@ -148,14 +148,25 @@ class _Stretch:
 
 
 class _Partitioner:
-    """Decides about one node after the other; in the end the decisions make nests."""
+    """Decides about one node after the other; in the end the decisions make nests. Nodes ``shared`` are stored in any case."""
 
-    def __init__(self, function: Function, called: dict[int, str]):
+    def __init__(self, function: Function, called: dict[int, str], shared: set[int]):
         self.function, self.called = function, called
         self.nodes = function.nodes
         self.choices = {x.id: _Choice(is_memory=True) for x in (*function.inputs, *function.constants)}
         self.choices |= {x.id: _Choice() for x in self.nodes}
-        self.outputs = {y.id for y in function.outputs if y.op is not None and not isinstance(y, Var)}
+        self.kept = shared | {y.id for y in function.outputs if y.op is not None and not isinstance(y, Var)}
+
+    def decide(self) -> set[int]:
+        """Decide about all nodes; the ids of those that are stored because nests share them."""
+        for node in self.nodes:
+            self.visit(node)
+        self.set_levels()
+        self.set_stretches()
+        shared = self.share()
+        self.set_levels()
+        self.set_stretches()
+        return shared
 
     # -- what must be stored -------------------------------------------------------------------------------------
 
@@ -225,7 +236,7 @@ class _Partitioner:
             self.store_kernel(node)
         else:
             self.call_back(node, args)
-        if node.id in self.outputs:
+        if node.id in self.kept:
             self.store(node, itself=True)
 
     def can_alias(self, node: Expr, x: Expr) -> bool:
@@ -424,8 +435,9 @@ class _Partitioner:
             choice, domain = self.choices[node.id], self.domain(node)[0]
             choice.stretch = stretches[choice.level, domain].take(not is_view(node), choice.cuts | choice.boxed, domain)
 
-    def share(self) -> None:
-        """Store what several nests would compute again at a higher price."""
+    def share(self) -> set[int]:
+        """Store what several nests would compute again at a higher price; its ids."""
+        shared: set[int] = set()
         reduced: dict[tuple, tuple] = {}  # the axes that a nest reduces, by its domain and level
         for node in self.nodes:
             choice = self.choices[node.id]
@@ -448,6 +460,8 @@ class _Partitioner:
             limit = next(n for size, n in RECOMPUTE if node.nbytes <= size)
             if choice.cost * (len(places) - 1) > limit or (far and choice.cost > 2):
                 self.store(node, itself=True)
+                shared.add(node.id)
+        return shared
 
     def list_users(self, node: Expr, sites: dict[int, set], reduced: dict[tuple, tuple]) -> set:
         """The places that would each compute a node; more than four are not told apart."""
@@ -555,14 +569,10 @@ def list_computed(step: Nest | Callback, parts: Partition, done: set[int]) -> li
 
 def partition(function: Function, called: dict[int, str] | None = None) -> Partition:
     """The steps of a simplified Function; the nodes ``called`` are NumPy's, whatever they are, for the reasons given."""
-    work = _Partitioner(function, called or {})
-    for node in work.nodes:
-        work.visit(node)
-    work.set_levels()
-    work.set_stretches()
-    work.share()
-    work.set_levels()
-    work.set_stretches()
+    work = _Partitioner(function, called or {}, set())
+    if shared := work.decide():  # what comes after these costs less, and is cut in fewer places, than it seemed: once more
+        work = _Partitioner(function, called or {}, shared)
+        work.decide()
     ids = lambda name: frozenset([k for k, choice in work.choices.items() if getattr(choice, name)])
     alias = {k: choice.alias for k, choice in work.choices.items() if choice.alias is not None}
     return Partition(function, tuple(work.make_steps()), ids("stored"), alias, ids("inline"), ids("boxed"))
