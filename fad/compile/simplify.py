@@ -7,13 +7,15 @@ in floating point, NaN, infinities and signed zeros included. What no output nee
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fad.compile.debug import attempted
+from fad.compile.held import Held, find_held
+from fad.control.functions import fresh
 from fad.core.expr import Const, Expr, Var, reachable
 from fad.core.function import Function
 from fad.core.primitive import Primitive
@@ -49,16 +51,30 @@ FOLD = 1 << 12  # elements up to which constants are folded
 
 def simplify(function: Function) -> Function:
     """The simplified Function: same inputs, outputs equal up to the rounding of composites written out."""
-    work = _Simplifier(function.inputs)
-    outputs = [work.result(y) for y in function.outputs]
+    outputs = simplify_outputs([function], function.inputs)
     return Function(function.inputs, outputs, function.in_tree, function.out_tree, function.name)
+
+
+def simplify_held(functions: list[Function]) -> Function:
+    """The outputs of all these Functions of the same arguments, simplified, on inputs of their own: no two nodes of a program hold
+    the same nodes."""
+    inputs = fresh(functions[0].inputs)
+    return Function(inputs, simplify_outputs(functions, inputs))
+
+
+def simplify_outputs(functions: list[Function], inputs: Sequence[Any]) -> list:
+    """The simplified outputs of Functions, of these inputs in place of their own."""
+    env = {old.id: new for f in functions for old, new in zip(f.inputs, inputs, strict=True)}
+    outputs = [y for f in functions for y in f.outputs]
+    work = _Simplifier(env, find_held(outputs, set(env)))
+    return [work.result(y) for y in outputs]
 
 
 class _Simplifier:
     """The nodes made so far, by structure."""
 
-    def __init__(self, inputs: tuple):
-        self.env: dict[int, Any] = {x.id: x for x in inputs}  # old id -> new node or constant
+    def __init__(self, env: dict[int, Any], held: Held):
+        self.env, self.held = env, held  # old id -> new node or constant; of several results, those by index
         self.known: dict[tuple, Any] = {}
 
     def result(self, y: Expr) -> Any:
@@ -70,6 +86,11 @@ class _Simplifier:
                 self.env[node.id] = self.const(node.value)
             elif isinstance(node, Var):
                 self.env[node.id] = self.strong(self.env[node.args[0].id])
+            elif node.op.role == "result":
+                self.env[node.id] = self.env[node.args[0].id][node.params["index"]]
+            elif node.op.functions:
+                args = [self.env[a.id] if isinstance(a, Expr) else self.const(a) for a in node.args]
+                self.env |= self.held.shrink(node, tuple([self.strong(a) for a in args]), simplify_held)
             else:
                 args = tuple([self.env[a.id] if isinstance(a, Expr) else self.const(a) for a in node.args])
                 self.env[node.id] = self.node(node.op, args, node.params, node.shape, node.dtype)
