@@ -79,6 +79,11 @@ class Body:
         """Every memory access."""
         return self.loads + self.writes
 
+    @property
+    def asks_range(self) -> bool:
+        """Whether the code asks if indices are in range."""
+        return bool(self.scatters) or any(i.name == "gather" for i in self.instructions)
+
     def map_accesses(self, change: Callable[[Access], Access]) -> Body:
         """The body with another address for every access."""
         return Body(

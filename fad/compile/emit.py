@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fad.compile.body import Access, Body, Instruction
+from fad.compile.control import FLAG
 from fad.compile.kernel import KernelRun, as_one
 from fad.compile.loops import Loops
 from fad.compile.rows import Rows
@@ -23,9 +24,7 @@ from fad.native.machine_model import CALLED_BYTES, CALLED_FUNCTIONS, CALLED_WORK
 from fad.native.tile import Epilogue, at
 from fad.native.vecmath import cos, sin
 
-__all__ = ["FLAG", "shape_of_code", "write_function"]
-
-FLAG = 0  # the buffer whose first word says that an index was out of range
+__all__ = ["load_addresses", "shape_of_code", "write_function", "write_nest"]
 
 ACROSS = {operator.add: ("fadd", -0.0), operator.mul: ("fmul", 1.0)}  # LLVM's folds of the lanes of a vector of floats
 
@@ -66,7 +65,7 @@ def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
     stores = tuple([(place(a), v) for a, v in body.stores])
     folds = tuple([(op.name, place(a), v) for op, a, v in body.folds])
     scatters = tuple([(place(a), at, axes, v) for a, at, axes, v in body.scatters])
-    if asks_range(body):
+    if body.asks_range:
         buffers[FLAG] = len(buffers)
     if isinstance(loops, KernelRun):
         return (*kernel, loops.joins, body.box, instructions, stores), list(buffers)
@@ -86,43 +85,48 @@ def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
     ), list(buffers)
 
 
-def asks_range(body: Body) -> bool:
-    """Whether the code asks if indices are in range."""
-    return bool(body.scatters) or any(i.name == "gather" for i in body.instructions)
-
-
-def write_function(module: Module, name: str, nests: Sequence[Loops | KernelRun | Rows], buffers: Sequence[int]) -> None:
+def write_function(module: Module, name: str, nests: Sequence[Any], buffers: Sequence[int], linkage: str = "") -> None:
     """``void name(ptr data, i64 begin, i64 end)``: nests one after another; of one with outer loops, the iterations from
     begin to end of these. ``data`` holds the addresses of the buffers."""
 
     def body(block: Block) -> None:
-        data = Value(block, "%data", "ptr", 1)
-        addresses = {}
-        for k, b in enumerate(buffers):
-            p = write(f"getelementptr inbounds ptr, ptr {data.name}, i64 {k}", "ptr", 1, data)
-            addresses[b] = write(f"load ptr, ptr {p.name}, align 8", "ptr", 1, p).name
+        addresses = load_addresses(block, buffers)
         for loops in nests:
-            if isinstance(loops, KernelRun):
-                write_kernel(block, loops, addresses)
-                continue
-            if isinstance(loops, Rows):
-                write_rows(block, loops, addresses)
-                continue
-            with block.section() as inside:  # what a nest loads, the next one may not take from it
-                writer = _Writer(loops, {b: Value(inside, at, "ptr", 1) for b, at in addresses.items()}.__getitem__)
-                if not loops.outer and not loops.strip:
-                    writer.write(inside, [])
-                    continue
-                begin, end = (Value(block, n, "i64", 1) for n in ("%begin", "%end"))
-                with inside.loop(begin, end) as iteration:
-                    if loops.strip:
-                        writer.first = smaller(iteration.index * loops.strip, loops.extents[0] - loops.strip)
-                    writer.write(iteration, unflattened(iteration.index, loops.extents[: loops.outer]) if loops.outer else [])
+            write_nest(block, loops, addresses, Value(block, "%begin", "i64", 1), Value(block, "%end", "i64", 1))
 
-    module.function(f"void @{name}(ptr noalias %data, i64 %begin, i64 %end)", body)
+    module.function(f"{linkage}void @{name}(ptr noalias %data, i64 %begin, i64 %end)", body)
 
 
-def write_rows(block: Block, rows: Rows, addresses: dict[int, str]) -> None:
+def load_addresses(block: Block, buffers: Sequence[int]) -> dict[int, str]:
+    """The addresses of the buffers, from ``data``."""
+    data = Value(block, "%data", "ptr", 1)
+    addresses = {}
+    for k, b in enumerate(buffers):
+        p = write(f"getelementptr inbounds ptr, ptr {data.name}, i64 {k}", "ptr", 1, data)
+        addresses[b] = write(f"load ptr, ptr {p.name}, align 8", "ptr", 1, p).name
+    return addresses
+
+
+def write_nest(block: Block, loops: Loops | KernelRun | Rows, addresses: dict[int, str], begin: Value, end: Value) -> None:
+    """A nest; of one with outer loops, the iterations from begin to end."""
+    if isinstance(loops, KernelRun):
+        write_kernel(block, loops, addresses, begin, end)
+        return
+    if isinstance(loops, Rows):
+        write_rows(block, loops, addresses, begin, end)
+        return
+    with block.section() as inside:  # what a nest loads, the next one may not take from it
+        writer = _Writer(loops, {b: Value(inside, at, "ptr", 1) for b, at in addresses.items()}.__getitem__)
+        if not loops.outer and not loops.strip:
+            writer.write(inside, [])
+            return
+        with inside.loop(begin, end) as iteration:
+            if loops.strip:
+                writer.first = smaller(iteration.index * loops.strip, loops.extents[0] - loops.strip)
+            writer.write(iteration, unflattened(iteration.index, loops.extents[: loops.outer]) if loops.outer else [])
+
+
+def write_rows(block: Block, rows: Rows, addresses: dict[int, str], begin: Value, end: Value) -> None:
     """Blocks from begin to end: in each, nests one after another on every row, then the reductions of these rows."""
 
     def write_on(around: Block, nests: tuple[Loops, ...], index: list[Value]) -> None:
@@ -130,7 +134,7 @@ def write_rows(block: Block, rows: Rows, addresses: dict[int, str]) -> None:
             with around.section() as inside:
                 _Writer(loops, {b: Value(inside, at, "ptr", 1) for b, at in addresses.items()}.__getitem__).write(inside, index)
 
-    with block.loop(Value(block, "%begin", "i64", 1), Value(block, "%end", "i64", 1)) as iteration:
+    with block.loop(begin, end) as iteration:
         first = iteration.index * rows.block
         if rows.block == 1:
             write_on(iteration, rows.nests, unflattened(iteration.index, rows.extents))
@@ -140,7 +144,7 @@ def write_rows(block: Block, rows: Rows, addresses: dict[int, str]) -> None:
         write_on(iteration, rows.sums, [iteration.index])
 
 
-def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str]) -> None:
+def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str], begin: Value, end: Value) -> None:
     """A phase of a kernel from begin to end; the body after it takes vectors of the result at their place in it."""
     kind = STORED[run.operands[0].dtype.str[1:]]
     pointers = [at(Value(block, addresses[a.buffer], kind, 1), a.offset) for a in run.operands]
@@ -166,7 +170,6 @@ def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str]) -> Non
 
         epilogue = Epilogue(take, len(body.instructions))
 
-    begin, end = (Value(block, n, "i64", 1) for n in ("%begin", "%end"))
     run.phase.spec.write(block, pointers, epilogue, begin, end)
 
 

@@ -16,10 +16,10 @@ from fad.compile import index as ix
 from fad.compile.contraction import KERNELS, can_read, is_kernel
 from fad.compile.scalar import KIND, STORED, lower
 from fad.core.expr import Const, Expr, Var, aval_text
-from fad.core.function import Function
+from fad.core.function import Function, functions_of
 from fad.core.lowering import Part
 
-__all__ = ["Partition", "Nest", "Callback", "find_parts", "is_masked", "is_view", "list_computed", "partition"]
+__all__ = ["Partition", "Nest", "Callback", "Control", "find_parts", "is_masked", "is_view", "list_computed", "partition"]
 
 UNROLL = 8  # elements of a reduction that is written out where it is used
 BODY = 600  # operations in one nest: LLVM's time must stay linear
@@ -56,11 +56,29 @@ class Callback:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Control:
+    """A loop or a branch, the partitions of the Functions that it holds, and its results as far as they are read."""
+
+    node: Expr
+    held: tuple[Partition, ...]
+    results: tuple[Expr, ...]
+
+    @property
+    def roots(self) -> tuple[Expr, ...]:
+        """What is there after it."""
+        return (self.node, *self.results)
+
+    def __str__(self) -> str:
+        inner = "\n".join(str(p) for p in self.held)
+        return f"{self.node.op.name}: {aval_text(self.node.shape, self.node.dtype)}\n  " + inner.replace("\n", "\n  ")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Partition:
     """The steps in order, and the ids of stored nodes; ``alias`` maps a reshape to the stored node it shares memory with."""
 
     function: Function
-    steps: tuple[Nest | Callback, ...]
+    steps: tuple[Nest | Callback | Control, ...]
     stored: frozenset[int]
     alias: dict[int, Expr]
     inline: frozenset[int]  # reductions that are written out where they are used
@@ -150,8 +168,8 @@ class _Stretch:
 class _Partitioner:
     """Decides about one node after the other; in the end the decisions make nests. Nodes ``shared`` are stored in any case."""
 
-    def __init__(self, function: Function, called: dict[int, str], shared: set[int]):
-        self.function, self.called = function, called
+    def __init__(self, function: Function, called: dict[int, str], shared: set[int], held: dict[int, tuple]):
+        self.function, self.called, self.held = function, called, held
         self.nodes = function.nodes
         self.choices = {x.id: _Choice(is_memory=True) for x in (*function.inputs, *function.constants)}
         self.choices |= {x.id: _Choice() for x in self.nodes}
@@ -213,6 +231,8 @@ class _Partitioner:
         role = node.op.role
         if node.id in self.called:
             self.call_back(node, args)
+        elif node.id in self.held or self.is_result(node):
+            self.store_control(node, args)
         elif role == "view" and node.op.lower.in_order and args and self.can_alias(node, args[0]):
             self.alias_memory(node)
         elif is_view(node) and node.dtype.str[1:] in STORED:
@@ -348,6 +368,13 @@ class _Partitioner:
                 self.store(a)
         self.store(node)
 
+    def store_control(self, node: Expr, args: list) -> None:
+        """A loop or branch, which reads and writes whole buffers; or one of its results, which it writes."""
+        for a in args:
+            if not self.choices[a.id].is_memory:
+                self.store(a, itself=True)
+        self.store(node, itself=True)
+
     def store_kernel(self, node: Expr) -> None:
         """A product or convolution: it reads memory, through views where its kernel can."""
         for k, a in enumerate(node.args):
@@ -375,9 +402,12 @@ class _Partitioner:
             choice.fresh = choice.cutting = False
         for node in self.nodes:
             choice = self.choices[node.id]
+            if self.is_result(node):
+                choice.level = self.choices[node.args[0].id].level
+                continue
             direct = (
                 choice.native
-                and node.op.role not in ("gather", "scatter")
+                and node.op.role not in ("gather", "scatter", "loop", "branch")
                 and not choice.kernel
                 and not is_view(node)
                 and not is_masked(node)
@@ -419,8 +449,12 @@ class _Partitioner:
         same = here and self.is_elementwise(a) and not (given.boxed and folds)
         return (given.level, given.source, True, given.cutting) if same else (given.level + 1, None, False, False)
 
+    def is_result(self, node: Expr) -> bool:
+        """Whether a loop or branch writes it."""
+        return node.op.role == "result" and node.args[0].id in self.held
+
     def is_elementwise(self, node: Expr) -> bool:
-        return self.choices[node.id].native and node.op.role not in ("reduction", "scatter")
+        return self.choices[node.id].native and node.op.role not in ("reduction", "scatter", "result")
 
     def domain(self, node: Expr) -> tuple[tuple, tuple]:
         """The loops a stored node needs, and the axes among them that it reduces."""
@@ -488,10 +522,10 @@ class _Partitioner:
         by_level: dict[int, dict] = {}
         for node in self.nodes:
             choice = self.choices[node.id]
-            if not choice.stored:
+            if not choice.stored or self.is_result(node):
                 continue
             groups = by_level.setdefault(choice.level, {})
-            if not choice.native or node.op.role == "scatter":
+            if not choice.native or node.op.role == "scatter" or node.id in self.held:
                 groups[node.id] = [node]
             else:
                 groups.setdefault((*self.domain(node), choice.source), []).append(node)
@@ -502,6 +536,9 @@ class _Partitioner:
                 if isinstance(key, tuple):
                     domain, reduced, source = key
                     ordered += self.split_nest(domain, reduced, source, roots)
+                elif key in self.held:
+                    results = [c for c in self.choices[key].consumers if self.choices[c.id].stored]
+                    ordered.append(Control(roots[0], self.held[key], tuple(results)))
                 elif self.choices[key].native:
                     ordered.append(Nest(*self.domain(roots[0]), tuple(roots)))
                 else:
@@ -548,7 +585,7 @@ class _Partitioner:
         ]
 
 
-def list_computed(step: Nest | Callback, parts: Partition, done: set[int]) -> list[Expr]:
+def list_computed(step: Nest | Callback | Control, parts: Partition, done: set[int]) -> list[Expr]:
     """The nodes that a step computes: its roots, and what is neither in memory nor among the ids ``done``."""
     roots = [step.node] if isinstance(step, Callback) else step.roots
     found: dict[int, Expr] = {r.id: r for r in roots}
@@ -569,10 +606,22 @@ def list_computed(step: Nest | Callback, parts: Partition, done: set[int]) -> li
 
 def partition(function: Function, called: dict[int, str] | None = None) -> Partition:
     """The steps of a simplified Function; the nodes ``called`` are NumPy's, whatever they are, for the reasons given."""
-    work = _Partitioner(function, called or {}, set())
+    called = called or {}
+    held = {n.id: parts for n in function.nodes if n.op.functions and n.id not in called and (parts := partition_held(n)) is not None}
+    work = _Partitioner(function, called, set(), held)
     if shared := work.decide():  # what comes after these costs less, and is cut in fewer places, than it seemed: once more
-        work = _Partitioner(function, called or {}, shared)
+        work = _Partitioner(function, called, shared, held)
         work.decide()
     ids = lambda name: frozenset([k for k, choice in work.choices.items() if getattr(choice, name)])
     alias = {k: choice.alias for k, choice in work.choices.items() if choice.alias is not None}
     return Partition(function, tuple(work.make_steps()), ids("stored"), alias, ids("inline"), ids("boxed"))
+
+
+def partition_held(node: Expr) -> tuple[Partition, ...] | None:
+    """The partitions of the Functions that a loop or branch holds; None where a part of them is NumPy's."""
+    functions = functions_of(node)
+    ends = [x for f in functions for x in (*f.inputs, *f.outputs)]
+    if node.op.role not in ("loop", "branch") or any(x.dtype.str[1:] not in STORED for x in ends):
+        return None
+    found = tuple([partition(f) for f in functions])
+    return None if any(isinstance(s, Callback) for p in found for s in p.steps) else found

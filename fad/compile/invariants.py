@@ -14,12 +14,13 @@ from math import prod
 from typing import Any
 
 from fad.compile.body import Access
+from fad.compile.control import Choice, Repeat
 from fad.compile.debug import CompilerError
 from fad.compile.fuse import Callback, Nest, Partition, is_view, list_computed
 from fad.compile.loops import Loops
 from fad.compile.plan import Plan
 from fad.compile.rows import Rows
-from fad.compile.storage import list_uses, memory_of
+from fad.compile.storage import list_constants, list_uses, memory_of
 from fad.core.expr import Expr, Var, aval_text
 
 __all__ = ["check_code", "check_partition", "check_plan"]
@@ -67,7 +68,7 @@ def check_partition(parts: Partition) -> None:
 def check_plan(plan: Plan) -> None:
     """Raise where a nest would read what is not there, or touch what is not its own."""
     function = plan.parts.function
-    leaves = (*function.inputs, *function.constants)
+    leaves = (*function.inputs, *list_constants(plan.parts))
     sizes = plan.sizes | {x.id: x.nbytes for x in (*leaves, *function.nodes)}  # in bytes
     written = Counter({x.id: x.nbytes for x in leaves})
     for step in plan.steps:
@@ -88,6 +89,9 @@ def check_plan(plan: Plan) -> None:
 def check_nest(n: Any, sizes: dict, written: Counter) -> None:
     """One nest or phase of a kernel: its reads, its writes, and where they lie."""
     what = type(n).__name__
+    if isinstance(n, Repeat | Choice):
+        check_control(n, sizes, written)
+        return
     if not isinstance(n, Loops):
         written.update({a.buffer: sizes[a.buffer] for a in n.operands if a.buffer < 0})  # scratch memory
         must_be_there([a.buffer for a in n.operands], sizes, written, what)
@@ -101,6 +105,25 @@ def check_nest(n: Any, sizes: dict, written: Counter) -> None:
                 raise broken("plan", f"{what} touches {low}..{high} of {size} elements of {a.buffer}", "accesses stay inside")
         for a in dict.fromkeys(stores):
             written[a.buffer] += a.dtype.itemsize * prod([e for e, s in zip(n.extents, a.strides, strict=True) if s])
+
+
+def check_control(n: Repeat | Choice, sizes: dict, written: Counter) -> None:
+    """A loop or branch, and the nests in it, each scope by itself: what lies outside is there when it begins."""
+    must_be_there(list(n.reads), sizes, written, type(n).__name__)
+    scopes = n.scopes if isinstance(n, Choice) else [s for s in (n.scope, n.test) if s]
+    inside = {b: size for s in scopes for b, (size, _) in s.own.items()}
+    known = {}
+    if isinstance(n, Repeat):
+        inside |= {r.buffer: r.nbytes for r in n.rows}
+        known = {b: inside[b] for b in [*[c.now for c in n.carries], *[r.buffer for r in n.rows if r.whole in n.reads]]}
+    for s in scopes:
+        own_sizes, there = {**sizes, **inside}, Counter({**written, **known})
+        for name, b in s.names.items():
+            own_sizes[name], there[name] = own_sizes[b], there[b]
+        for step in s.steps:
+            for part in [*step.nests, *step.sums] if isinstance(step, Rows) else [step]:
+                check_nest(part, own_sizes, there)
+    written.update({b: sizes[b] for b in n.writes})
 
 
 def must_be_there(buffers: list[int], sizes: dict, written: Counter, what: str) -> None:
@@ -121,7 +144,7 @@ def check_layout(plan: Plan) -> None:
     """Raise where two buffers of the arena share bytes while both are needed."""
     first: dict[int, int] = {}
     last: dict[int, int] = {}
-    placed = {*plan.objects, *plan.offsets, *(x.id for x in plan.parts.function.constants)}
+    placed = {*plan.objects, *plan.offsets, *(x.id for x in list_constants(plan.parts))}
     for t, used in enumerate(list_uses(plan.parts, plan.steps)):
         for b in used:
             first.setdefault(b, t)

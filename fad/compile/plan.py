@@ -13,9 +13,10 @@ from fad.compile import index as ix
 from fad.compile.body import Access, Body, Instruction, pull_bodies
 from fad.compile.contraction import recipe_of
 from fad.compile.debug import Refused
-from fad.compile.fuse import Callback, Nest, Partition, list_computed
+from fad.compile.fuse import Callback, Control, Nest, Partition, list_computed
 from fad.compile.kernel import KernelRun, runs, summed
 from fad.compile.loops import Loops, arrange, jam_axis, permute_loops, split_axis
+from fad.compile.plan_control import plan_control
 from fad.compile.rows import Rows, are_local, block_of, group_rows, map_writes, reads_own
 from fad.compile.segment import Segment, describe, is_parallel, loads
 from fad.compile.storage import find_takeovers, lay_out, memory_of, place_objects
@@ -65,6 +66,8 @@ class _Planner:
 
     def plan_nest(self, nest: Nest, done: set[int]) -> list[Any]:
         """The loops of a nest in order."""
+        if isinstance(nest, Control):
+            return [self.plan_control(nest)]
         if 0 in nest.domain:
             return self.fill_empty(nest)
         if nest.kernel is not None:
@@ -125,6 +128,10 @@ class _Planner:
         if main.reduced != (False, False, True) or main.jam >= 0:
             return None
         return replace(rows, block=size, sums=(*rows.sums, replace(main, outer=1))), rest
+
+    def plan_control(self, step: Control) -> Any:
+        """A loop or branch with the nests of the Functions that it holds."""
+        return plan_control(step, self.parts, self.buffer, partial(plan_held, vector_bytes=self.vector_bytes))
 
     def plan_kernel(self, nest: Nest, done: set[int]) -> list[Any]:
         """The phases of a kernel, and a nest that adds its chunks up where it has some."""
@@ -273,6 +280,24 @@ def rows_at_once(loops: Loops, axis: int) -> int:
 def plan(parts: Partition, vector_bytes: int, donated: frozenset = frozenset()) -> Plan:
     """The plan of a partitioned Function; outputs may take over the memory of the inputs at the places ``donated``."""
     work = _Planner(parts, vector_bytes, {parts.function.inputs[k].id for k in donated})
+    steps = order_steps(work)
+    taken = find_takeovers(parts, steps, donated)
+    objects, constants, outputs = place_objects(parts, steps, taken)
+    offsets, arena = lay_out(parts, steps, {b: n for b, n in work.sizes.items() if b not in objects})
+    return Plan(parts, tuple(keep_short(steps)), objects, offsets, arena, work.sizes, tuple(constants), tuple(outputs))
+
+
+def plan_held(parts: Partition, carries: set[int], vector_bytes: int) -> tuple[list, dict[int, int]]:
+    """The nests of a Function that a loop or branch holds, in order, and the bytes of the buffers that these want. What touches
+    ``carries`` computes every element once, as results may go where these lie."""
+    work = _Planner(parts, vector_bytes, carries)
+    steps = keep_short(order_steps(work))
+    return [n for s in steps for n in s.nests], work.sizes
+
+
+def order_steps(work: _Planner) -> list:
+    """The segments and callbacks of a partition."""
+    parts = work.parts
     ordered: list[Any] = []  # callbacks, and lists of the nests between them
     done: set[int] = set()
     for step in group_rows(parts):
@@ -287,13 +312,12 @@ def plan(parts: Partition, vector_bytes: int, donated: frozenset = frozenset()) 
         except Exception as error:
             raise Refused(error, {x.id for n in step for x in list_computed(n, parts, done)}) from error
         done |= {r.id for n in step for r in n.roots}
-    steps = [s if isinstance(s, Callback) else Segment(tuple(s)) for s in ordered]
-    steps = forget_unread(parts, steps)
-    taken = find_takeovers(parts, steps, donated)
-    objects, constants, outputs = place_objects(parts, steps, taken)
-    offsets, arena = lay_out(parts, steps, {b: n for b, n in work.sizes.items() if b not in objects})
-    steps = [s if isinstance(s, Callback) else Segment(tuple(map(keep_whole, s.nests))) for s in steps]
-    return Plan(parts, tuple(steps), objects, offsets, arena, work.sizes, tuple(constants), tuple(outputs))
+    return forget_unread(parts, [s if isinstance(s, Callback) else Segment(tuple(s)) for s in ordered])
+
+
+def keep_short(steps: list) -> list:
+    """The steps with what is not worth several threads as one piece of work."""
+    return [s if isinstance(s, Callback) else Segment(tuple(map(keep_whole, s.nests))) for s in steps]
 
 
 def keep_whole(n: Any) -> Any:

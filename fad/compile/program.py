@@ -32,7 +32,7 @@ from fad.compile.runtime import (
     resumer,
     runner,
 )
-from fad.compile.segment import Segment, is_parallel
+from fad.compile.segment import Segment, launches
 from fad.compile.simplify import simplify
 from fad.compile.units import Unit, group_units, make_table, name_functions, write_modules, write_unit
 from fad.core.expr import Var
@@ -231,7 +231,7 @@ def build_with(function: Function, simplified: Function, donated: frozenset, cal
     if shows(4):
         show(4, "LLVM IR", next(write_modules(functions, sys.maxsize), ""))
     nests = [n for s in segments for n in s.nests]
-    launch = launcher() if any(map(is_parallel, nests)) else 0
+    launch = launcher() if any(map(launches, nests)) else 0
     loaded = load(functions) if functions else None
     addresses = {u.key: loaded.address(name) for name, u in functions.items()} if loaded else {}
     scalars = {x.id for x in function.inputs if not x.shape}

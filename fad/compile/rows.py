@@ -67,7 +67,7 @@ def group_rows(parts: Partition) -> list[list[Nest] | Callback]:
         group, skipped = [step], set[int]()
         for j in range(k + 1, len(parts.steps)):
             other = parts.steps[j]
-            if isinstance(other, Callback):
+            if not isinstance(other, Nest):
                 break
             if j in used:
                 continue

@@ -28,6 +28,7 @@ __all__ = [
     "IN_ARENA",
     "IN_ARRAY",
     "IN_FLAG",
+    "IN_LAUNCH",
     "IN_SCALAR",
     "OUT_OF_RANGE",
     "PAUSED",
@@ -45,7 +46,8 @@ OUT_OF_RANGE = 2  # what `run` answers when an index was
 PAUSED = 4  # a bit of what it answers when it is not done; the rest of the bits say where it is
 STEPS, PIECES = 1 << 22, 1 << 37  # the most that these bits can say
 SLOW = False  # tests set it before anything is compiled: as if objects lay otherwise
-IN_ARRAY, IN_SCALAR, IN_ARENA, IN_FLAG = range(4)  # where a buffer is: in an array, in a scalar object, in the arena, on the stack
+IN_ARRAY, IN_SCALAR, IN_ARENA, IN_FLAG, IN_LAUNCH = range(5)  # a buffer is in an array, in a scalar object, in the arena, the flag
+# on the stack, or the function that runs nests on all threads
 
 # offsets in bytes: 8 PyObject.ob_type; 16 PyArrayObject.data, 24 .nd, 32 .dimensions, 56 .descr, 64 .flags
 CHECK = """
@@ -194,7 +196,8 @@ def guard_table(avals: Any, written: Any = ()) -> Any:
 
 # list: the Python list of objects. arena: its address. context: launch, guard (0: do not ask), program, whether it may pause.
 # program: count of buffers, (kind, place) of each, count of steps, and for each step (function, pieces, grain, count, buffers...);
-# a grain of 0 means that the caller runs it alone. state: 0, or where it paused: step << 40 | piece << 3 | 4.
+# a grain of 0 means that the caller runs it alone, a negative one that it runs it for so many iterations again and again, until
+# the first word of its first buffer says that it is done. state: 0, or where it paused: step << 40 | piece << 3 | 4.
 RUN = """
 define i64 @run(ptr %list, ptr %arena, ptr %context) {
   %answer = call i64 @resume(ptr %list, ptr %arena, ptr %context, i64 0)
@@ -249,7 +252,8 @@ buffer.kind:
   %place = load i64, ptr %place.at
   switch i64 %kind, label %in.flag [ i64 0, label %in.array
                                      i64 1, label %in.scalar
-                                     i64 2, label %in.arena ]
+                                     i64 2, label %in.arena
+                                     i64 4, label %in.launch ]
 in.array:
   %x.at = getelementptr ptr, ptr %items, i64 %place
   %x = load ptr, ptr %x.at
@@ -266,8 +270,10 @@ in.arena:
   br label %buffer.done
 in.flag:
   br label %buffer.done
+in.launch:
+  br label %buffer.done
 buffer.done:
-  %p = phi ptr [ %p.array, %in.array ], [ %p.scalar, %in.scalar ], [ %p.arena, %in.arena ], [ %flag, %in.flag ]
+  %p = phi ptr [ %p.array, %in.array ], [ %p.scalar, %in.scalar ], [ %p.arena, %in.arena ], [ %flag, %in.flag ], [ %launch, %in.launch ]
   %slot = getelementptr ptr, ptr %table, i64 %b
   store ptr %p, ptr %slot
   %b.next = add i64 %b, 1
@@ -307,7 +313,23 @@ ref.more:
   br label %ref
 call:
   %alone = icmp eq i64 %grain, 0
-  br i1 %alone, label %here, label %threads
+  %is.first = icmp eq i64 %k, %first.step
+  %begin = select i1 %is.first, i64 %first.piece, i64 0
+  br i1 %alone, label %here, label %not.alone
+not.alone:
+  %again.and.again = icmp slt i64 %grain, 0
+  br i1 %again.and.again, label %some, label %threads
+some:
+  %j = phi i64 [ %begin, %not.alone ], [ 1, %some.more ]
+  %budget = sub i64 0, %grain
+  call void %function(ptr %data, i64 %j, i64 %budget)
+  %state.of = load ptr, ptr %data
+  %is.done = load i64, ptr %state.of
+  %goes.on = icmp eq i64 %is.done, 0
+  br i1 %goes.on, label %some.more, label %step.done
+some.more:
+  %some.late = call i1 @late(ptr %until)
+  br i1 %some.late, label %pause, label %some
 here:
   call void %function(ptr %data, i64 0, i64 %pieces)
   %k.done = add i64 %k, 1
@@ -318,8 +340,6 @@ look:
   %late = call i1 @late(ptr %until)
   br i1 %late, label %pause, label %step.done
 threads:
-  %is.first = icmp eq i64 %k, %first.step
-  %begin = select i1 %is.first, i64 %first.piece, i64 0
   %reached = call i64 %launch(ptr %function, ptr %data, i64 %begin, i64 %pieces, i64 %grain, ptr %until)
   %whole = icmp sge i64 %reached, %pieces
   br i1 %whole, label %step.done, label %pause
@@ -327,8 +347,8 @@ step.done:
   %k.next = add i64 %k, 1
   br label %step
 pause:
-  %at.step = phi i64 [ %k.done, %look ], [ %k, %threads ]
-  %at.piece = phi i64 [ 0, %look ], [ %reached, %threads ]
+  %at.step = phi i64 [ %k.done, %look ], [ %k, %threads ], [ %k, %some.more ]
+  %at.piece = phi i64 [ 0, %look ], [ %reached, %threads ], [ 1, %some.more ]
   %bad.index = load i64, ptr %flag
   %broken = icmp ne i64 %bad.index, 0
   br i1 %broken, label %end, label %say

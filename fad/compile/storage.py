@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fad.compile.fuse import Callback, Partition
+from fad.compile.fuse import Callback, Control, Partition
 from fad.compile.kernel import KernelRun
 from fad.compile.segment import Segment, accesses
 from fad.core.expr import Expr, Var
 from fad.native.machine_model import SMALL_BUFFER
 
-__all__ = ["find_takeovers", "lay_out", "list_uses", "memory_of", "place_objects"]
+__all__ = ["find_takeovers", "lay_out", "list_constants", "list_uses", "may_share", "memory_of", "place_objects", "round_up"]
 
 
 def find_takeovers(parts: Partition, steps: list, donated: frozenset) -> dict[int, int]:
@@ -67,7 +67,7 @@ def place_objects(parts: Partition, steps: list, taken: dict[int, int]) -> tuple
     objects = {x.id: k for k, x in enumerate(function.inputs)}
     constants: list[np.ndarray] = []
     read = {a.buffer for step in steps if isinstance(step, Segment) for n in step.nests for a in accesses(n)}
-    for node in function.constants:
+    for node in list_constants(parts):
         if node.id in read:  # in loops those of one element are numbers in the code
             objects[node.id] = len(objects)
             constants.append(np.ascontiguousarray(node.value))
@@ -91,6 +91,12 @@ def place_objects(parts: Partition, steps: list, taken: dict[int, int]) -> tuple
             objects[step.node.id] = count
             count += 1
     return objects, constants, outputs
+
+
+def list_constants(parts: Partition) -> list[Expr]:
+    """The constants of a Function and of those that its loops and branches hold."""
+    held = [p for step in parts.steps if isinstance(step, Control) for p in step.held]
+    return [*parts.function.constants, *[c for p in held for c in list_constants(p)]]
 
 
 def lay_out(parts: Partition, steps: list, sizes: dict[int, int]) -> tuple[dict[int, int], int]:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fad.compile.debug import Refused, attempted
-from fad.compile.emit import FLAG, shape_of_code, write_function
+from fad.compile.control import FLAG, LAUNCH, Choice, Repeat
+from fad.compile.emit import shape_of_code, write_function
+from fad.compile.emit_control import shape_of_control, write_control
 from fad.compile.kernel import KernelRun
 from fad.compile.loops import Loops
 from fad.compile.plan import Plan
 from fad.compile.rows import Rows
-from fad.compile.runtime import IN_ARENA, IN_ARRAY, IN_FLAG, IN_SCALAR, program_table
+from fad.compile.runtime import IN_ARENA, IN_ARRAY, IN_FLAG, IN_LAUNCH, IN_SCALAR, program_table
 from fad.compile.segment import Segment, grain, is_parallel, writes
 from fad.native import engine
 from fad.native.ir import Module
@@ -40,10 +42,23 @@ def make_unit(nests: Sequence, codes: Sequence) -> Unit:
     return Unit(tuple(nests), tuple(place), key)
 
 
+def code_of(n: Any) -> tuple[tuple, list[int]]:
+    """What decides the code of a nest, loop or branch, and its buffers in order."""
+    return shape_of_control(n) if isinstance(n, Repeat | Choice) else shape_of_code(n)
+
+
+def write_into(module: Module, name: str, unit: Unit) -> None:
+    """The function of a unit."""
+    if isinstance(unit.nests[0], Repeat | Choice):
+        write_control(module, name, unit.nests[0])
+    else:
+        write_function(module, name, unit.nests, unit.buffers)
+
+
 def group_units(segments: list[Segment]) -> list[list[Unit]]:
     """For every segment its units. Nests that occur once go together, as a function costs LLVM more than a loop; those that
     occur again and again, as in an unrolled loop, are compiled once."""
-    coded = [[(n, shape_of_code(n)) for n in segment.nests] for segment in segments]
+    coded = [[(n, code_of(n)) for n in segment.nests] for segment in segments]
     counts = Counter([code for group in coded for _, (code, _) in group])
     found = []
     for group in coded:
@@ -75,9 +90,9 @@ def write_modules(functions: dict[str, Unit], size: int = PART) -> Iterator[str]
     module = Module(engine.machine().has_fma)
     for name, unit in functions.items():
         try:
-            write_function(module, name, unit.nests, unit.buffers)
+            write_into(module, name, unit)
         except Exception as error:
-            apart = [make_unit([n], [shape_of_code(n)]) for n in unit.nests]
+            apart = [make_unit([n], [code_of(n)]) for n in unit.nests]
             failed = [u for u in apart if attempted(write_unit, u) is None]
             raise Refused(error, {a.buffer for u in failed for a in writes(u.nests[0])}) from error
         if module.length >= size:
@@ -90,7 +105,7 @@ def write_modules(functions: dict[str, Unit], size: int = PART) -> Iterator[str]
 def write_unit(unit: Unit) -> str:
     """The IR of a unit by itself."""
     module = Module(engine.machine().has_fma)
-    write_function(module, "f", unit.nests, unit.buffers)
+    write_into(module, "f", unit)
     return str(module)
 
 
@@ -101,11 +116,13 @@ def make_table(group: list[Unit], plan: Plan, addresses: dict[Any, int], scalars
     for u in group:
         refs = [places.setdefault(b, len(places)) for b in u.buffers]
         n = u.nests[0]
-        steps.append((addresses[u.key], n.pieces, grain(n) if is_parallel(n) else 0, refs))
+        steps.append((addresses[u.key], n.pieces, grain(n), refs))
     kinds = []
     for b in places:
         if b == FLAG:
             kinds.append((IN_FLAG, 0))
+        elif b == LAUNCH:
+            kinds.append((IN_LAUNCH, 0))
         elif b in plan.objects:
             kinds.append((IN_SCALAR if b in scalars else IN_ARRAY, plan.objects[b]))
         else:

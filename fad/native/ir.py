@@ -412,6 +412,10 @@ class Block:
         """A block that runs where a condition holds. Its values stay inside."""
         return self.inner(When(self, condition))
 
+    def forever(self, start: Value | int) -> Any:
+        """A loop that goes on until it is left."""
+        return self.inner(Forever(self, start if isinstance(start, Value) else self.integer(start)))
+
     def section(self) -> Any:
         """A block whose instructions are not shared with what comes after it: memory may have changed by then."""
         return self.inner(Block(self.module, self))
@@ -503,6 +507,33 @@ class Loop(Block):
             f"{inside[1:]}:",
         ]
         return [*head, *body, f"  br label {self.label}", f"{exit_[1:]}:"], exit_
+
+
+class Forever(Block):
+    """A loop that ends where `leave_unless` is given a condition that does not hold. Its index, which goes on from ``start``, is
+    known after it, too."""
+
+    def __init__(self, parent: Block, start: Value):
+        super().__init__(parent.module, parent)
+        self.start = start
+        self.label, self.exit, self.after = (self.module.name(stem) for stem in ("loop", "after", "i"))
+        self.index = Value(self, self.module.name("i"), "i64", 1)
+
+    def leave_unless(self, condition: Value) -> None:
+        """The end of the loop, unless a condition holds."""
+        go = self.module.name("go")
+        self.append(f"br i1 {condition.name}, label {go}, label {self.exit}")
+        self.append(f"{go[1:]}:")
+
+    def lines_from(self, label: str) -> tuple[list[str], str]:
+        body, latch = self.lines(self.label)
+        head = [
+            f"  br label {self.label}",
+            f"{self.label[1:]}:",
+            f"  {self.index.name} = phi i64 [ {self.start.name}, {label} ], [ {self.after}, {latch} ]",
+        ]
+        tail = [f"  {self.after} = add i64 {self.index.name}, 1", f"  br label {self.label}", f"{self.exit[1:]}:"]
+        return head + body + tail, self.exit
 
 
 class When(Block):
