@@ -23,6 +23,10 @@ def plan_control(step: Control, outer: Partition, buffer: Callable, plan_held: C
     """The plan of a loop or branch; ``buffer(bytes)`` gives it memory outside, ``plan_held(partition, carries)`` nests and sizes."""
     bases = [outer.alias.get(a.id, a).id for a in step.node.args]
     results = {r.params["index"]: r.id for r in step.results}
+    unread = 0 if step.node.op.role == "branch" else step.node.params["carry"]
+    for k, y in enumerate(step.held[0].function.outputs[unread:], unread):
+        if k not in results:  # what read it was simplified away
+            results[k] = buffer(y.nbytes * max(step.node.params.get("length") or 1, 1))
     if step.node.op.role == "branch":
         return plan_choice(step, bases, results, buffer, plan_held)
     return plan_repeat(step, bases, results, buffer, plan_held)
