@@ -24,6 +24,7 @@ COPY, FILL = "llvm.memcpy.p0.p0.i64", "llvm.memset.p0.i64"
 def write_control(module: Module, name: str, control: Repeat | Choice) -> None:
     """``void name(ptr data, i64 begin, i64 end)``: of iterations that threads share those from begin to end; of others at most
     ``end``, from the first one where begin is 0, from where the last call ended otherwise."""
+    module.optimised = True
     work = _Writer(module, name, control)
 
     def body(block: Block) -> None:

@@ -20,6 +20,7 @@ from llvmlite.binding import ffi
 
 from fad.native import disk
 from fad.native.cpu import machine
+from fad.native.ir import OPTIMISED
 from fad.native.fork import at_work
 from fad.native.threads import get_num_threads
 
@@ -109,6 +110,22 @@ def _side_by_side(texts: Iterator[str], opt: int) -> list[bytes]:
         pool.shutdown(cancel_futures=True)  # after an interrupt what is not begun is left
 
 
+def optimise(module: Any, target: Any) -> None:
+    """Memory on the stack becomes registers, short loops are written out, and what is known is not computed or loaded again."""
+    builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=2))
+    passes = llvm.create_new_function_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_loop_unroll_pass()
+    passes.add_sroa_pass()
+    passes.add_new_gvn_pass()
+    passes.add_dead_store_elimination_pass()
+    passes.add_simplify_cfg_pass()
+    for function in module.functions:
+        if not function.is_declaration:
+            passes.run(function, builder)
+
+
 def _objects(kept: bytes) -> Iterator[bytes]:
     """Object files that follow one another, each after its length."""
     at = 0
@@ -132,6 +149,8 @@ def _compiled(text: str, opt: int) -> bytes:
     ):
         if is_checking():
             module.verify()
+        if text.startswith(OPTIMISED):
+            optimise(module, target)
         with at_work():
             buffer = emit(target, module, 1, error)
         if not buffer:

@@ -556,6 +556,9 @@ class When(Block):
         ], exit_
 
 
+OPTIMISED = "; optimised\n"  # the first line of a module that LLVM's passes are run on
+
+
 class Module:
     """The text of one LLVM module: functions, declarations, and names that are fresh."""
 
@@ -566,6 +569,7 @@ class Module:
         self.helpers: dict[str, str] = {}
         self.counts: dict[str, int] = {}  # results of outlined functions
         self.count = 0
+        self.optimised = False  # whether LLVM's passes are worth their time
 
     def name(self, stem: str) -> str:
         """A fresh local name."""
@@ -654,4 +658,5 @@ class Module:
 
     def __str__(self) -> str:
         metadata = '!0 = !{!"branch_weights", i32 1, i32 2000}'
-        return "\n\n".join([*self.functions, *self.helpers.values(), "\n".join(self.declared), metadata, ""])
+        head = OPTIMISED if self.optimised else ""
+        return head + "\n\n".join([*self.functions, *self.helpers.values(), "\n".join(self.declared), metadata, ""])
