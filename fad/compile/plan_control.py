@@ -16,7 +16,7 @@ __all__ = ["plan_control"]
 
 STATE = 64  # bytes at the head of the scratch memory: whether the loop is done, and the number of the next iteration
 SMALL = 1024  # bytes up to which a carry is copied at the end of an iteration; the buffers of larger ones take turns
-STACK = 1 << 15  # bytes that an iteration of several threads may have for itself
+STACK = 1 << 18  # bytes that an iteration of several threads may have for itself
 
 
 def plan_control(step: Control, outer: Partition, buffer: Callable, plan_held: Callable) -> Repeat | Choice:

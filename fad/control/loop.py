@@ -240,8 +240,13 @@ def with_count(body: Function, consts: int, carry: int) -> Function:
 # -- batches -------------------------------------------------------------------------------------------------------------
 
 
+MASKED = 512  # operations of an iteration up to which lanes that have ended go along, and what they compute is left out
+BLOCK = 512  # lanes that go along with one another
+
+
 def batch(size: int, args: tuple, batched: tuple, **params: Any) -> Any:
-    """One loop of batched bodies; where lanes differ in how often they go round, each runs its own loop."""
+    """One loop of batched bodies. Where lanes differ in how often they go round, those that have ended go along in blocks if
+    an iteration is cheap, until the last of the block has ended; otherwise each runs its own loop."""
     body, consts, carry, counted = params["body"], params["consts"], params["carry"], params["counted"]
     if counted and batched[0]:
         return map_lanes(loop, size, args, batched, params)
@@ -256,14 +261,71 @@ def batch(size: int, args: tuple, batched: tuple, **params: Any) -> Any:
     if condition is not None:
         condition, (many,) = batch_function(condition, size, flags[: consts + carry], (False,))
         if many:
-            return map_lanes(loop, size, args, batched, params)
+            return batch_while(size, args, batched, flags, params)
+    return loop_batched(size, args, batched, flags, params | {"body": wide, "condition": condition})
+
+
+def loop_batched(size: int, args: tuple, batched: tuple, flags: tuple, params: dict) -> tuple:
+    """The results of the loop of a batched body, whose inputs are batched as ``flags`` say."""
+    consts, carry, counted = params["consts"], params["carry"], params["counted"]
     count, held, inits, xs = divide(args, consts, carry, counted)
     given, want = divide(batched, consts, carry, counted)[2], flags[consts : consts + carry]
     inits = [front(size, a, b) if w else a for a, b, w in zip(inits, given, want, strict=True)]
     xs = [np.moveaxis(x, 0, 1) if b else x for x, b in zip(xs, flags[consts + carry :], strict=True)]
-    found = results_of(loop(*count, *held, *inits, *xs, **params | {"body": wide, "condition": condition}))
+    found = results_of(loop(*count, *held, *inits, *xs, **params))
     last = [y if w else np.broadcast_to(y, (size, *y.shape)) for y, w in zip(found, want, strict=False)]
     return (*last, *[np.moveaxis(y, 0, 1) for y in found[carry:]])
+
+
+def batch_while(size: int, args: tuple, batched: tuple, flags: tuple, params: dict) -> tuple:
+    """The results of a loop that lanes leave one by one."""
+    body, consts, carry, counted = params["body"], params["consts"], params["carry"], params["counted"]
+    if any(n.op.functions for n in body.nodes) or body.flops + params["condition"].flops > MASKED:
+        return map_lanes(loop, size, args, batched, params)
+    is_symbolic = any(isinstance(a, Expr) and a.value is None for a, b in zip(args, batched, strict=True) if b)
+    if size > 2 * BLOCK and is_symbolic:  # native code: each block stays in cache, and threads take blocks
+        return batch_blocks(size, args, batched, params)
+    flags = (*flags[:consts], *(True for _ in range(carry)), *flags[consts + carry :])
+    masked, goes_on = masked_functions(body, params["condition"], size, flags, consts, carry)
+    count, held, inits, xs = divide(args, consts, carry, counted)
+    inits = [front(size, a, b) for a, b in zip(inits, divide(batched, consts, carry, counted)[2], strict=True)]
+    begin = batch_function(params["condition"], size, flags[: consts + carry], (True,))[0].run([*held, *inits])
+    more = {"body": masked, "condition": goes_on, "carry": carry + 1}
+    own = (*(b for b in batched[: counted + consts]), *(True for _ in range(carry + 1)), *batched[counted + consts + carry :])
+    found = loop_batched(
+        size, (*count, *held, *inits, *begin, *xs), own, (*flags[: consts + carry], True, *flags[consts + carry :]), params | more
+    )
+    return (*found[:carry], *found[carry + 1 :])
+
+
+@lru_cache(maxsize=256)
+def masked_functions(body: Function, condition: Function, size: int, flags: tuple, consts: int, carry: int) -> tuple:
+    """The body with a last carry that says which lanes go on, and changes these only; and whether any does."""
+    wide, _ = batch_function(body, size, flags, (True,) * len(body.outputs))
+    test, _ = batch_function(condition, size, flags[: consts + carry], (True,))
+    inputs, at = fresh(wide.inputs), consts + carry
+    alive = Var("alive", (size,), np.dtype(bool))
+    outs = wide.run(list(inputs))
+    pick = lambda y, old: np.where(np.reshape(alive, (size, *(1,) * (len(y.shape) - 1))), y, old)
+    state = [pick(y, old) for y, old in zip(outs, inputs[consts:at], strict=False)]
+    goes_on = np.logical_and(alive, test.run([*inputs[:consts], *state])[0])
+    rows = [pick(y, np.zeros((), y.dtype)) for y in outs[carry:]]
+    masked = Function([*inputs[:at], alive, *inputs[at:]], [*state, goes_on, *rows])
+    others = fresh([*inputs[:at], alive])
+    return masked, Function(others, [np.any(others[-1])])
+
+
+def batch_blocks(size: int, args: tuple, batched: tuple, params: dict) -> tuple:
+    """Blocks of lanes, each a loop of its own, one after another or on several threads."""
+    whole = size // BLOCK * BLOCK
+    first = [np.reshape(a[:whole], (-1, BLOCK, *a.shape[1:])) if b else a for a, b in zip(args, batched, strict=True)]
+    batch_one = lambda *inner, **p: batch(BLOCK, inner, batched, **p)
+    found = map_lanes(batch_one, whole // BLOCK, tuple(first), batched, params)
+    found = tuple([np.reshape(y, (whole, *y.shape[2:])) for y in found])
+    if whole == size:
+        return found
+    rest = batch(size - whole, tuple([a[whole:] if b else a for a, b in zip(args, batched, strict=True)]), batched, **params)
+    return tuple([np.concatenate([a, b]) for a, b in zip(found, rest, strict=True)])
 
 
 def map_lanes(op: Any, size: int, args: tuple, batched: tuple, params: dict) -> tuple:
