@@ -15,3 +15,4 @@ for _name in ("conv", "conv_input_grad", "conv_weight_grad"):
     SPECIALISED[_name] = _on_demand(_name, "fad.compile.kernels.conv")
 for _name in ("max_pool", "max_pool_push", "max_pool_grad", "sum_pool", "sum_pool_grad"):
     SPECIALISED[_name] = _on_demand(_name, "fad.compile.kernels.pool_recipes")
+SPECIALISED["loop"] = _on_demand("loop", "fad.compile.eager")

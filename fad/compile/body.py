@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fad.compile import index as ix
-from fad.compile.fuse import Nest, Partition, find_parts, is_view
 from fad.compile.scalar import lowered
+from fad.compile.steps import Nest, Partition, find_parts, is_view
 from fad.core.expr import Const, Expr, Var
 from fad.core.primitive import Primitive
 from fad.primitives.maps import broadcast_map

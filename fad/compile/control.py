@@ -1,7 +1,7 @@
 """Control: loops and branches in programs, with the steps of an iteration or of each branch.
 
-Nodes have numbers of their own in the whole program, so the buffers of a body go by these as all others do. A body's inputs are other
-names for buffers outside, rows of such, or carries.
+Nodes have numbers of their own in the whole program, so the buffers of a body go by these as all others do. A body's inputs are
+other names for buffers outside, rows of such, or carries.
 """
 
 from __future__ import annotations

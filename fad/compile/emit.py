@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from fad.compile.body import Access, Body, Instruction
+from fad.compile.body import Access, Instruction
 from fad.compile.control import FLAG
 from fad.compile.kernel import KernelRun, as_one
 from fad.compile.loops import Loops
 from fad.compile.rows import Rows
 from fad.compile.scalar import KIND, STORED, convert, kind_of
 from fad.core.lowering import Fold
-from fad.native.ir import Block, Module, Value, fma, literal, resized, typed, unflattened, where, write
+from fad.native.ir import Block, Value, fma, literal, resized, typed, unflattened, where, write
 from fad.native.machine_model import CALLED_BYTES, CALLED_FUNCTIONS, CALLED_WORK, HEAVY
+from fad.native.module import Module
 from fad.native.tile import Epilogue, at
 from fad.native.vecmath import cos, sin
 

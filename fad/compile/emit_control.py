@@ -12,7 +12,8 @@ from fad.compile.control import FLAG, LAUNCH, Carry, Choice, Repeat, Scope
 from fad.compile.emit import load_addresses, shape_of_code, write_function, write_nest
 from fad.compile.loops import Loops
 from fad.compile.segment import grain, is_parallel
-from fad.native.ir import Block, Module, Value, where, write
+from fad.native.ir import Block, Value, where
+from fad.native.module import Module
 
 __all__ = ["shape_of_control", "write_control"]
 

@@ -1,6 +1,6 @@
-"""Functions that loops and branches hold, simplified: what is not read is left out, and loops that run the same iterations become one.
+"""Functions that loops and branches hold, simplified: what nobody reads is left out, and loops of the same iterations become one.
 
-A gradient wants a loop's value and, from the same iterations, what the way back reads: two nodes with one carry, which are joined here.
+A gradient wants a loop's value and, from the same iterations, what the way back reads: two nodes with one carry, joined here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from fad.control.loop import divide
 from fad.core.expr import Const, Expr, Var, reachable
 from fad.core.function import Function
 from fad.primitives.elementwise import convert
@@ -48,45 +47,37 @@ class Held:
 
     def shrink_loops(self, nodes: list[Expr], args: tuple, simplify: Simplify) -> dict[int, dict[int, Any]]:
         """The results that are read of loops with the same carry, from one loop."""
-        first, p = nodes[0], nodes[0].params
-        consts, carry, counted = p["consts"], p["carry"], int(p["counted"])
-        ys = [(n.id, k) for n in nodes for k in sorted(self.read[n.id]) if k >= carry]
-        bodies = {n.id: n.params["body"] for n in nodes}
-        begin = Function(p["body"].inputs, p["body"].outputs[:carry])
-        body = simplify([begin, *[Function(f.inputs, [f.outputs[k] for m, k in ys if m == n]) for n, f in bodies.items()]])
-        condition = None if p["condition"] is None else simplify([p["condition"]])
+        p = nodes[0].params
+        consts, carry = p["consts"], p["carry"]
+        asked = [(n, k) for n in nodes for k in sorted(self.read[n.id]) if k >= carry]  # stacks
+        bodies = [Function(n.params["body"].inputs, [n.params["body"].outputs[k] for m, k in asked if m is n]) for n in nodes]
+        body = simplify([Function(p["body"].inputs, p["body"].outputs[:carry]), *bodies])
+        condition = p["condition"] and simplify([p["condition"]])
         wanted = {k for n in nodes for k in self.read[n.id] if k < carry}
         carried, fixed = read_carries(body, condition, wanted, consts, carry)
-        held = [*range(consts), *[consts + k for k in fixed]]
-        rows = [*range(consts + carry, len(body.inputs))]
-        stacked = {y.id: y for y in body.outputs[carry:]}
-        kept = [body.outputs[k] for k in carried] + list(stacked.values())
-        used = used_inputs(body.inputs, kept)
-        if condition is not None:
-            used |= used_inputs(condition.inputs, condition.outputs)
-        held, rows = [k for k in held if k in used], [k for k in rows if k in used]
-        order = [*held, *[consts + k for k in carried], *rows]
-        made = Function([body.inputs[k] for k in order], own_outputs(kept))
-        count, *given = divide(args, consts, carry, counted)
-        flat = [x for group in given for x in group]
-        found = results_of(
-            node_of(
-                first.op,
-                (*[as_node(c, Var("n", (), np.dtype(np.int64))) for c in count], *[as_node(flat[k], body.inputs[k]) for k in order]),
-                p
-                | {
-                    "body": made,
-                    "condition": condition and Function([condition.inputs[k] for k in order[: len(held) + len(carried)]],
-                                                        own_outputs(condition.outputs)),
-                    "consts": len(held),
-                    "carry": len(carried),
-                },
-            )
-        )  # fmt: skip
-        last = {k: found[j] for j, k in enumerate(carried)} | {k: as_node(given[1][k], body.inputs[consts + k]) for k in fixed}
-        rows_of = dict(zip(stacked, found[len(carried) :], strict=True))
-        stacks = {y: rows_of[out.id] for y, out in zip(ys, body.outputs[carry:], strict=True)}
-        return {n.id: {k: last[k] if k < carry else stacks[n.id, k] for k in self.read[n.id]} for n in nodes}
+        rows = {y.id: y for y in body.outputs[carry:]}
+        kept = [*[body.outputs[k] for k in carried], *rows.values()]
+        held, xs = read_arguments(body, condition, kept, fixed, consts, carry)
+        order = [*held, *[consts + k for k in carried], *xs]
+        params = p | {
+            "body": Function([body.inputs[k] for k in order], own_outputs(kept)),
+            "condition": condition and choose_inputs(condition, order[: len(held) + len(carried)]),
+            "consts": len(held),
+            "carry": len(carried),
+        }
+        count, given = args[: p["counted"]], args[p["counted"] :]
+        count = tuple([as_node(c, COUNT) for c in count])
+        found = results_of(node_of(nodes[0].op, (*count, *[as_node(given[k], body.inputs[k]) for k in order]), params))
+        last = {k: found[j] for j, k in enumerate(carried)}
+        last |= {k: as_node(given[consts + k], body.inputs[consts + k]) for k in fixed}
+        stacks = dict(zip(rows, found[len(carried) :], strict=True))
+        results: dict[int, dict[int, Any]] = {n.id: {k: last[k] for k in self.read[n.id] if k < carry} for n in nodes}
+        for (n, k), y in zip(asked, body.outputs[carry:], strict=True):
+            results[n.id][k] = stacks[y.id]
+        return results
+
+
+COUNT = Var("count", (), np.dtype(np.int64))
 
 
 def find_held(outputs: list[Expr], stop: Any) -> Held:
@@ -129,6 +120,20 @@ def read_carries(body: Function, condition: Function | None, wanted: set, consts
     return sorted(needed - set(fixed)), fixed
 
 
+def read_arguments(body: Function, condition: Any, kept: list, fixed: list, consts: int, carry: int) -> tuple[list, list]:
+    """The inputs that are read: constants, with the carries that stay as they are among them, and rows."""
+    used = used_inputs(body.inputs, kept)
+    if condition is not None:
+        used |= used_inputs(condition.inputs, condition.outputs)
+    held = [k for k in [*range(consts), *[consts + k for k in fixed]] if k in used]
+    return held, [k for k in range(consts + carry, len(body.inputs)) if k in used]
+
+
+def choose_inputs(f: Function, order: list[int]) -> Function:
+    """A Function of these of its inputs."""
+    return Function([f.inputs[k] for k in order], own_outputs(f.outputs))
+
+
 def used_inputs(inputs: Any, outputs: Any) -> set[int]:
     """Which inputs these outputs depend on."""
     ids = {x.id for x in inputs}
@@ -147,7 +152,8 @@ def own_outputs(outputs: Any) -> list[Expr]:
 
 def node_of(op: Any, args: tuple, params: dict) -> Expr:
     """The node of a primitive, as it is."""
-    return Expr(op, args, params, *op.abstract(*args, **params), None)
+    shape, dtype = op.abstract(*args, **params)
+    return Expr(op, args, params, shape, dtype, None)
 
 
 def as_node(x: Any, like: Any) -> Expr:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from fad.compile.cache import program_for
-from fad.compile.fuse import Callback
 from fad.compile.program import Program
 from fad.compile.runtime import context_of, runner
+from fad.compile.steps import Callback
 from fad.core.expr import aval_text, short
 from fad.errors import DtypeError, TraceError, TreeError
 from fad.native.machine_model import CACHE_LINE

@@ -16,10 +16,10 @@ from typing import Any
 from fad.compile.body import Access
 from fad.compile.control import Choice, Repeat
 from fad.compile.debug import CompilerError
-from fad.compile.fuse import Callback, Nest, Partition, is_view, list_computed
 from fad.compile.loops import Loops
 from fad.compile.plan import Plan
 from fad.compile.rows import Rows
+from fad.compile.steps import Callback, Nest, Partition, is_view, list_computed
 from fad.compile.storage import list_constants, list_uses, memory_of
 from fad.core.expr import Expr, Var, aval_text
 

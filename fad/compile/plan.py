@@ -13,12 +13,12 @@ from fad.compile import index as ix
 from fad.compile.body import Access, Body, Instruction, pull_bodies
 from fad.compile.contraction import recipe_of
 from fad.compile.debug import Refused
-from fad.compile.fuse import Callback, Control, Nest, Partition, list_computed
 from fad.compile.kernel import KernelRun, runs, summed
 from fad.compile.loops import Loops, arrange, jam_axis, permute_loops, split_axis
 from fad.compile.plan_control import plan_control
 from fad.compile.rows import Rows, are_local, block_of, group_rows, map_writes, reads_own
 from fad.compile.segment import Segment, describe, is_parallel, loads
+from fad.compile.steps import Callback, Control, Nest, Partition, list_computed
 from fad.compile.storage import find_takeovers, lay_out, memory_of, place_objects
 from fad.core.expr import Expr
 from fad.core.primitive import Primitive

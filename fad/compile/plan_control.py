@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fad.compile.control import Carry, Choice, Repeat, Row, Scope
-from fad.compile.fuse import Control, Partition
 from fad.compile.segment import Segment, accesses, is_parallel, launches
+from fad.compile.steps import Control, Partition
 from fad.compile.storage import lay_out, may_share, round_up
 from fad.control.loop import divide
 from fad.native.machine_model import WAKE_WORK
@@ -20,7 +20,7 @@ STACK = 1 << 18  # bytes that an iteration of several threads may have for itsel
 
 
 def plan_control(step: Control, outer: Partition, buffer: Callable, plan_held: Callable) -> Repeat | Choice:
-    """The plan of a loop or branch; ``buffer(bytes)`` gives it memory outside, ``plan_held(partition, carries)`` nests and sizes."""
+    """The plan of a loop or branch; ``buffer(bytes)`` gives it memory, ``plan_held(partition, carries)`` nests and sizes."""
     bases = [outer.alias.get(a.id, a).id for a in step.node.args]
     results = {r.params["index"]: r.id for r in step.results}
     unread = 0 if step.node.op.role == "branch" else step.node.params["carry"]
@@ -85,7 +85,7 @@ def plan_repeat(step: Control, bases: list, results: dict[int, int], buffer: Cal
 def plan_choice(step: Control, bases: list, results: dict[int, int], buffer: Callable, plan_held: Callable) -> Choice:
     """The plan of a branch."""
     index, *operands = bases
-    scopes = []
+    scopes: list[Scope] = []
     for parts in step.held:
         steps, sizes = plan_held(parts, set())
         names = {x.id: b for x, b in zip(parts.function.inputs, operands, strict=True)}

@@ -16,7 +16,7 @@ import numpy as np
 from fad.compile.arena import OwnArena
 from fad.compile.callback import call_numpy
 from fad.compile.debug import Refused, check, show, shows
-from fad.compile.fuse import Callback, partition
+from fad.compile.fuse import partition
 from fad.compile.invariants import check_code, check_partition, check_plan
 from fad.compile.plan import Plan, plan
 from fad.compile.runtime import (
@@ -34,6 +34,7 @@ from fad.compile.runtime import (
 )
 from fad.compile.segment import Segment, launches
 from fad.compile.simplify import simplify
+from fad.compile.steps import Callback
 from fad.compile.units import Unit, group_units, make_table, name_functions, write_modules, write_unit
 from fad.core.expr import Var
 from fad.core.function import Function

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import prod
 
 from fad.compile.body import Access, Body
-from fad.compile.fuse import Callback, Nest, Partition
 from fad.compile.loops import Loops
+from fad.compile.steps import Callback, Nest, Partition
 from fad.core.expr import Expr, Var
 from fad.native.machine_model import CACHED_ROW, FEW_ROWS, REDUCED_ROWS, SHORT_ROW
 

@@ -273,7 +273,8 @@ in.flag:
 in.launch:
   br label %buffer.done
 buffer.done:
-  %p = phi ptr [ %p.array, %in.array ], [ %p.scalar, %in.scalar ], [ %p.arena, %in.arena ], [ %flag, %in.flag ], [ %launch, %in.launch ]
+  %p = phi ptr [ %p.array, %in.array ], [ %p.scalar, %in.scalar ], [ %p.arena, %in.arena ],
+               [ %flag, %in.flag ], [ %launch, %in.launch ]
   %slot = getelementptr ptr, ptr %table, i64 %b
   store ptr %p, ptr %slot
   %b.next = add i64 %b, 1

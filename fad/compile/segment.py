@@ -72,7 +72,9 @@ def describe(n: Any) -> str:
 def describe_control(n: Repeat | Choice) -> str:
     """A loop or branch, and below it what it runs."""
     if isinstance(n, Repeat):
-        often = "while" if n.length is None else f"at most {n.length} times" if n.test or n.count is not None else f"{n.length} times"
+        often = (
+            "while" if n.length is None else f"at most {n.length} times" if n.test or n.count is not None else f"{n.length} times"
+        )
         head = f"repeat {often}" + (", over threads" if n.shared else "")
         parts = [(f"{head}, {len(n.carries)} carries", n.scope)] + ([("as long as", n.test)] if n.test else [])
     else:

@@ -89,8 +89,8 @@ class _Simplifier:
             elif node.op.role == "result":
                 self.env[node.id] = self.env[node.args[0].id][node.params["index"]]
             elif node.op.functions:
-                args = [self.env[a.id] if isinstance(a, Expr) else self.const(a) for a in node.args]
-                self.env |= self.held.shrink(node, tuple([self.strong(a) for a in args]), simplify_held)
+                args = tuple([self.strong(self.env[a.id] if isinstance(a, Expr) else self.const(a)) for a in node.args])
+                self.env |= self.held.shrink(node, args, simplify_held)
             else:
                 args = tuple([self.env[a.id] if isinstance(a, Expr) else self.const(a) for a in node.args])
                 self.env[node.id] = self.node(node.op, args, node.params, node.shape, node.dtype)

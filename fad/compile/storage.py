@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fad.compile.fuse import Callback, Control, Partition
 from fad.compile.kernel import KernelRun
 from fad.compile.segment import Segment, accesses
+from fad.compile.steps import Callback, Control, Partition
 from fad.core.expr import Expr, Var
 from fad.native.machine_model import SMALL_BUFFER
 

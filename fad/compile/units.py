@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fad.compile.debug import Refused, attempted
 from fad.compile.control import FLAG, LAUNCH, Choice, Repeat
+from fad.compile.debug import Refused, attempted
 from fad.compile.emit import shape_of_code, write_function
 from fad.compile.emit_control import shape_of_control, write_control
 from fad.compile.kernel import KernelRun
@@ -18,7 +18,7 @@ from fad.compile.rows import Rows
 from fad.compile.runtime import IN_ARENA, IN_ARRAY, IN_FLAG, IN_LAUNCH, IN_SCALAR, program_table
 from fad.compile.segment import Segment, grain, is_parallel, writes
 from fad.native import engine
-from fad.native.ir import Module
+from fad.native.module import Module
 
 __all__ = ["Unit", "group_units", "make_table", "name_functions", "write_modules", "write_unit"]
 

@@ -19,13 +19,18 @@ from fad.control.functions import activity, batch_function, fresh, pull_function
 from fad.control.residuals import Backward, split_pulled
 from fad.core.expr import Expr, Var, concrete
 from fad.core.function import Function
+from fad.core.nans import is_watching
 from fad.core.primitive import ByMode
 from fad.core.results import Results
 from fad.errors import TraceError
+from fad.kernels.rent import SPECIALISED
 from fad.primitives.families import dtype_of, front, shape_of, structural
 from fad.primitives.result import results_of
 
 __all__ = ["loop", "map_lanes"]
+
+
+LONG = 20_000  # operations that Python evaluates in the time in which a loop is compiled
 
 
 def divide(items: Any, consts: int, carry: int, counted: bool = False) -> tuple[Any, Any, Any, Any]:
@@ -53,13 +58,18 @@ def evaluate(
     reverse: bool,
     counted: bool,
 ) -> tuple:
-    """The loop in Python."""
+    """The loop in Python; when that has taken as long as it takes to compile it, or will, as native code if all of it has any."""
+    params = {"body": body, "condition": condition, "consts": consts, "carry": carry, "length": length, "reverse": reverse}
     count, held, inits, xs = divide(args, consts, carry, counted)
     held, state = list(held), [as_declared(a, x) for a, x in zip(inits, body.inputs[consts:], strict=False)]
     ys = [np.zeros((length or 0, *y.shape), y.dtype) for y in body.outputs[carry:]]
-    for t in iterations(count, length, reverse):
+    some = LONG // len(body.schedule[1] or "1")
+    buys = some if condition is not None or (length or 0) <= some else 0
+    for k, t in enumerate(iterations(count, length, reverse)):
         if condition is not None and not condition.run([*held, *state])[0]:
             break
+        if k == buys and not is_watching() and (found := SPECIALISED["loop"](args, params | {"counted": counted})) is not None:
+            return found
         outs = body.run([*held, *state, *[x[t] for x in xs]])
         state = outs[:carry]
         for y, row in zip(ys, outs[carry:], strict=True):

@@ -20,8 +20,8 @@ from llvmlite.binding import ffi
 
 from fad.native import disk
 from fad.native.cpu import machine
-from fad.native.ir import OPTIMISED
 from fad.native.fork import at_work
+from fad.native.module import OPTIMISED
 from fad.native.threads import get_num_threads
 
 __all__ = ["Loaded", "assembly", "is_checking", "load", "load_parts", "machine"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 
 from fad.native.cpu import machine
-from fad.native.ir import Block, Loop, Module, Value, fma, itemsize, typed
+from fad.native.ir import Block, Loop, Value, fma, itemsize, typed
+from fad.native.module import Module
 from fad.native.tile import at, fixed, load, repeated, store, transposed
 
 __all__ = ["ROWS", "tile_function", "tile_vectors", "transpose_function"]

@@ -11,8 +11,9 @@ from hypothesis import given
 import fad
 import fad.nn
 from fad.compile.body import pull_bodies
-from fad.compile.fuse import CODE, Callback, partition
+from fad.compile.fuse import CODE, partition
 from fad.compile.simplify import simplify
+from fad.compile.steps import Callback
 
 from .programs import programs
 from .test_differential import examples

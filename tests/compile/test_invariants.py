@@ -7,13 +7,14 @@ import pytest
 
 import fad
 from fad.compile.debug import CompilerError
-from fad.compile.fuse import Nest, partition
+from fad.compile.fuse import partition
 from fad.compile.invariants import check_code, check_partition, check_plan
 from fad.compile.loops import Loops
 from fad.compile.plan import plan
 from fad.compile.program import build
 from fad.compile.segment import Segment
 from fad.compile.simplify import simplify
+from fad.compile.steps import Nest
 
 
 def example(x, w):

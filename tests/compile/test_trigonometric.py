@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fad.native import vecmath
-from fad.native.ir import Block, Module, Value
+from fad.native.ir import Block, Value
+from fad.native.module import Module
 from tests.compile.vector import EDGES, elementwise, exact, log_spaced, patterns, ulps
 
 BOTH = pytest.mark.parametrize("dtype", ["f8", "f4"])

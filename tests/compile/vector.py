@@ -8,7 +8,8 @@ import pytest
 
 from fad.native.cpu import machine
 from fad.native.engine import load
-from fad.native.ir import Block, Module, Value, typed
+from fad.native.ir import Block, Value, typed
+from fad.native.module import Module
 
 KIND = {"float64": "double", "float32": "float"}
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fad.native import engine
-from fad.native.ir import Block, Module, Value, call, constant, fma, literal, resized, where, write
+from fad.native.ir import Block, Value, call, constant, fma, literal, resized, where, write
+from fad.native.module import Module
 
 I, F = "i64", "double"
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fad.native import engine
-from fad.native.ir import Block, Module, Value, constant
+from fad.native.ir import Block, Value, constant
+from fad.native.module import Module
 from fad.native.tile import Epilogue, Tile, accumulate, at, balanced, deliver, load, panels_of, ranked_tiles, store, transposed
 
 KINDS = {"float": np.float32, "double": np.float64}

@@ -17,9 +17,10 @@ import numpy as np
 from fad.kernels.windows import strides_of
 from fad.native import engine
 from fad.native.ir import KINDS as NAMES
-from fad.native.ir import Block, Module, Value, write
+from fad.native.ir import Block, Value, write
 from fad.native.launch import launcher
 from fad.native.machine_model import CACHE_LINE, KERNEL_GRAIN
+from fad.native.module import Module
 from fad.native.tile import Epilogue, at, store
 
 __all__ = ["KINDS", "Phase", "Recipe", "Spec", "fill", "grain", "run"]

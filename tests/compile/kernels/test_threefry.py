@@ -15,7 +15,8 @@ from fad.errors import ShapeError
 from fad.kernels import bits
 from fad.kernels.bits import threefry2x32, threefry_bits
 from fad.native import engine
-from fad.native.ir import Module, Value, write
+from fad.native.ir import Value, write
+from fad.native.module import Module
 from fad.native.tile import Epilogue
 
 ONES = 0xFFFFFFFF

@@ -14,7 +14,7 @@ from fad.compile.kernels import conv_recipes, window
 from fad.compile.kernels.recipe import Phase, Recipe, compiled, fill, write_function
 from fad.compile.kernels.window import Axis, Window, runs, span, tiles
 from fad.kernels.windows import strides_of
-from fad.native.ir import Module
+from fad.native.module import Module
 from fad.native.tile import Tile
 
 from .oracle import DTYPES, arrays_of, convolution, examples, fits, forget, integers, output_of, problems
