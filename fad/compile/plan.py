@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -47,6 +48,8 @@ class Plan:
         return "\n".join([*lines, f"arena: {self.arena} bytes"])
 
 
+_number = itertools.count(-1, -1).__next__  # ids of buffers that are no nodes: a loop's own ones and those around it differ, too
+
 # -- nests to loops ------------------------------------------------------------------------------------------------------
 
 
@@ -56,7 +59,6 @@ class _Planner:
     def __init__(self, parts: Partition, vector_bytes: int, donated: set[int]):
         self.parts, self.vector_bytes, self.donated = parts, vector_bytes, donated
         self.sizes: dict[int, int] = {}  # bytes of buffers that may live in the arena
-        self.scratch = 0  # ids of buffers that are no nodes count down
 
     def plan_step(self, nests: list[Nest], done: set[int]) -> list[Any]:
         """The loops of one nest, or of several over the same rows."""
@@ -168,9 +170,9 @@ class _Planner:
 
     def buffer(self, size: int) -> int:
         """The id of a new buffer in the arena."""
-        self.scratch -= 1
-        self.sizes[self.scratch] = size
-        return self.scratch
+        number = _number()
+        self.sizes[number] = size
+        return number
 
     def fill_empty(self, nest: Nest) -> list[Loops]:
         """Reductions of nothing: fill in the neutral number."""

@@ -22,7 +22,6 @@ from fad.core.function import Function
 from fad.core.nans import is_watching
 from fad.core.primitive import ByMode
 from fad.core.results import Results
-from fad.errors import TraceError
 from fad.kernels.rent import SPECIALISED
 from fad.primitives.families import dtype_of, front, shape_of, structural
 from fad.primitives.result import results_of
@@ -188,9 +187,15 @@ def pull(cts: dict, active: list, guarded: bool, out: Any, *args: Any, **params:
     marked = activate(body, tuple(k + counted in active for k in range(len(body.inputs))), consts, carry)
     floats = tuple(m and x.dtype.kind in "fc" for m, x in zip(marked, body.inputs, strict=True))
     back = pulled(body, floats, tuple(k in cts for k in range(len(body.outputs))), guarded, consts, carry)
-    count, held, _, xs = divide(args, consts, carry, counted)
+    count, held, inits, xs = divide(args, consts, carry, counted)
+    if params["length"] is None:
+        count = count or [count_iterations(args, params)]
+        if isinstance(count[0], Expr) and count[0].value is None:
+            return pull_in_segments(back, count[0], held, inits, cts, active, params)
+        args = (*held, *inits)
+        params = params | {"length": int(concrete(count[0], "the count of a loop")), "condition": None, "counted": False}
+        count = []
     stacks, count = record(back, args, count, params)
-    length = stacks[0].shape[0] if params["length"] is None and stacks else params["length"]
     start = [zeros_like(body.inputs[k]) for k in back.summed]
     start += [cts.get(k, zero_tangent(body.outputs[k])) for k in back.carried]
     rows = [*[xs[k] for k in back.rows], *stacks, *[cts[k] for k in back.given]]
@@ -204,7 +209,7 @@ def pull(cts: dict, active: list, guarded: bool, out: Any, *args: Any, **params:
             condition=None,
             consts=len(back.held),
             carry=len(start),
-            length=length,
+            length=params["length"],
             reverse=not params["reverse"],
             counted=bool(count),
         )
@@ -223,20 +228,16 @@ def record(back: Backward, args: tuple, count: Any, params: dict) -> tuple[list,
     more = {"condition": rewired(condition, consts, 0, carry, counting.inputs[: consts + carry + 1]), "carry": carry + 1}
     _, held, inits, xs = divide(args, consts, carry, params["counted"])
     args = (*count, *held, *inits, np.zeros((), np.int64), *xs)
-    length = params["length"]
-    if length is None:
-        only = Function(counting.inputs, counting.outputs[: carry + 1])
-        taken = results_of(loop(*args, **params | more | {"body": only}))[carry]
-        if isinstance(taken, Expr) and taken.value is None:
-            raise TraceError(
-                "while_loop: reverse mode of a loop that may run for ever",
-                got="no max_steps",
-                rule="a compiled program keeps what the way back reads of each iteration in memory that is laid out beforehand",
-                fix="while_loop(..., max_steps=n); forward mode (fad.jvp, fad.jacfwd) keeps nothing and needs no limit",
-            )
-        length = int(concrete(taken, "the count of a loop"))
-    found = results_of(loop(*args, **params | more | {"body": counting, "length": length}))
+    found = results_of(loop(*args, **params | more | {"body": counting}))
     return found[len(params["body"].outputs) + 1 :], [found[carry]]
+
+
+def count_iterations(args: tuple, params: dict) -> Any:
+    """How often a loop goes round that a condition ends."""
+    consts, carry, condition = params["consts"], params["carry"], params["condition"]
+    counting = with_count(params["body"], consts, carry)
+    more = {"condition": rewired(condition, consts, 0, carry, counting.inputs), "carry": carry + 1, "body": counting}
+    return results_of(loop(*args, np.zeros((), np.int64), **params | more))[carry]
 
 
 def with_count(body: Function, consts: int, carry: int) -> Function:
@@ -245,6 +246,65 @@ def with_count(body: Function, consts: int, carry: int) -> Function:
     inputs, outputs = body.inputs, body.outputs
     at = consts + carry
     return Function([*inputs[:at], count, *inputs[at:]], [*outputs[:carry], np.add(count, 1), *outputs[carry:]])
+
+
+# -- reverse, where the number of iterations is not known before the program runs -------------------------------------------
+
+SEGMENT = 256  # iterations, or segments of iterations, whose residuals or states are kept at a time
+LEVELS = 4  # of segments of segments
+
+
+def pull_in_segments(back: Backward, count: Any, held: list, inits: list, cts: dict, active: list, params: dict) -> list:
+    """The way back in memory of a fixed size: states at the beginnings of long segments, of the short ones in the one at hand, and
+    residuals of the last ones. Each iteration is computed at most `LEVELS` times again (Griewank and Walther 2000)."""
+    body, consts, carry, counted = params["body"], params["consts"], params["carry"], params["counted"]
+    start = [zeros_like(body.inputs[k]) for k in back.summed]
+    start += [cts.get(k, zero_tangent(body.outputs[k])) for k in back.carried]
+    whole = segments_function(back, body, consts, carry, LEVELS)
+    found = whole.run([*held, count, *inits, *start])
+    fits = np.where(count <= SEGMENT**LEVELS, 1.0, np.nan)  # beyond there is no memory for states
+    found = [y * fits.astype(y.dtype) for y in found]
+    bars = dict(zip([*back.summed, *[consts + k for k in back.carried]], found, strict=True))
+    return [bars.get(k - counted) for k in active]
+
+
+@lru_cache(maxsize=64)
+def segments_function(back: Backward, body: Function, consts: int, carry: int, level: int) -> Function:
+    """(constants, n, carry, cotangents) to the cotangents before n iterations, up to SEGMENT ** level of them."""
+    held, count, state = fresh(body.inputs[:consts]), Var("n", (), np.dtype(np.int64)), fresh(body.inputs[consts:])
+    sums = fresh([*[body.inputs[k] for k in back.summed], *[body.outputs[k] for k in back.carried]], "ct")
+    inputs = [*held, count, *state, *sums]
+    if level == 1:
+        p = {"condition": None, "length": SEGMENT, "counted": True}
+        stacks = results_of(loop(count, *held, *state, body=back.forward, consts=consts, carry=carry, reverse=False, **p))[carry:]
+        some = [held[k] for k in back.held]
+        found = results_of(
+            loop(count, *some, *sums, *stacks, body=back.reverse, consts=len(some), carry=len(sums), reverse=True, **p)
+        )
+        return Function(inputs, found[: len(sums)])
+    inner, stride = segments_function(back, body, consts, carry, level - 1), SEGMENT ** (level - 1)
+    number = np.ceil(count / stride).astype(np.int64)
+    p = {"condition": None, "length": SEGMENT, "counted": True, "consts": consts + 1}
+    going = advance_function(body, consts, carry, stride)
+    states = results_of(loop(number, *held, number, *state, np.int64(1), body=going, carry=carry + 1, reverse=False, **p))
+    k, row = Var("k", (), np.dtype(np.int64)), fresh(state)
+    new, before = fresh([*held, count]), fresh(sums)
+    size = np.minimum(new[-1] - k * stride, stride)
+    step = Function([*new, *before, k, *row], [*inner.run([*new[:-1], size, *row, *before]), k - 1])
+    found = results_of(
+        loop(number, *held, count, *sums, number - 1, *states[carry + 1 :], body=step, carry=len(sums) + 1, reverse=True, **p)
+    )
+    return Function(inputs, found[: len(sums)])
+
+
+def advance_function(body: Function, consts: int, carry: int, stride: int) -> Function:
+    """(constants, number of segments, carry, k) to the carry after a segment, k + 1 and the carry before; the last one stays."""
+    held, number, state = fresh(body.inputs[:consts]), Var("n", (), np.dtype(np.int64)), fresh(body.inputs[consts:])
+    k = Var("k", (), np.dtype(np.int64))
+    count = np.where(k < number, stride, 0)
+    p = {"condition": None, "length": None, "counted": True, "reverse": False}
+    after = results_of(loop(count, *held, *state, body=body, consts=consts, carry=carry, **p))
+    return Function([*held, number, *state, k], [*after, k + 1, *state])
 
 
 # -- batches -------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from fad.core.function import Function
 from fad.core.owned import own
 from fad.errors import DtypeError, ShapeError, TreeError
 from fad.primitives.elementwise import cast
+from fad.primitives.families import dtype_of, shape_of
 from fad.primitives.result import results_of
 
 __all__ = ["associative_scan", "fori_loop", "map", "scan", "while_loop"]
@@ -196,9 +197,8 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init: Any, max_steps: int
         raise DtypeError("while_loop: cond_fun gives no condition", got=[short(y) for y in outputs], rule="it gives one boolean",
                          fix="np.all(...) or np.any(...) of an array")  # fmt: skip
     (test,), more = close_together([(mark, inputs, [outputs[0] != 0 if outputs[0].dtype.kind != "b" else outputs[0]])])
-    n = len(closed.captured)
-    body, test = with_constants(closed.function, n, 0, len(more)), with_constants(test, 0, n, 0)
-    held = [*closed.captured, *more]
+    n, held = len(closed.captured), [*closed.captured, *more]
+    body, test = with_constants(closed.function, n, more), with_constants(test, 0, closed.captured)
     found = results_of(
         loop(
             *held, *inits, body=body, condition=test, consts=len(held), carry=len(inits), length=limit, reverse=False, counted=False
@@ -207,9 +207,9 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init: Any, max_steps: int
     return tree.unflatten(carry_tree, own(found, inits))
 
 
-def with_constants(f: Function, at: int, before: int, after: int) -> Function:
-    """f with further arguments at a place among its own, which it does not read."""
-    unused = [Var("c", (), np.dtype(float)) for _ in range(before + after)]
+def with_constants(f: Function, at: int, constants: list) -> Function:
+    """f with further arguments like these at a place among its own, which it does not read."""
+    unused = [Var("c", shape_of(c), np.dtype(dtype_of(c))) for c in constants]
     return Function([*f.inputs[:at], *unused, *f.inputs[at:]], f.outputs, name=f.name)
 
 

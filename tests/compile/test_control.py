@@ -11,6 +11,7 @@ import fad
 from fad.compile.control import Repeat
 from fad.compile.segment import Segment
 from fad.compile.simplify import simplify
+from fad.control import loop as loop_module
 from fad.errors import OutOfRangeError
 from fad.kernels.rent import SPECIALISED
 
@@ -196,3 +197,13 @@ def test_long_loops_are_compiled_in_eager_code(monkeypatch):
         if k == 99:
             np.testing.assert_allclose(short, c, rtol=1e-12)
     np.testing.assert_allclose(long, c, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 16, 17, 64])
+def test_the_way_back_through_a_loop_of_unknown_length(n, monkeypatch):
+    monkeypatch.setattr(loop_module, "SEGMENT", 4)  # so that 64 iterations are segments of segments of segments
+    monkeypatch.setattr(loop_module, "LEVELS", 3)
+    f = lambda x, n: fad.while_loop(lambda c: c[1] < n, lambda c: (np.sin(c[0]) * 1.3 + 0.1 * x, c[1] + 1), (x, 0))[0]
+    g = native(fad.grad(f), 0.5, n)
+    np.testing.assert_allclose(g(0.5, n), fad.grad(f)(0.5, n), rtol=1e-12)
+    assert np.isnan(g(0.5, 65))  # too many to go back through: never a wrong number
