@@ -212,8 +212,8 @@ class _Writer:
 
 
 def within(scope: Scope, addresses: dict[int, str]) -> dict[int, str]:
-    """The addresses with the other names that a scope has for them."""
-    return addresses | {inside: addresses[outside] for inside, outside in scope.names.items()}
+    """The addresses with the other names that a scope has for them, as far as steps read them."""
+    return addresses | {inside: addresses[outside] for inside, outside in scope.names.items() if outside in addresses}
 
 
 def takes_turns(c: Carry) -> bool:
@@ -274,6 +274,7 @@ def code_of_scope(scope: Scope, numbers: dict[int, int]) -> tuple:
     for k, b in enumerate(scope.own):
         numbers[b] = len(outside) + NEW + k
     for inside, b in scope.names.items():
-        numbers[inside] = numbers[b]
+        if b in numbers:  # a step reads it
+            numbers[inside] = numbers[b]
     own = tuple(scope.own.values())
     return own, tuple([code_of(n, numbers) for n in scope.steps])

@@ -160,14 +160,14 @@ def rewired(condition: Function | None, consts: int, more: int, carry: int, inpu
 
 
 @lru_cache(maxsize=256)
-def pulled(body: Function, active: tuple, given: tuple, guarded: bool, consts: int, carry: int) -> Backward:
+def pulled(body: Function, active: tuple, given: tuple, guarded: bool, consts: int, carry: int, leaves_products: bool) -> Backward:
     """The body with what the way back reads, and the body of the way back; for cotangents of the outputs in ``given``."""
     while True:  # the inits that matter depend on which cotangents of the carry there are, and the other way round
         found = pull_function(body, active, given, guarded)
         bars = found.bars[consts : consts + carry]
         grown = tuple(g or b is not None for g, b in zip(given, bars, strict=False)) + given[carry:]
         if grown == given:
-            return split_pulled(found, given, consts, carry)
+            return split_pulled(found, given, consts, carry, leaves_products)
         given = grown
 
 
@@ -186,15 +186,16 @@ def pull(cts: dict, active: list, guarded: bool, out: Any, *args: Any, **params:
     body, consts, carry, counted = params["body"], params["consts"], params["carry"], params["counted"]
     marked = activate(body, tuple(k + counted in active for k in range(len(body.inputs))), consts, carry)
     floats = tuple(m and x.dtype.kind in "fc" for m, x in zip(marked, body.inputs, strict=True))
-    back = pulled(body, floats, tuple(k in cts for k in range(len(body.outputs))), guarded, consts, carry)
     count, held, inits, xs = divide(args, consts, carry, counted)
+    if params["length"] is None and not count:
+        count = [count_iterations(args, params)]
+    is_endless = params["length"] is None and isinstance(count[0], Expr) and count[0].value is None
+    back = pulled(body, floats, tuple(k in cts for k in range(len(body.outputs))), guarded, consts, carry, not is_endless)
+    if is_endless:
+        return pull_in_segments(back, count[0], held, inits, cts, active, params)
     if params["length"] is None:
-        count = count or [count_iterations(args, params)]
-        if isinstance(count[0], Expr) and count[0].value is None:
-            return pull_in_segments(back, count[0], held, inits, cts, active, params)
-        args = (*held, *inits)
         params = params | {"length": int(concrete(count[0], "the count of a loop")), "condition": None, "counted": False}
-        count = []
+        args, count = (*held, *inits), []
     stacks, count = record(back, args, count, params)
     start = [zeros_like(body.inputs[k]) for k in back.summed]
     start += [cts.get(k, zero_tangent(body.outputs[k])) for k in back.carried]
@@ -214,8 +215,18 @@ def pull(cts: dict, active: list, guarded: bool, out: Any, *args: Any, **params:
             counted=bool(count),
         )
     )
-    bars: dict[int, Any] = dict(zip([*back.summed, *[consts + k for k in back.carried], *back.results], found, strict=True))
+    places = [*back.summed, *[consts + k for k in back.carried], *back.results]
+    bars: dict[int, Any] = dict(zip(places, found, strict=False))
+    whole = {"xs": xs, "residuals": stacks, "ys": found[len(places) :]}
+    for p in back.products:
+        product = sum_products(*[whole[kind][k] for kind, k, _ in p.operands], *[t for _, _, t in p.operands])
+        bars[p.position] = bars[p.position] + product if p.position in bars else product
     return [bars.get(k - counted) for k in active]
+
+
+def sum_products(a: Any, b: Any, a_transposed: bool, b_transposed: bool) -> Any:
+    """The sum of the products of two stacks of matrices."""
+    return np.tensordot(a, b, ((0, 1 if a_transposed else 2), (0, 2 if b_transposed else 1)))
 
 
 def record(back: Backward, args: tuple, count: Any, params: dict) -> tuple[list, list]:
@@ -271,7 +282,8 @@ def pull_in_segments(back: Backward, count: Any, held: list, inits: list, cts: d
 @lru_cache(maxsize=64)
 def segments_function(back: Backward, body: Function, consts: int, carry: int, level: int) -> Function:
     """(constants, n, carry, cotangents) to the cotangents before n iterations, up to SEGMENT ** level of them."""
-    held, count, state = fresh(body.inputs[:consts]), Var("n", (), np.dtype(np.int64)), fresh(body.inputs[consts:])
+    held, state = fresh(body.inputs[:consts]), fresh(body.inputs[consts:])
+    count, k = integer("n"), integer("k")
     sums = fresh([*[body.inputs[k] for k in back.summed], *[body.outputs[k] for k in back.carried]], "ct")
     inputs = [*held, count, *state, *sums]
     if level == 1:
@@ -287,10 +299,9 @@ def segments_function(back: Backward, body: Function, consts: int, carry: int, l
     p = {"condition": None, "length": SEGMENT, "counted": True, "consts": consts + 1}
     going = advance_function(body, consts, carry, stride)
     states = results_of(loop(number, *held, number, *state, np.int64(1), body=going, carry=carry + 1, reverse=False, **p))
-    k, row = Var("k", (), np.dtype(np.int64)), fresh(state)
-    new, before = fresh([*held, count]), fresh(sums)
-    size = np.minimum(new[-1] - k * stride, stride)
-    step = Function([*new, *before, k, *row], [*inner.run([*new[:-1], size, *row, *before]), k - 1])
+    new, row, before, whole = fresh(held), fresh(state), fresh(sums), integer("n")
+    size = np.minimum(whole - k * stride, stride)
+    step = Function([*new, whole, *before, k, *row], [*inner.run([*new, size, *row, *before]), k - 1])
     found = results_of(
         loop(number, *held, count, *sums, number - 1, *states[carry + 1 :], body=step, carry=len(sums) + 1, reverse=True, **p)
     )
@@ -299,12 +310,17 @@ def segments_function(back: Backward, body: Function, consts: int, carry: int, l
 
 def advance_function(body: Function, consts: int, carry: int, stride: int) -> Function:
     """(constants, number of segments, carry, k) to the carry after a segment, k + 1 and the carry before; the last one stays."""
-    held, number, state = fresh(body.inputs[:consts]), Var("n", (), np.dtype(np.int64)), fresh(body.inputs[consts:])
-    k = Var("k", (), np.dtype(np.int64))
+    held, state = fresh(body.inputs[:consts]), fresh(body.inputs[consts:])
+    number, k = integer("n"), integer("k")
     count = np.where(k < number, stride, 0)
     p = {"condition": None, "length": None, "counted": True, "reverse": False}
     after = results_of(loop(count, *held, *state, body=body, consts=consts, carry=carry, **p))
     return Function([*held, number, *state, k], [*after, k + 1, *state])
+
+
+def integer(name: str) -> Any:
+    """A new integer."""
+    return Var(name, (), np.dtype(np.int64))
 
 
 # -- batches -------------------------------------------------------------------------------------------------------------

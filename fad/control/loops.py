@@ -9,6 +9,7 @@ import numpy as np
 
 from fad import tree
 from fad.control.closing import NUMBERS, Closed, close, close_together, leaf, strong, trace_leaves
+from fad.control.hoist import hoist
 from fad.control.loop import loop
 from fad.core import options
 from fad.core.expr import Expr, Var, aval_text, short
@@ -48,14 +49,15 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
     like = [Var("x", x.shape[1:], x.dtype) for x in rows]
     inits, closed, carry_tree = _close_carry("scan", f, init, like, xs_tree)
     carry = len(inits)
+    body, held, rows = hoist(closed.function, len(closed.captured), carry, closed.captured, rows)
     found = results_of(
         loop(
-            *closed.captured,
+            *held,
             *inits,
             *rows,
-            body=closed.function,
+            body=body,
             condition=None,
-            consts=len(closed.captured),
+            consts=len(held),
             carry=carry,
             length=n,
             reverse=bool(reverse),

@@ -24,7 +24,21 @@ def _matmul_abstract(a: Any, b: Any) -> tuple:
     return (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), np.result_type(a.dtype, b.dtype)
 
 
+def _rows(x: Any) -> Any:
+    """A stack of matrices as one matrix, one below the other."""
+    return np.reshape(x, (prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _pull_right(ct: Any, a: Any, b: Any) -> Any:
+    """The cotangent of b: of one matrix for a stack, one product of them all."""
+    is_one = len(b.shape) == 2 < len(a.shape)
+    return matmul(_swap(_rows(a)), _rows(ct)) if is_one else matmul(_swap(a), ct)
+
+
 def _matmul_batch(size: int, args: tuple, batched: tuple) -> Any:
+    a, b = args
+    if not batched[1] and len(b.shape) == 2:
+        return np.reshape(matmul(_rows(a), b), (*a.shape[:-1], b.shape[-1]))
     rank = max(len(x.shape) - is_batched for x, is_batched in zip(args, batched, strict=True))
     return matmul(
         *(
@@ -38,7 +52,7 @@ matmul: Primitive = structural(
     "matmul",
     arrays.matmul,
     _matmul_abstract,
-    Linear((lambda ct, a, b: matmul(ct, _swap(b)), lambda ct, a, b: matmul(_swap(a), ct))),
+    Linear((lambda ct, a, b: matmul(ct, _swap(b)), _pull_right)),
     batch=_matmul_batch,
     flops=lambda out, a, b: 2 * prod(out.shape) * a.shape[-1],
     sample=lambda rng, shape, dtype: (
