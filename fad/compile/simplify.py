@@ -20,6 +20,7 @@ from fad.core.expr import Const, Expr, Var, reachable
 from fad.core.function import Function
 from fad.core.primitive import Primitive
 from fad.errors import FadError
+from fad.native.machine_model import SECOND_CACHE
 from fad.primitives.dense import dense
 from fad.primitives.elementwise import (
     add,
@@ -329,10 +330,14 @@ def _matmul(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
     stack = int(np.prod(shape[:-2]))
     one_right, one_left = b.size == np.prod(b.shape[-2:]), a.size == np.prod(a.shape[-2:]) and b.shape[-1] == 1
     shared = stack > 1 and a.dtype == b.dtype and (one_right or one_left)
-    if (stack if shared else 1) * np.prod(shape[-2:]) * a.shape[-1] <= SMALL_PRODUCT:
+    small = (stack if shared else 1) * np.prod(shape[-2:]) * a.shape[-1] <= SMALL_PRODUCT
+    if small or (stack == 1 and _is_read_once(a, b)):
         left = work.op(reshape, a, shape=(*a.shape, 1))
         right = work.op(reshape, b, shape=(*b.shape[:-2], 1, *b.shape[-2:]))
         return work.op(sum_, work.op(multiply, left, right), axes=(len(shape) - 1,), keepdims=False)
+    if stack == 1 and b.shape[-1] == 1 and len(shape) == 2 and a.op is transpose:  # as a row times what lies in order
+        row = work.op(matmul, work.op(reshape, b, shape=(1, b.shape[0])), a.args[0])
+        return work.op(reshape, row, shape=shape)
     if not shared:
         return None
     rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
@@ -341,6 +346,17 @@ def _matmul(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: A
         return work.op(reshape, flat, shape=shape)
     rows_of_a = work.op(transpose, work.op(reshape, a, shape=(rows, inner)), axes=(1, 0))  # all columns as rows
     return work.op(reshape, work.op(matmul, work.op(reshape, b, shape=(stack, inner)), rows_of_a), shape=shape)
+
+
+def _is_read_once(a: Any, b: Any) -> bool:
+    """Whether a product takes each element of its larger operand once, in an order that loops do as fast as a kernel: a row or a
+    column times a matrix that lies along the sum, or that stays in cache; or a column times a row."""
+    if a.shape[-1] == 1:
+        return True
+    if 1 not in (a.shape[-2], b.shape[-1]):
+        return False
+    matrix, lies_across = (a, a.op is transpose) if b.shape[-1] == 1 else (b, b.op is not transpose)
+    return not lies_across or matrix.nbytes <= SECOND_CACHE * 2
 
 
 def _einsum(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:

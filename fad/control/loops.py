@@ -27,7 +27,7 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
     """c, y[t] = f(c, x[t]) for t = 0, 1, ..., n - 1: the last c, and all y stacked.
 
     One node of the tree, whatever its length: f is traced once. Forward mode stores nothing of the iterations, reverse mode what
-    the derivative of f reads. Python runs the iterations, in compiled programs too.
+    the derivative of f reads. Compiled, it is one native loop; in eager code Python runs short ones.
 
     Args:
         f: function of (carry, row of xs), of pytrees, that gives (carry, y); the carry keeps its structure, shapes and dtypes.
@@ -175,14 +175,15 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init: Any, max_steps: int
     """c = body(c) while cond(c): the first c for which cond does not hold.
 
     Forward mode stores nothing. Reverse mode stores what the derivative of the body reads of each iteration, in memory for
-    ``max_steps`` iterations; without it, it runs the loop once to count them, which a compiled program cannot.
+    ``max_steps`` iterations. Without it, the loop runs once more to count them; a compiled program then stores the residuals of 256
+    iterations and 1024 carries, and computes iterations again, each at most four times; its gradient is NaN after more than 256^4.
 
     Args:
         cond_fun: function of the carry that gives one boolean.
         body_fun: function of the carry that gives the carry.
         init: the first carry, a pytree.
         max_steps: stop after so many iterations in any case.
-    Raises: as `scan`; TraceError in reverse mode under jit without ``max_steps``.
+    Raises: as `scan`.
 
     >>> while_loop(lambda c: c < 100, lambda c: 3 * c, 1)
     np.int64(243)

@@ -126,15 +126,23 @@ def is_large(product: Expr) -> bool:
 
 
 def terms_of(node: Any) -> list:
-    """The nodes of which a node is the sum; of None, one that is nothing."""
-    if not isinstance(node, Expr) or node.op is not add:
-        return [node] if isinstance(node, Expr) else [Expr(None, (), {}, (), np.dtype(float), 0.0)]
-    return [t for a in node.args for t in terms_of(a)]
+    """The nodes of which a node is the sum; of None, one that is nothing. The transpose of a product is one of transposes."""
+    if not isinstance(node, Expr):
+        return [Expr(None, (), {}, (), np.dtype(float), 0.0)]
+    if node.op is add:
+        return [t for a in node.args for t in terms_of(a)]
+    x, is_transposed = untransposed(node)
+    if is_transposed and x.op is matmul:
+        node = matmul(*[np.swapaxes(a, -1, -2) for a in reversed(x.args)])
+    return [node]
 
 
 def untransposed(x: Any) -> tuple[Any, bool]:
     """A matrix, or the one of which it is the transpose."""
-    return (x.args[0], True) if isinstance(x, Expr) and x.op is transpose and x.params["axes"] == (1, 0) else (x, False)
+    is_transposed = False
+    while isinstance(x, Expr) and x.op is transpose and x.params["axes"] == (1, 0):
+        x, is_transposed = x.args[0], not is_transposed
+    return x, is_transposed
 
 
 def choose(found: Pulled, roots: list, free: set[int]) -> tuple[list[Expr], set[int]]:
