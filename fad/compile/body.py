@@ -16,7 +16,7 @@ import numpy as np
 
 from fad.compile import index as ix
 from fad.compile.scalar import lowered
-from fad.compile.steps import Nest, Partition, find_parts, is_view
+from fad.compile.steps import Nest, Partition, find_parts, is_view, scattered
 from fad.core.expr import Const, Expr, Var
 from fad.core.primitive import Primitive
 from fad.primitives.maps import broadcast_map
@@ -57,7 +57,7 @@ class Body:
     instructions: tuple[Instruction, ...] = ()
     stores: tuple[tuple[Access, int], ...] = ()
     folds: tuple[tuple[Primitive, Access, int], ...] = ()  # (reduction, where it goes, value)
-    scatters: tuple[tuple[Access, tuple, tuple, int], ...] = ()  # (access, indices, their axes, value)
+    scatters: tuple[tuple[Access, tuple, tuple, int, bool], ...] = ()  # (access, indices, their axes, value, whether it is added)
 
     @property
     def cost(self) -> float:
@@ -132,9 +132,9 @@ class _Puller:
                     steps[a] = s
                 folds.append((root.op, Access(root.id, 0, tuple(steps), root.dtype), value))
             elif root.op.role == "scatter":
-                values, *index = root.args
+                x, values, index = scattered(root)
                 at, access, axes = self.index_memory(root, index, every)
-                scatters.append((access, at, axes, self.pull(values, every)))
+                scatters.append((access, at, axes, self.pull(values, every), x is None))
             else:
                 value = self.pull(root, every)
                 _, strides = ix.address(every, ix.strides_of(root.shape), rank)

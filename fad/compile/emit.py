@@ -65,7 +65,7 @@ def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
     )
     stores = tuple([(place(a), v) for a, v in body.stores])
     folds = tuple([(op.name, place(a), v) for op, a, v in body.folds])
-    scatters = tuple([(place(a), at, axes, v) for a, at, axes, v in body.scatters])
+    scatters = tuple([(place(s[0]), *s[1:]) for s in body.scatters])
     if body.asks_range:
         buffers[FLAG] = len(buffers)
     if isinstance(loops, KernelRun):
@@ -319,8 +319,9 @@ class _Writer:
                 values.append(self.apply(i, [values[a] for a in i.args]))
         for access, v in self.body.stores:
             self.store(block, access, index, values[v], lanes)
-        for access, places, axes, v in self.body.scatters:
-            self.scatter(block, access, self.offset(block, [values[a] for a in places], axes), index, values[v].spread(lanes))
+        for access, places, axes, v, adds in self.body.scatters:
+            offset = self.offset(block, [values[a] for a in places], axes)
+            self.scatter(block, access, offset, index, values[v].spread(lanes), adds)
         return values
 
     def apply(self, i: Instruction, args: list[Value]) -> Value:
@@ -394,8 +395,8 @@ class _Writer:
             x = write(f"insertelement {x.type} {x.name}, {kind} {y.name}, i64 {k}", kind, lanes, x, y)
         return x.to("i1") if i.dtype.kind == "b" else x
 
-    def scatter(self, block: Block, access: Access, offset: Value, index: list, value: Value) -> None:
-        """Add a value where the indices say, lane after lane if they differ."""
+    def scatter(self, block: Block, access: Access, offset: Value, index: list, value: Value, adds: bool) -> None:
+        """Add or put a value where the indices say, lane after lane if they differ."""
         kind, size, lanes = memory(access.dtype), access.dtype.itemsize, value.lanes
         stride = access.strides[self.loops.vector] if access.strides and lanes > 1 else 0
         p = self.pointer(access, index)
@@ -405,8 +406,7 @@ class _Writer:
             x = value if whole else write(f"extractelement {value.type} {value.name}, i64 {k}", kind, 1, value)
             at = at if whole else at + k * stride
             q = write(f"getelementptr {kind}, ptr {p.name}, i64 {at.name}", "ptr", 1, p, at)
-            old = block.effect(f"load {x.type}, ptr {q.name}, align {size}", kind, x.lanes)
-            new = old + x
+            new = block.effect(f"load {x.type}, ptr {q.name}, align {size}", kind, x.lanes) + x if adds else x
             block.append(f"store {new.type} {new.name}, ptr {q.name}, align {size}")
 
     def store(self, block: Block, access: Access, index: list, value: Value, lanes: int) -> None:

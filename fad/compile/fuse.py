@@ -15,7 +15,7 @@ from typing import Any
 from fad.compile import index as ix
 from fad.compile.contraction import KERNELS, can_read, is_kernel
 from fad.compile.scalar import KIND, STORED, lower
-from fad.compile.steps import Callback, Control, Nest, Partition, find_parts, is_masked, is_view
+from fad.compile.steps import Callback, Control, Nest, Partition, find_parts, is_masked, is_view, scattered
 from fad.core.expr import Const, Expr, Var
 from fad.core.function import Function, functions_of
 
@@ -167,6 +167,8 @@ class _Partitioner:
                 self.store(node.args[0], itself=True)
             self.fuse(node, args[1:], 4)
         elif role == "scatter" and self.can_scatter(node):
+            if (x := scattered(node)[0]) is not None and not self.choices[x.id].is_memory:
+                self.store(x, itself=True)
             self.store(node, itself=True)
         elif lower(node.op, node.args, node.dtype) is not None:
             self.fuse_elementwise(node, args)
@@ -196,11 +198,16 @@ class _Partitioner:
         )
 
     def can_scatter(self, node: Expr) -> bool:
-        values, *index = node.args
+        x, values, index = scattered(node)
+        puts = x is None or (
+            isinstance(x, Expr) and x.dtype == node.dtype and values.size > 0 and index[0].ndim < 2 and len(index) < 2
+        )
         return (
             node.op.lower is not None
             and node.dtype.kind != "b"
+            and isinstance(values, Expr)
             and values.dtype == node.dtype
+            and puts
             and self.can_gather(node, node, tuple(index))
         )
 
@@ -378,7 +385,7 @@ class _Partitioner:
         """The loops a stored node needs, and the axes among them that it reduces."""
         if is_fold(node) and not self.choices[node.id].inline:
             return node.args[0].shape, node.params["axes"]
-        return (node.args[0].shape if node.op.role == "scatter" else node.shape), ()
+        return (scattered(node)[1].shape if node.op.role == "scatter" else node.shape), ()
 
     def set_stretches(self) -> None:
         """Which nodes of a level a nest may take together."""

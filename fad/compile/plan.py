@@ -19,9 +19,9 @@ from fad.compile.loops import Loops, arrange, jam_axis, permute_loops, split_axi
 from fad.compile.plan_control import plan_control
 from fad.compile.rows import Rows, are_local, block_of, group_rows, map_writes, reads_own
 from fad.compile.segment import Segment, describe, is_parallel, loads
-from fad.compile.steps import Callback, Control, Nest, Partition, list_computed
+from fad.compile.steps import Callback, Control, Nest, Partition, list_computed, scattered
 from fad.compile.storage import find_takeovers, lay_out, memory_of, place_objects
-from fad.core.expr import Expr
+from fad.core.expr import Const, Expr
 from fad.core.primitive import Primitive
 from fad.native.machine_model import PARTIAL_SUM, ROW_BLOCK, SECOND_CACHE, STRIP
 
@@ -80,7 +80,7 @@ class _Planner:
             loops = arrange(body, self.vector_bytes, self.is_in_place(body), partial(self.copy, copies))
             found += copies
             if body.scatters:  # in order: two may go to one place
-                found += [*(() if found else self.fill(nest.roots[0], 0)), *self.cut_columns(loops)]
+                found += [*(() if found else self.begin_scatter(nest.roots[0])), *self.cut_columns(loops)]
             else:
                 found += self.cut(loops)
         return found
@@ -178,6 +178,18 @@ class _Planner:
         """Reductions of nothing: fill in the neutral number."""
         roots = [r for r in nest.roots if r.size and (nest.reduced or r.op.role == "scatter")]
         return [loops for r in roots for loops in self.fill(r, r.op.lower.neutral(r.dtype))]
+
+    def begin_scatter(self, root: Expr) -> list[Loops]:
+        """What is there before values are added or put: zeros, or another array."""
+        x = scattered(root)[0]
+        if x is None:
+            return self.fill(root, 0)
+        size = prod(root.shape)
+        load = Instruction("load", x.dtype, access=Access(self.parts.alias.get(x.id, x).id, 0, (1,), x.dtype), cost=1)
+        if isinstance(x, Const) and x.size == 1:
+            return self.fill(root, x.value.item())
+        body = Body(((0, size),), (), (load,), ((Access(root.id, 0, (1,), root.dtype), 0),))
+        return self.cut(arrange(body, self.vector_bytes, self.is_in_place(body)))
 
     def fill(self, root: Expr, number: float) -> list[Loops]:
         """One number all over an array."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fad.compile.control import Carry, Choice, Repeat, Row, Scope
+from fad.compile.loops import Loops
 from fad.compile.segment import Segment, accesses, is_parallel, launches
 from fad.compile.steps import Control, Partition
 from fad.compile.storage import lay_out, may_share, round_up
@@ -42,6 +43,8 @@ def plan_repeat(step: Control, bases: list, results: dict[int, int], buffer: Cal
         Carry(x.id, x.id if is_in_place(steps, x, y) else y.id, init, results.get(k), y.nbytes)
         for k, (x, y, init) in enumerate(zip(body.inputs[consts : consts + carry], body.outputs, inits, strict=False))
     ]
+    in_place = {c.now: y.id for c, y in zip(carries, body.outputs, strict=False) if c.now == c.new}
+    steps = [n for n in steps if not is_copy(n, in_place)]
     stacks = [(y, results[carry + k]) for k, y in enumerate(body.outputs[carry:])]
     rows = [Row(x.id, whole, x.nbytes) for x, whole in zip(body.inputs[consts + carry :], xs, strict=True)]
     rows += [Row(y.id, whole, y.nbytes) for y, whole in stacks]
@@ -99,6 +102,14 @@ def plan_choice(step: Control, bases: list, results: dict[int, int], buffer: Cal
 def is_in_place(steps: list, x: Any, y: Any) -> bool:
     """Whether a large carry is written where it is read."""
     return y.nbytes > SMALL and may_share([n for n in steps if any(a.buffer in (x.id, y.id) for a in accesses(n))], x.id, y.id)
+
+
+def is_copy(n: Any, in_place: dict[int, int]) -> bool:
+    """Whether a nest copies what is to be written in place."""
+    if not isinstance(n, Loops) or len(n.body.instructions) != 1 or len(n.body.stores) != 1 or n.body.folds or n.body.scatters:
+        return False
+    read, write = n.body.instructions[0].access, n.body.stores[0][0]
+    return read is not None and read.buffer in in_place and write == read._replace(buffer=in_place[read.buffer])
 
 
 def make_scope(parts: Partition, steps: list, sizes: dict, names: dict[int, int], kept: list, begin: int, carries: list) -> Scope:

@@ -7,6 +7,7 @@ in floating point, NaN, infinities and signed zeros included. What no output nee
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from fad.compile.debug import attempted
 from fad.compile.held import Held, find_held
+from fad.compile.rewrite import write_position, write_running
 from fad.control.functions import fresh
 from fad.core.expr import Const, Expr, Var, reachable
 from fad.core.function import Function
@@ -40,7 +42,7 @@ from fad.primitives.elementwise import (
 )
 from fad.primitives.linalg import einsum, matmul, slide
 from fad.primitives.naming import named
-from fad.primitives.reduce import max_, min_, prod_, sum_
+from fad.primitives.reduce import argmax, argmin, cumprod, cumsum, max_, min_, prod_, sum_
 from fad.primitives.select import select, strong_multiply
 from fad.primitives.shape import broadcast_to, embed, getitem, reshape, transpose
 from fad.tree import freeze
@@ -457,4 +459,8 @@ RULES: dict[Primitive, Callable] = {
     getitem: _getitem,
     embed: _embed,
     slide: _slide,
+    cumsum: write_running(operator.add, -0.0),
+    cumprod: write_running(operator.mul, 1.0),
+    argmax: write_position(max_),
+    argmin: write_position(min_),
 }

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fad.compile import index as ix
 from fad.core.expr import Expr, Var, aval_text
 from fad.core.function import Function
-from fad.core.lowering import Part
+from fad.core.lowering import Part, Put
 
-__all__ = ["Callback", "Control", "Nest", "Partition", "find_parts", "is_masked", "is_view", "list_computed"]
+__all__ = ["Callback", "Control", "Nest", "Partition", "find_parts", "is_masked", "is_view", "list_computed", "scattered"]
 
 PARTS = 4  # operands up to which a concatenation is pulled rather than stored part by part
 
@@ -88,6 +88,12 @@ def is_masked(node: Expr) -> bool:
         and all(a.dtype == node.dtype for a in node.args)
         and node.op.lower.parts(node.shape, *[a.shape for a in node.args], **node.params) is not None
     )
+
+
+def scattered(node: Expr) -> tuple[Expr | None, Expr, list]:
+    """What values are put into, None for zeros, the values, and the index arrays."""
+    x = node.args[:1] if isinstance(node.op.lower, Put) else ()
+    return x[0] if x else None, node.args[len(x)], list(node.args[len(x) + 1 :])
 
 
 def find_parts(node: Expr) -> list[Part]:

@@ -50,8 +50,9 @@ def may_share(nests: list, x: int, y: int) -> bool:
     begun = False
     for n in nests:
         writes = [a for b in n.bodies for a, _ in b.stores if a.buffer == y]
-        if any(a.buffer == y for a in accesses(n)) and not writes:
-            return False  # folded or scattered into, or read again
+        scatters = [s for b in n.bodies for s in b.scatters if s[0].buffer == y]
+        if any(a.buffer == y for a in accesses(n)) and not writes and not (begun and scatters):
+            return False  # folded into, or read again
         begun = begun or bool(writes)
         if begun and isinstance(n, KernelRun) and any(a.buffer == x for a in n.operands):
             return False  # a kernel reads all of an operand while it writes

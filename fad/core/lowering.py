@@ -8,7 +8,7 @@ cast           the same, for a change of dtype: operands of any dtype that memor
 view           `View`: where an element of the result is found in the operand
 mask           `Mask`: which part of the result is which operand; the rest is 0
 reduction      `Fold`: how two values are combined, and with what an accumulator begins
-scatter        `Fold`: how a value is combined with one that is there already
+scatter        `Fold`: how a value is combined with one that is there already; or `Put`
 gather         nothing: loads at addresses that are computed
 scan, opaque   nothing: NumPy computes them
 contraction,   nothing here: kernels are made from their operands' strides, so the compiler holds them
@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CONSTANT", "ROLES", "ByKind", "Fold", "Map", "Mask", "Part", "View", "numbers"]
+__all__ = ["CONSTANT", "ROLES", "ByKind", "Fold", "Map", "Mask", "Part", "Put", "View", "numbers"]
 
 ROLES = ("elementwise", "cast", "view", "mask", "reduction", "scan", "gather", "scatter", "contraction", "kernel", "opaque",
          "loop", "branch", "result")  # fmt: skip
@@ -100,3 +100,8 @@ class Fold:
     combine: Any  # the record of a primitive of two arguments
     neutral: Callable[[np.dtype], Any]
     begins: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """The first argument, with values in the places of what is there; of several for one place the last."""

@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable
 
 from fad.native import vecmath
-from fad.native.ir import Value, call, constant, same, where
+from fad.native.ir import Value, call, constant, same, where, write
 
 __all__ = [
     "by_instruction",
     "floor_divide",
+    "floor_divide_integers",
     "fmax",
     "fmin",
     "fmod",
@@ -22,6 +23,7 @@ __all__ = [
     "maximum",
     "minimum",
     "remainder",
+    "remainder_of_integers",
     "sech",
     "sign",
     "signbit",
@@ -98,6 +100,28 @@ def floor_divide(x: Value, y: Value) -> Value:
     whole = where(quotient - down > 0.5, down + 1.0, down)
     whole = where(quotient == 0, call("copysign", constant(0.0, x), x / y), whole)
     return where(y == 0, x / y, whole)
+
+
+def divide_integers(x: Value, y: Value) -> tuple[Value, Value]:
+    """Quotient and remainder toward zero; 0 for a division by zero, which stops a processor as does the least integer by -1."""
+    x, y = same(x, y)
+    least = constant(-(2 ** (x.bits - 1)), x)
+    is_bad = (y == 0) | ((x == least) & (y == -1))
+    safe = where(is_bad, 1, y)
+    quotient, rest = (write(f"{op} {x.type} {x.name}, {safe.name}", x.kind, x.lanes, x, safe) for op in ("sdiv", "srem"))
+    return where(y == 0, 0, quotient), rest
+
+
+def floor_divide_integers(x: Value, y: Value) -> Value:
+    """The whole quotient below x / y."""
+    quotient, rest = divide_integers(x, y)
+    return where((rest != 0) & ((rest < 0) ^ (y < 0)), quotient - 1, quotient)
+
+
+def remainder_of_integers(x: Value, y: Value) -> Value:
+    """Python's modulus: the sign of y; 0 for y = 0."""
+    rest = where(y == 0, 0, divide_integers(x, y)[1])
+    return where((rest != 0) & ((rest < 0) ^ (y < 0)), rest + y, rest)
 
 
 def sech(x: Value) -> Value:

@@ -133,7 +133,7 @@ remainder = elementwise(
     flops=10,
     domains=(ANY, (1.1, 1.3)),
     kinks=(Kink("x / y integer", "1 for x, -(x / y) for y", "a jump"),),
-    lower=native.remainder,
+    lower=ByKind(native.remainder, native.remainder_of_integers),
 )
 copysign = elementwise(
     "copysign",
@@ -420,7 +420,7 @@ floor_divide = elementwise(
     None,
     domains=(ANY, POSITIVE),
     kinks=(Kink("x / y integer", "0", "a jump"),),
-    lower=native.floor_divide,
+    lower=ByKind(native.floor_divide, native.floor_divide_integers),
 )
 nextafter = elementwise("nextafter", np.nextafter, (1, 0), domains=(ANY, ANY), sample=None)
 spacing = elementwise("spacing", np.spacing, None)

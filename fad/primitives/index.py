@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import explained
-from fad.core.lowering import Fold
+from fad.core.lowering import Fold, Put
 from fad.core.primitive import Joint, Linear, Primitive
 from fad.primitives.elementwise import add
 from fad.primitives.families import align, front, shape_of, structural
@@ -164,4 +164,5 @@ scatter_set = structural(
     selects=True,
     sample=_sample_set,
     role="scatter",
+    lower=Put(),
 )

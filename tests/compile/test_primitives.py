@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fad
-from fad.core.lowering import ROLES, ByKind, Fold, Mask, View
+from fad.core.lowering import ByKind, Fold, Mask, Put, ROLES, View
 from fad.core.primitive import registry
 from fad.errors import FadError
 from fad.primitives import load_primitives
@@ -52,7 +52,7 @@ def test_a_compiled_primitive_is_its_interpreter(name):
 
 # -- what records say --------------------------------------------------------------------------------------------------
 
-NATIVE = {"elementwise": ByKind, "cast": ByKind, "view": View, "mask": Mask, "reduction": Fold, "scatter": Fold}
+NATIVE = {"elementwise": ByKind, "cast": ByKind, "view": View, "mask": Mask, "reduction": Fold, "scatter": (Fold, Put)}
 MUST_BE_NATIVE = ("cast", "view", "mask")  # without which the compiler knows no such operation
 
 
