@@ -15,6 +15,9 @@ from fad.core.expr import FUNCTIONS as _FUNCTIONS
 from fad.core.expr import Const, Expr, Var
 from fad.core.function import Function
 from fad.core.nans import debug_nans
+from fad.custom.callback import pure_callback
+from fad.custom.derivatives import custom_jvp, custom_vjp
+from fad.custom.primitive import primitive
 from fad.errors import library_call as _library_call
 from fad.native import fork as _fork  # noqa: F401  # a fork waits for what other threads do, from the beginning
 from fad.native import threads as _threads
@@ -77,6 +80,8 @@ __all__ = [
     "at",
     "collect",
     "compare_modes",
+    "custom_jvp",
+    "custom_vjp",
     "debug_nans",
     "grad",
     "hessian",
@@ -91,6 +96,8 @@ __all__ = [
     "linear_transpose",
     "linearize",
     "named",
+    "primitive",
+    "pure_callback",
     "stop_gradient",
     "trace",
     "tree",

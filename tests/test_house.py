@@ -15,6 +15,7 @@ ROOMS = [
     "transforms",
     "numpy",
     "control",
+    "custom",
     "compile",
     "nets",
     "fad",

@@ -89,8 +89,10 @@ class _Simplifier:
                 self.env[node.id] = self.const(node.value)
             elif isinstance(node, Var):
                 self.env[node.id] = self.strong(self.env[node.args[0].id])
-            elif node.op.role == "result":
-                self.env[node.id] = self.env[node.args[0].id][node.params["index"]]
+            elif node.op.role == "result" and isinstance(results := self.env[node.args[0].id], dict):
+                self.env[node.id] = results[node.params["index"]]
+            elif node.op.role == "call":
+                self.env[node.id] = self.inline(node)
             elif node.op.functions:
                 args = tuple([self.strong(self.env[a.id] if isinstance(a, Expr) else self.const(a)) for a in node.args])
                 self.env |= self.held.shrink(node, args, simplify_held)
@@ -98,6 +100,18 @@ class _Simplifier:
                 args = tuple([self.env[a.id] if isinstance(a, Expr) else self.const(a) for a in node.args])
                 self.env[node.id] = self.node(node.op, args, node.params, node.shape, node.dtype)
         return self.env[y.id]
+
+    def inline(self, node: Expr) -> dict[int, Any]:
+        """The results of a call by index: its body, on its arguments, in its place."""
+        body: Function = node.params["body"]
+        args = [self.env[a.id] if isinstance(a, Expr) else self.const(a) for a in node.args]
+        args = [a if isinstance(a, Expr) else Const(np.asarray(a, x.dtype)) for a, x in zip(args, body.inputs, strict=True)]
+        before = dict(self.env)
+        self.env |= {x.id: a for x, a in zip(body.inputs, args, strict=True)}
+        outer, self.held = self.held, find_held(list(body.outputs), set(before))
+        found = {k: self.result(y) for k, y in enumerate(body.outputs)}
+        self.env, self.held = before, outer  # another call may hold the same nodes
+        return found
 
     def const(self, value: Any) -> Any:
         """A constant: arrays as one node each, uniform ones as a broadcast number."""

@@ -14,6 +14,7 @@ scan, opaque   nothing: NumPy computes them
 contraction,   nothing here: kernels are made from their operands' strides, so the compiler holds them
 kernel         (`fad.compile.contraction`)
 loop, branch   nothing: their parameters hold Functions, which are compiled in their turn
+call           nothing: its body takes its place
 result         nothing: one of the results of these
 =============  ========================================================================================
 
@@ -31,7 +32,7 @@ import numpy as np
 __all__ = ["CONSTANT", "ROLES", "ByKind", "Fold", "Map", "Mask", "Part", "Put", "View", "numbers"]
 
 ROLES = ("elementwise", "cast", "view", "mask", "reduction", "scan", "gather", "scatter", "contraction", "kernel", "opaque",
-         "loop", "branch", "result")  # fmt: skip
+         "loop", "branch", "call", "result")  # fmt: skip
 
 CONSTANT = -1
 Map = tuple[tuple[int, int, int], ...]

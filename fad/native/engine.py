@@ -65,6 +65,9 @@ def _interrupt() -> None:
         _thread.interrupt_main()
 
 
+SYMBOLS: dict[str, int] = {}  # functions of users' own that programs call, by name: their addresses
+
+
 def is_checking() -> bool:
     """Whether FAD_CHECK is on."""
     return os.environ.get("FAD_CHECK", "0") not in ("", "0")
@@ -90,6 +93,8 @@ def load_parts(key: str, names: Iterable[str], texts: Callable[[], Iterable[str]
         library.add_object_img(code)
     for name in names:
         library.export_symbol(name)
+    for name, address in list(SYMBOLS.items()):
+        library.import_symbol(name, address)
     number = next(_number)
     linker = _linker(number // SHARED)
     linked = library.add_current_process().link(linker, f"fad{number}")
