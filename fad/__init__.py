@@ -17,6 +17,7 @@ from fad.core.function import Function
 from fad.core.nans import debug_nans
 from fad.custom.callback import pure_callback
 from fad.custom.derivatives import custom_jvp, custom_vjp
+from fad.custom.implicit import custom_fixed_point, custom_linear_solve, custom_root
 from fad.custom.primitive import primitive
 from fad.errors import library_call as _library_call
 from fad.native import fork as _fork  # noqa: F401  # a fork waits for what other threads do, from the beginning
@@ -80,7 +81,10 @@ __all__ = [
     "at",
     "collect",
     "compare_modes",
+    "custom_fixed_point",
     "custom_jvp",
+    "custom_linear_solve",
+    "custom_root",
     "custom_vjp",
     "debug_nans",
     "grad",

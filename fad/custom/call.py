@@ -44,6 +44,7 @@ class Rule:
     told: tuple[int, ...]
     push: Linear | None
     pull: Linear | None
+    fixed: tuple[int, ...] = ()  # args on which nothing depends: what stands for them was found by other means
 
 
 def linear_map(rule: Rule, body: Function, forward: bool) -> Linear:
@@ -111,7 +112,7 @@ def pull(cts: dict, active: list, guarded: bool, out: Any, *args: Any, body: Fun
     found = linear_map(rule, body, forward=False)(list(args), results_of(out), bars)
     kept = tuple([k for k in sorted(cts) if k not in rule.told])
     if not kept:
-        return [found[rule.given.index(k)] for k in active]
+        return [found[rule.given.index(k)] if k in rule.given else None for k in active]
     f = choose_outputs(body, kept)
     pulled = pull_function(f, tuple(k in active for k in range(len(args))), (True,) * len(kept), guarded)
     wanted = [k for k in active if pulled.bars[k] is not None]
@@ -129,7 +130,7 @@ def choose_outputs(f: Function, outputs: tuple[int, ...]) -> Function:
 def refuse_closed(rule: Rule, active: Any, args: tuple) -> None:
     """Raise where what is differentiated is no argument of the function, so that the rule does not know of it."""
     for k in active:
-        if k not in rule.given:
+        if k not in rule.given and k not in rule.fixed:
             raise TraceError(
                 f"{rule.name}: it closes over a value that is differentiated",
                 got=short(args[k]),
@@ -158,7 +159,7 @@ def batch(size: int, args: tuple, batched: tuple, *, body: Function, rule: Rule)
 
     push = batched_map(rule.push, [body.inputs[k] for k in rule.given])
     pull = batched_map(rule.pull, [body.outputs[k] for k in rule.told])
-    return tuple(results_of(call(*args, body=wide, rule=Rule(rule.name, rule.given, rule.told, push, pull))))
+    return tuple(results_of(call(*args, body=wide, rule=Rule(rule.name, rule.given, rule.told, push, pull, rule.fixed))))
 
 
 call = structural(
