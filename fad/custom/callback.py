@@ -35,7 +35,8 @@ def pure_callback(f: Callable, result: Any, *args: Any, vmap_method: str = "sequ
     Raises: ShapeError, DtypeError or TreeError where f gives something else than ``result`` says; what f raises; TraceError where
     it is differentiated: `custom_jvp` or `custom_vjp` around it have rules.
 
-    >>> jit(lambda x: 2 * pure_callback(lambda v: v[::-1], x, x))(np.arange(3.0))
+    >>> import fad
+    >>> fad.jit(lambda x: 2 * pure_callback(lambda v: v[::-1], x, x))(np.arange(3.0))
     array([4., 2., 0.])
     """
     options.function("pure_callback: f", f, "fad.pure_callback(f, result, *args)")

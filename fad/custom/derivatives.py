@@ -30,11 +30,12 @@ def custom_jvp(f: Callable | None = None, *, nondiff_argnums: int | tuple = ()) 
         nondiff_argnums: positions of arguments that are no arrays, such as functions; the rules take them first.
     Returns: a `Custom`; give it a rule with ``defjvp`` or ``defjvps``.
 
+    >>> import fad
     >>> @custom_jvp
     ... def log1pexp(x):
     ...     return np.log1p(np.exp(x))
     >>> rule = log1pexp.defjvps(lambda t, out, x: t / (1 + np.exp(-x)))
-    >>> grad(log1pexp)(0.0)
+    >>> fad.grad(log1pexp)(0.0)
     np.float64(0.5)
     """
     return _custom(f, nondiff_argnums, "custom_jvp")
@@ -45,11 +46,12 @@ def custom_vjp(f: Callable | None = None, *, nondiff_argnums: int | tuple = ()) 
 
     Args and result: as `custom_jvp`; give it a rule with ``defvjp``.
 
+    >>> import fad
     >>> @custom_vjp
     ... def clipped(x):
     ...     return 1.0 * x
     >>> rule = clipped.defvjp(lambda x: (1.0 * x, None), lambda residuals, ct: (np.clip(ct, -1, 1),))
-    >>> grad(lambda x: 5 * clipped(x))(2.0)
+    >>> fad.grad(lambda x: 5 * clipped(x))(2.0)
     np.float64(1.0)
     """
     return _custom(f, nondiff_argnums, "custom_vjp")
@@ -266,7 +268,7 @@ def as_like(name: str, what: str, given: Any, like: Any) -> Any:
             rule=f"the primal is {aval_text(like.shape, like.dtype)}",
             fix="sum over the axes along which the primal was broadcast, or broadcast",
         )
-    if value.shape != like.shape and not isinstance(given, int | float):
+    if value.shape != like.shape and type(given) not in (int, float):
         raise ShapeError(
             f"{name}: {what} is one number for an array",
             got=aval_text(value.shape, value.dtype),

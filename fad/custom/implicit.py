@@ -86,10 +86,11 @@ def custom_root(f: Callable, initial_guess: Any, solve: Callable, tangent_solve:
             default the matrix is written out.
     Raises: TreeError, ShapeError where f does not give what is like its argument.
 
+    >>> import fad
     >>> def newton(f, x):
-    ...     return while_loop(lambda x: abs(f(x)) > 1e-12, lambda x: x - f(x) / grad(f)(x), x)
+    ...     return fad.while_loop(lambda x: abs(f(x)) > 1e-12, lambda x: x - f(x) / fad.grad(f)(x), x)
     >>> root = lambda a: custom_root(lambda x: x * x - a, 1.0, newton)
-    >>> root(4.0).round(6), grad(root)(4.0).round(6)
+    >>> root(4.0).round(6), fad.grad(root)(4.0).round(6)
     (np.float64(2.0), np.float64(0.25))
     """
     what = "custom_root"
@@ -135,8 +136,9 @@ def custom_fixed_point(
             largest element, and at most 10 000 times.
         tangent_solve: as for `custom_root`.
 
+    >>> import fad
     >>> half = lambda a: custom_fixed_point(lambda x: 0.5 * (x + a / x), 1.0)
-    >>> half(9.0), grad(half)(9.0).round(6)
+    >>> half(9.0), fad.grad(half)(9.0).round(6)
     (np.float64(3.0), np.float64(0.166667))
     """
     options.function("custom_fixed_point: g", g, "custom_fixed_point(lambda x: np.cos(a * x), 1.0)", 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,26 +13,37 @@ from fad.native.ir import Value, write
 __all__ = ["native_form"]
 
 TYPES = {"double": "float64", "float": "float32"}
+CODES = {"double": "f8", "float": "f4"}
+
+
+def symbol_of(name: str, kind: str) -> str:
+    """What a kernel is called in programs."""
+    return f"fad.user.{name}.{TYPES[kind]}"
+
+
+def address_of(made: Callable) -> int:
+    """Where the code of a kernel lies, which is compiled when this is asked first."""
+    return made().address
 
 
 def native_form(name: str, kernel: Callable) -> Callable:
     """A function of vectors of elements that calls the kernel for each. Programs find it by its name when they are loaded."""
-    made: dict[tuple, Any] = {}
+    function = getattr(kernel, "py_func", kernel)
+    count = len(inspect.signature(function).parameters)
 
-    def symbol(kind: str, count: int) -> str:
-        found = f"fad.user.{name}.{TYPES[kind]}"
-        if (kind, count) not in made:
-            import numba
+    def compile_for(dtype: str) -> Any:
+        import numba
 
-            scalar = getattr(numba.types, TYPES[kind])
-            function = getattr(kernel, "py_func", kernel)
-            made[kind, count] = numba.cfunc(scalar(*[scalar] * count), nopython=True)(function)  # kept: it owns the code
-            SYMBOLS[found] = made[kind, count].address
-        return found
+        scalar = getattr(numba.types, dtype)
+        return numba.cfunc(scalar(*[scalar] * count), nopython=True)(function)
+
+    for kind, dtype in TYPES.items():
+        made = functools.cache(functools.partial(compile_for, dtype))  # kept: it owns the code
+        SYMBOLS[symbol_of(name, kind)] = (name, CODES[kind], functools.partial(address_of, made))
 
     def lower(*args: Value) -> Value:
         lanes, kind = max(a.lanes for a in args), args[0].kind
-        function = symbol(kind, len(args))
+        function = symbol_of(name, kind)
         args = tuple([a.spread(lanes) for a in args])
         args[0].block.module.declare(f'declare {kind} @"{function}"({", ".join([kind] * len(args))})')
         if lanes == 1:

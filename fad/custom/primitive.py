@@ -46,10 +46,11 @@ def primitive(
     Returns: a `Primitive` if there are partials; otherwise a `Custom`, which takes a derivative rule: ``defjvp``, ``defjvps`` or
     ``defvjp``; without one its derivative raises TraceError.
 
+    >>> import fad
     >>> from scipy import special
     >>> struve = primitive(special.struve, partials=(None, lambda y, v, x: struve(v - 1, x) - v / x * y))
-    >>> grad(lambda x: struve(1.0, x))(2.0).round(6)
-    np.float64(0.467406)
+    >>> fad.grad(lambda x: struve(1.0, x))(2.0).round(6)
+    np.float64(0.467477)
     """
     if f is None:
         return lambda g: primitive(g, partials=partials, shape=shape, batch=batch, kernel=kernel, name=name)

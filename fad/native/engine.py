@@ -65,7 +65,8 @@ def _interrupt() -> None:
         _thread.interrupt_main()
 
 
-SYMBOLS: dict[str, int] = {}  # functions of users' own that programs call, by name: their addresses
+# functions of users' own that programs call, by symbol: what the keys of such programs hold, and what gives the address
+SYMBOLS: dict[str, tuple[str, str, Callable[[], int]]] = {}
 
 
 def is_checking() -> bool:
@@ -93,8 +94,9 @@ def load_parts(key: str, names: Iterable[str], texts: Callable[[], Iterable[str]
         library.add_object_img(code)
     for name in names:
         library.export_symbol(name)
-    for name, address in list(SYMBOLS.items()):
-        library.import_symbol(name, address)
+    for symbol, (operation, dtype, address) in list(SYMBOLS.items()):
+        if repr(operation) in key and dtype in key:
+            library.import_symbol(symbol, address())
     number = next(_number)
     linker = _linker(number // SHARED)
     linked = library.add_current_process().link(linker, f"fad{number}")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fad
-from fad.core.lowering import ByKind, Fold, Mask, Put, ROLES, View
+from fad.core.lowering import ROLES, ByKind, Fold, Mask, Put, View
 from fad.core.primitive import registry
 from fad.errors import FadError
 from fad.primitives import load_primitives
