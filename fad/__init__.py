@@ -10,6 +10,7 @@ import importlib as _importlib
 from fad import tree
 from fad.compile.jit import jit
 from fad.control.branches import cond, switch
+from fad.control.checkpoint import checkpoint
 from fad.control.loops import associative_scan, fori_loop, map, scan, while_loop
 from fad.core.expr import FUNCTIONS as _FUNCTIONS
 from fad.core.expr import Const, Expr, Var
@@ -79,6 +80,7 @@ __all__ = [
     "ModeReport",
     "Var",
     "at",
+    "checkpoint",
     "collect",
     "compare_modes",
     "custom_fixed_point",

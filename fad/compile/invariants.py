@@ -113,6 +113,8 @@ def check_control(n: Repeat | Choice, sizes: dict, written: Counter) -> None:
     scopes = n.scopes if isinstance(n, Choice) else [s for s in (n.scope, n.test) if s]
     inside = {b: size for s in scopes for b, (size, _) in s.own.items()}
     known = {}
+    if max([at + size for s in scopes for size, at in s.own.values()], default=0) > sizes[n.scratch]:
+        raise broken("plan", f"{type(n).__name__} has {sizes[n.scratch]} bytes of its own", "its buffers lie in its memory")
     if isinstance(n, Repeat):
         inside |= {r.buffer: r.nbytes for r in n.rows}
         known = {b: inside[b] for b in [*[c.now for c in n.carries], *[r.buffer for r in n.rows if r.whole in n.reads]]}

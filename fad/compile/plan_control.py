@@ -57,7 +57,7 @@ def plan_repeat(step: Control, bases: list, results: dict[int, int], buffer: Cal
         test_steps, test_sizes = plan_held(step.held[1], set())
         told = {x.id: b for x, b in zip(condition.inputs, [*held, *[c.now for c in carries]], strict=True)}
         holds = condition.outputs[0].id
-        test = make_scope(step.held[1], test_steps, test_sizes, told, [holds], end_of(scope), [])
+        test = make_scope(step.held[1], test_steps, test_sizes, told, [holds], end_of([scope]), [])
     some = bool(count) or test is not None
     reads, writes, asks = seen_outside(
         [scope, *([test] if test else [])], {r.buffer for r in rows}, [*count, *inits, *xs], [b for _, b in stacks]
@@ -76,7 +76,7 @@ def plan_repeat(step: Control, bases: list, results: dict[int, int], buffer: Cal
         length,
         count[0] if count else None,
         p["reverse"],
-        buffer(end_of(test or scope)),
+        buffer(end_of([scope, *([test] if test else [])])),
         reads,
         (*writes, *[c.last for c in carries if c.last is not None]),
         asks,
@@ -93,10 +93,10 @@ def plan_choice(step: Control, bases: list, results: dict[int, int], buffer: Cal
         steps, sizes = plan_held(parts, set())
         names = {x.id: b for x, b in zip(parts.function.inputs, operands, strict=True)}
         names |= {y.id: results[k] for k, y in enumerate(parts.function.outputs)}
-        scopes.append(make_scope(parts, steps, sizes, names, [], end_of(scopes[-1]) if scopes else STATE, []))
+        scopes.append(make_scope(parts, steps, sizes, names, [], end_of(scopes), []))
     reads, writes, _ = seen_outside(scopes, set(), [index], list(results.values()))
     inner = any(launches(n) for s in scopes for n in s.steps)
-    return Choice(index, tuple(scopes), buffer(end_of(scopes[-1])), reads, writes, inner)
+    return Choice(index, tuple(scopes), buffer(end_of(scopes)), reads, writes, inner)
 
 
 def is_in_place(steps: list, x: Any, y: Any) -> bool:
@@ -126,9 +126,9 @@ def make_scope(parts: Partition, steps: list, sizes: dict, names: dict[int, int]
     return Scope(tuple(steps), names, own)
 
 
-def end_of(scope: Scope) -> int:
-    """Where the memory of a scope ends."""
-    return max([round_up(at + n) for n, at in scope.own.values()], default=STATE)
+def end_of(scopes: list[Scope]) -> int:
+    """Where the memory of scopes ends."""
+    return max([round_up(at + n) for s in scopes for n, at in s.own.values()], default=STATE)
 
 
 def seen_outside(scopes: list[Scope], rows: set[int], reads: list, writes: list) -> tuple[tuple, tuple, bool]:

@@ -437,7 +437,20 @@ def _embed(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: An
         index = tuple(i for i in index if i is not None)
         target = np.broadcast_to(np.empty((), bool), shape)[index].shape
         return work.op(embed, work.op(reshape, x, shape=target), index=index, shape=shape)
+    if any(isinstance(i, slice) and (i.step or 1) < 0 for i in index) and Ellipsis not in index:
+        return _turned(work, x, index, shape)
     return x if x.shape == shape and _reads_all(index) else None
+
+
+def _turned(work: _Simplifier, x: Any, index: tuple, shape: tuple) -> Any:
+    """What goes into places from the last to the first, turned round."""
+    forward, turn = [], []
+    for i, n in zip(index, shape, strict=False):
+        places = range(*i.indices(n)) if isinstance(i, slice) else None
+        back = places is not None and places.step < 0 and len(places) > 0
+        forward.append(slice(places[-1], places[0] + 1, -places.step) if back and places is not None else i)
+        turn += [] if places is None else [slice(None, None, -1 if back else None)]
+    return work.op(embed, work.op(getitem, x, index=tuple(turn)), index=tuple(forward), shape=shape)
 
 
 def _dense(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fad.control.checkpoint import recomputed
 from fad.control.functions import activity, batch_function, fresh, pull_function, push_function, zeros_like
 from fad.control.residuals import Backward, split_pulled
 from fad.core.expr import Expr, Var, concrete
@@ -301,7 +302,7 @@ def segments_function(back: Backward, body: Function, consts: int, carry: int, l
     states = results_of(loop(number, *held, number, *state, np.int64(1), body=going, carry=carry + 1, reverse=False, **p))
     new, row, before, whole = fresh(held), fresh(state), fresh(sums), integer("n")
     size = np.minimum(whole - k * stride, stride)
-    step = Function([*new, whole, *before, k, *row], [*inner.run([*new, size, *row, *before]), k - 1])
+    step = Function([*new, whole, *before, k, *row], [*recomputed(inner, [*new, size, *row, *before]), k - 1])
     found = results_of(
         loop(number, *held, count, *sums, number - 1, *states[carry + 1 :], body=step, carry=len(sums) + 1, reverse=True, **p)
     )

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from fad import tree
+from fad.control.blocks import recomputing, run_blocks, run_rows, segment, written_out
 from fad.control.closing import NUMBERS, Closed, close, close_together, leaf, strong, trace_leaves
 from fad.control.hoist import hoist
 from fad.control.loop import loop
+from fad.control.revolve import run_binomial
 from fad.core import options
 from fad.core.expr import Expr, Var, aval_text, short
 from fad.core.function import Function
@@ -23,7 +25,15 @@ from fad.primitives.result import results_of
 __all__ = ["associative_scan", "fori_loop", "map", "scan", "while_loop"]
 
 
-def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False) -> tuple[Any, Any]:
+def scan(
+    f: Callable,
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int = 1,
+    checkpoint: int | str | tuple[str, int] | None = None,
+) -> tuple[Any, Any]:
     """c, y[t] = f(c, x[t]) for t = 0, 1, ..., n - 1: the last c, and all y stacked.
 
     One node of the tree, whatever its length: f is traced once. Forward mode stores nothing of the iterations, reverse mode what
@@ -35,6 +45,10 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
         xs: pytree of arrays with one leading axis of length n; None: f is given None.
         length: n, where xs does not say.
         reverse: go from the last row to the first; y[t] still belongs to x[t].
+        unroll: iterations that are written out in one body.
+        checkpoint: what reverse mode keeps. None: of each iteration what it reads. k: the carry of every k-th one, and of k at a
+            time what it reads; sqrt(n) takes the least memory, and one more evaluation. ("binomial", s): s carries at a time,
+            placed for the least work (Griewank and Walther 2000); "binomial": log2 of n of them.
     Returns: (the last carry, the pytree of y with a leading axis of length n).
     Raises: TreeError, ShapeError or DtypeError where the carry changes its structure, a shape or a dtype, ShapeError where the
     axes of xs differ.
@@ -50,23 +64,31 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
     inits, closed, carry_tree = _close_carry("scan", f, init, like, xs_tree)
     carry = len(inits)
     body, held, rows = hoist(closed.function, len(closed.captured), carry, closed.captured, rows)
-    found = results_of(
-        loop(
-            *held,
-            *inits,
-            *rows,
-            body=body,
-            condition=None,
-            consts=len(held),
-            carry=carry,
-            length=n,
-            reverse=bool(reverse),
-            counted=False,
-        )
-    )
+    found = run(body, held, inits, rows, n, bool(reverse), options.count("scan: unroll", unroll), checkpoint)
     y_tree = closed.out_tree
     found = own(found, [*inits, *rows])
     return tree.unflatten(carry_tree, found[:carry]), tree.unflatten(y_tree, found[carry:])
+
+
+def run(body: Function, held: list, inits: list, xs: list, n: int, reverse: bool, unroll: int, checkpoint: Any) -> list:
+    """The last carry and the ys."""
+    consts, carry = len(held), len(inits)
+    if (unroll == 1 and checkpoint is None) or not n:
+        return run_rows(body, held, inits, xs, n, reverse)
+    xs = [np.flip(x, 0) for x in xs] if reverse else xs
+    if checkpoint is None:
+        found = run_blocks(lambda rows: written_out(body, consts, carry, rows), held, inits, xs, n, unroll)
+    else:
+        snapshots = None
+        kind = checkpoint
+        if isinstance(checkpoint, tuple) and len(checkpoint) == 2:
+            kind, snapshots = checkpoint[0], options.count("scan: checkpoint", checkpoint[1], 2)
+        if kind == "binomial":
+            found = run_binomial(body, held, inits, xs, n, snapshots)
+        else:
+            size = options.count("scan: checkpoint", checkpoint)
+            found = run_blocks(lambda rows: recomputing(segment(body, consts, carry, rows)), held, inits, xs, n, size)
+    return [*found[:carry], *[np.flip(y, 0) for y in found[carry:]]] if reverse else found
 
 
 def _length(what: str, rows: list, length: int | None) -> int:

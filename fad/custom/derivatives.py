@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from fad import tree
+from fad.control.call import Rule, call
 from fad.control.closing import Closed, close, leaf
 from fad.core import options
 from fad.core.expr import Expr, aval_text, short
-from fad.custom.call import Rule, call
 from fad.errors import DtypeError, ShapeError, TraceError, TreeError
 from fad.primitives.result import results_of
 from fad.transforms.transformed import by_name, name_of

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from fad import tree
+from fad.control.call import Rule, call
 from fad.control.closing import Closed, close, leaf
 from fad.control.functions import fresh
 from fad.control.loops import while_loop
 from fad.core import options
 from fad.core.expr import Expr, aval_text, short
 from fad.core.function import Function
-from fad.custom.call import Rule, call
 from fad.errors import ShapeError, TreeError
 from fad.primitives.result import results_of
 from fad.transforms.batch import vmap

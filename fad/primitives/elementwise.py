@@ -530,3 +530,13 @@ stop = elementwise(
     dtype=lambda dtypes: dtypes[0],
     lower=ByKind(native.identity, native.identity, native.identity, operands=_as_given),
 )
+barrier = elementwise(
+    "barrier",
+    lambda x, after: np.array(np.broadcast_arrays(x, after)[0]),
+    (1, 0),
+    domains=(ANY, ANY),
+    keeps=(),
+    keeps_out=False,
+    dtype=lambda dtypes: dtypes[0],
+    lower=ByKind(lambda x, after: x, lambda x, after: x, lambda x, after: x, operands=_as_given),
+)
