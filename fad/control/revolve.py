@@ -159,5 +159,6 @@ def schedule(count: int, snapshots: int) -> tuple[np.ndarray, ...]:
 
 def split(length: int, slots: int) -> int:
     """How far to go for the next snapshot, of so many iterations with so many slots: the later part has one slot less."""
-    times = next(r for r in range(1, length + 1) if math.comb(slots + r, slots) >= length)
-    return max(1, min(length - 1, length - math.comb(slots - 1 + times, slots - 1)))
+    reach = lambda slots, times: math.comb(slots + times, slots) if times >= 0 else 0  # iterations, each taken so often at most
+    times = next(r for r in range(1, length + 1) if reach(slots, r) >= length)
+    return max(1, min(length - 1, max(length - reach(slots - 1, times), reach(slots, times - 2))))
