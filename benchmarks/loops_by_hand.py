@@ -99,7 +99,7 @@ def recurrence_gradient(m: Any) -> Any:
 @numba.njit(**loops)
 def newton_value(a: float) -> float:
     x = a
-    while abs(x * x - a) > 1e-12:
+    while abs(x * x - a) > 1e-12 * a:
         x = 0.5 * (x + a / x)
     return x
 
@@ -107,7 +107,7 @@ def newton_value(a: float) -> float:
 @numba.njit(**loops)
 def newton_slope(a: float) -> float:
     x, d = a, 1.0
-    while abs(x * x - a) > 1e-12:
+    while abs(x * x - a) > 1e-12 * a:
         x, d = 0.5 * (x + a / x), 0.5 * (d + 1 / x - a / (x * x) * d)
     return d
 

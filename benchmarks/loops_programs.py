@@ -54,7 +54,7 @@ def recurrence(np: Any, lax: Any) -> Callable:
 
 
 def newton(np: Any, lax: Any) -> Callable:
-    return lambda a: lax.while_loop(lambda x: np.abs(x * x - a) > 1e-12, lambda x: 0.5 * (x + a / x), a)
+    return lambda a: lax.while_loop(lambda x: np.abs(x * x - a) > 1e-12 * a, lambda x: 0.5 * (x + a / x), a)
 
 
 def bouncing(np: Any, lax: Any) -> Callable:

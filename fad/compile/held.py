@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from fad.control.functions import rebuild
 from fad.core.expr import Const, Expr, Var, reachable
 from fad.core.function import Function
 from fad.primitives.elementwise import convert
 from fad.primitives.result import results_of
+from fad.primitives.select import select
 
 __all__ = ["Held", "find_held"]
 
@@ -37,6 +39,10 @@ class Held:
         """The results of a branch that are read."""
         wanted = sorted(self.read[node.id])
         made = [simplify([Function(f.inputs, [f.outputs[k] for k in wanted])]) for f in node.params["branches"]]
+        if (condition := condition_of(args[0])) is not None and len(made) == 2 and all(map(is_short, made)):
+            given = [as_node(a, x) for a, x in zip(args[1:], made[0].inputs, strict=True)]
+            sides = [rebuild(f.outputs, {x.id: a for x, a in zip(f.inputs, given, strict=True)}) for f in made]
+            return {k: node_of(select, (condition, b, a), {}) for k, a, b in zip(wanted, *sides, strict=True)}
         used = sorted({k for f in made for k in used_inputs(f.inputs, f.outputs)})
         made = [Function([f.inputs[k] for k in used], own_outputs(f.outputs)) for f in made]
         index = args[0] if isinstance(args[0], Expr) else Const(np.asarray(args[0], np.int64))
@@ -78,6 +84,20 @@ class Held:
 
 
 COUNT = Var("count", (), np.dtype(np.int64))
+
+
+SHORT = 40  # operations of a branch that are done whether it is taken or not: a processor that guesses wrong loses as many
+
+
+def condition_of(index: Any) -> Any:
+    """The boolean of which the index of a branch is made; None where it is made of something else."""
+    is_cast = isinstance(index, Expr) and index.op is convert and isinstance(index.args[0], Expr)
+    return index.args[0] if is_cast and index.args[0].dtype.kind == "b" else None
+
+
+def is_short(f: Function) -> bool:
+    """Whether a branch is elementwise, and so few operations that both may be done."""
+    return f.flops <= SHORT and all(n.op.role in ("elementwise", "cast", "view") for n in f.nodes)
 
 
 def find_held(outputs: list[Expr], stop: Any) -> Held:
