@@ -209,14 +209,30 @@ def nanmedian(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool =
 
 @implements(np.searchsorted)
 def searchsorted(a: Any, v: Any, side: Any = "left", sorter: Any = None) -> Any:
-    """Where to insert ``v`` in the sorted ``a``. Symbolic nodes are compared with every element."""
+    """Where to insert ``v`` in the sorted ``a``. Symbolic nodes are compared with every element of a short a; in a long one the
+    place is doubled up to."""
     a, v = as_array(a), as_array(v)
     if sorter is not None:
         a = getitem(a, sorter)
     if any(isinstance(x, Expr) and x.value is None for x in (a, v)):
+        if a.size > SHORT:
+            return _bisect(a, v, np.less if side == "left" else np.less_equal)
         v = np.expand_dims(v, -1)
         return np.sum(a < v if side == "left" else a <= v, axis=-1)
     return np.searchsorted(concrete(a, "a"), concrete(v, "v"), side)
+
+
+SHORT = 64  # elements that are compared as fast as a place among them is found step by step
+
+
+def _bisect(a: Any, v: Any, is_before: Any) -> Any:
+    """How many elements of the sorted ``a`` are before ``v``: the bits of the number, from the highest."""
+    count = np.zeros(v.shape, np.int64)
+    for bit in reversed(range(a.size.bit_length())):
+        more = count + (1 << bit)
+        reaches = np.logical_and(more <= a.size, is_before(getitem(a, np.minimum(more, a.size) - 1), v))
+        count = np.where(reaches, more, count)
+    return count
 
 
 @implements(np.digitize)

@@ -78,3 +78,14 @@ def test_a_loop_that_fills_an_array_writes_where_it_lies():
     f = fad.jit(lambda x: fad.scan(lambda c, t: (fad.at(c)[t].set(np.sin(1.0 * t)), None), x, np.arange(1000))[0])
     np.testing.assert_allclose(f(np.zeros(1000)), np.sin(np.arange(1000)), rtol=1e-14)
     assert f.lower(np.zeros(1000)).loops.count("store") == 0  # no copy of the array in an iteration
+
+
+@pytest.mark.parametrize("n", [1, 64, 65, 127, 128, 129, 1000])
+def test_places_in_a_sorted_array(n):
+    rng = np.random.default_rng(n)
+    a = np.sort(rng.integers(0, 50, n).astype(float))
+    v = np.concatenate([rng.integers(-2, 53, 40).astype(float), [np.inf, -np.inf]])
+    for side in ("left", "right"):
+        np.testing.assert_array_equal(
+            native(lambda a, v, side=side: np.searchsorted(a, v, side), a, v), np.searchsorted(a, v, side)
+        )
