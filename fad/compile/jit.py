@@ -14,6 +14,7 @@ import optree
 
 from fad import tree
 from fad.compile import drawn
+from fad.compile.specialize import Decisions, Guards
 from fad.core.expr import WATCHING, Expr, Var, aval_text, reachable, refuse_foreign, short
 from fad.core.function import Function
 from fad.core.nans import holds_nan, is_watching, report_compiled
@@ -30,7 +31,12 @@ _NUMBERS = (bool, int, float, complex)
 
 
 def jit(
-    f: Callable | None = None, *, static_argnums: int | tuple = (), static_argnames: str | tuple = (), donate: int | tuple = ()
+    f: Callable | None = None,
+    *,
+    static_argnums: int | tuple = (),
+    static_argnames: str | tuple = (),
+    donate: int | tuple = (),
+    specialize: bool = False,
 ) -> Any:
     """f compiled to native code that uses all cores: the same results, to a few ulp.
 
@@ -41,6 +47,8 @@ def jit(
             hashable; each value is compiled for itself.
         donate: positions of arguments whose memory results may take over; do not use those arrays afterwards. An array that
             shares memory with another argument of the call is copied first.
+        specialize: let Python's ``if``, ``while`` and ``range`` follow the values: each way through f, up to 16 for arguments of
+            one kind, is a program of its own, and the conditions are computed first to find the right one.
     Returns: a `Jit`, which composes with every transformation: ``grad(jit(f))`` is ``jit(grad(f))``.
     Raises: TraceError where f asks a symbol for its value or uses one that another trace left behind, DtypeError for arguments
     that are not arrays of numbers, OutOfRangeError for positions that f has not. What has no native code is run by NumPy, and
@@ -50,13 +58,16 @@ def jit(
     np.float64(0.0)
     """
     if f is None:  # used as @jit(static_argnums=...)
-        return lambda g: jit(g, static_argnums=static_argnums, static_argnames=static_argnames, donate=donate)
+        return lambda g: jit(
+            g, static_argnums=static_argnums, static_argnames=static_argnames, donate=donate, specialize=specialize
+        )
     if not callable(f):
         raise DtypeError("jit: not a function", got=short(f), rule="the first argument is the function", fix="fad.jit(f)(x)")
     if isinstance(f, Jit):
         return f
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    return Jit(f, _positions(f, static_argnums, "static_argnums"), names, _positions(f, donate, "donate"))
+    positions = _positions(f, static_argnums, "static_argnums")
+    return Jit(f, positions, names, _positions(f, donate, "donate"), bool(specialize))
 
 
 class Jit:
@@ -65,8 +76,11 @@ class Jit:
     __name__: str
     __wrapped__: Callable
 
-    def __init__(self, f: Callable, static_argnums: tuple = (), static_argnames: tuple = (), donate: tuple = ()):
+    def __init__(
+        self, f: Callable, static_argnums: tuple = (), static_argnames: tuple = (), donate: tuple = (), specialize: bool = False
+    ):
         self.f, self.donate = traceable(f), donate
+        self.guards = Guards() if specialize else None
         self.static_argnums, self.static_argnames = _both(f, static_argnums, static_argnames)
         self.compiled: dict[tuple, Compiled] = {}
         self.recent: Callable | None = None  # the short way into the program called last
@@ -87,7 +101,7 @@ class Jit:
         compiled, leaves = self._find(args, kwargs)
         if compiled is None:  # inside another transformation: its trace goes through f
             return self.f(*args, **kwargs)
-        if not kwargs:
+        if not kwargs and self.guards is None:
             self.recent = compiled.quick(args, leaves)
         return compiled(leaves)
 
@@ -124,7 +138,10 @@ class Jit:
             avals.append((x.shape, x.dtype))
         try:
             hash(static)
-            key = (treedef, tuple(avals), tuple([(n, freeze(v)) for n, v in static]))  # 2 and 2.0 are equal, and not the same
+            kind = (treedef, tuple(avals), tuple([(n, freeze(v)) for n, v in static]))  # 2 and 2.0 are equal, and not the same
+            key: tuple = kind
+            if self.guards is not None:
+                key = (*kind, self.guards.find(kind, leaves))
             compiled = self.compiled.get(key)
         except TypeError:
             raise TreeError(
@@ -136,12 +153,17 @@ class Jit:
         if compiled is None:
             rest = tree.unflatten(treedef, leaves)
             before = drawn.states(self.f)
-            function, seconds = _timed(_traced, self.f, static, rest)
+            decisions = None if self.guards is None else Decisions(leaves)
+            function, seconds = _timed(_traced, self.f, static, rest, decisions)
             if function is None:
                 return None, leaves
+            path = ""
+            if self.guards is not None and decisions is not None:
+                number, guard = self.guards.add(kind, self.__name__, function.inputs, decisions)
+                key, path = (*kind, number), f"where Python asked: {guard}"
             if (frozen := drawn.warning(self.f, before)) is not None:
                 warnings.warn(frozen, stacklevel=3)
-            compiled = self.compiled[key] = Compiled(self, function, seconds, rest, static, key)
+            compiled = self.compiled[key] = Compiled(self, function, seconds, rest, static, kind, path)
         return compiled, leaves
 
     def _split(self, args: tuple, kwargs: dict) -> tuple[tuple, tuple]:
@@ -157,7 +179,8 @@ class Jit:
 
     def transformed(self, transform: Callable, name: str) -> Jit:
         """The jitted transformation of the function."""
-        return Jit(transform(self.f), self.static_argnums, self.static_argnames)  # nothing donated: a derivative has other results
+        specialize = self.guards is not None
+        return Jit(transform(self.f), self.static_argnums, self.static_argnames, (), specialize)  # a derivative has other results
 
     def trace(self, *args: Any, **kwargs: Any) -> Function:
         """The Function that is compiled for these arguments: its inputs are ``(args, kwargs)`` without the static ones."""
@@ -228,7 +251,10 @@ class Jit:
         return f"<jit of {self.__name__}, {len(self.compiled)} signatures>"
 
     def __reduce__(self) -> Any:
-        return by_name(self) or (Jit, (self.__wrapped__, self.static_argnums, self.static_argnames, self.donate))
+        return by_name(self) or (
+            Jit,
+            (self.__wrapped__, self.static_argnums, self.static_argnames, self.donate, self.guards is not None),
+        )
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -298,7 +324,7 @@ def _array(x: Any, rest: Any, k: int) -> Any:
     return array
 
 
-def _traced(f: Callable, static: tuple, rest: tuple) -> Function | None:
+def _traced(f: Callable, static: tuple, rest: tuple, decisions: Decisions | None = None) -> Function | None:
     """The Function of ``(args, kwargs)``, the static ones put back; None where f depends on an enclosing trace."""
     by_place = {n: v for n, v in static if isinstance(n, int)}
     by_name = {n: v for n, v in static if isinstance(n, str)}
@@ -306,7 +332,10 @@ def _traced(f: Callable, static: tuple, rest: tuple) -> Function | None:
     def call(args: tuple, kwargs: dict) -> Any:
         given = iter(args)
         places = [by_place[n] if n in by_place else next(given) for n in range(len(args) + len(by_place))]
-        return f(*places, **kwargs, **by_name)
+        if decisions is None:
+            return f(*places, **kwargs, **by_name)
+        with decisions.about(tree.leaves((args, kwargs))):
+            return f(*places, **kwargs, **by_name)
 
     call.__name__ = name_of(f)
     vars(call)["__wrapped__"] = f  # by which messages name it
@@ -329,7 +358,7 @@ def _timed(f: Callable, *args: Any) -> tuple[Any, float]:
 class Compiled:
     """A program with the pytrees around it, and where it came from."""
 
-    def __init__(self, owner: Jit, function: Function, seconds: float, rest: tuple, static: tuple, key: tuple):
+    def __init__(self, owner: Jit, function: Function, seconds: float, rest: tuple, static: tuple, key: tuple, path: str = ""):
         from fad.compile.cache import program_for
         from fad.compile.debug import show
 
@@ -352,7 +381,7 @@ class Compiled:
                 [f"{p}: {_aval(a)}" for p, a in zip(self.paths, key[1], strict=True)] + [f"{n} = {short(v)}" for n, v in static]
             )
             or "no arguments"
-        )
+        ) + (f"; {path}" if path else "")
 
     def __call__(self, leaves: list) -> Any:
         return tree.unflatten(self.out_tree, self.program(leaves))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -155,6 +156,8 @@ class Expr(Methods):
     def _known(self, what: str) -> Any:
         """The value of an integer or boolean node."""
         if self.value is None:
+            if (decided := _decided(self)) is not None:
+                return decided
             raise ArrayWantedError(
                 f"{what} of a symbolic node",
                 got=short(self),
@@ -532,17 +535,29 @@ def explained(error: Exception, what: str, args: tuple) -> FadError:
     return kind(what.strip(" .:"), got=", ".join(map(short, args)), fix=fix)
 
 
+DECIDING: ContextVar[Any] = ContextVar("deciding", default=None)  # who knows values of symbols: see `fad.compile.specialize`
+
+
+def _decided(x: Expr) -> Any:
+    """The value that a symbolic node has in the call for which a specialised function is traced; None elsewhere."""
+    decisions = DECIDING.get()
+    return None if decisions is None else decisions.decide(x)
+
+
 def concrete(x: Any, what: str) -> Any:
     """The value of a node or array; a symbolic node raises, naming what asked for it."""
     if not isinstance(x, Expr):
         return x
     if x.value is None:
+        if (decided := _decided(x)) is not None:
+            return decided
         raise TraceError(
             f"{what} of a symbolic node",
             got=short(x),
             rule="inside jit, vmap and trace a node has no value",
             fix="in place of `if p: y = f(x)` and `else: y = g(x)` write y = fad.cond(p, f, g, x), or np.where(p, a, b) element by "
-            "element; in place of `while p(c): c = f(c)` c = fad.while_loop(p, f, c); or mark the argument as static. "
+            "element; in place of `while p(c): c = f(c)` c = fad.while_loop(p, f, c); or mark the argument as static, or let "
+            "fad.jit(f, specialize=True) compile each way. "
             "Plain grad, jvp and vjp follow Python's branches",
         )
     return x.value
