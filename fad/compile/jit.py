@@ -138,10 +138,10 @@ class Jit:
             avals.append((x.shape, x.dtype))
         try:
             hash(static)
-            kind = (treedef, tuple(avals), tuple([(n, freeze(v)) for n, v in static]))  # 2 and 2.0 are equal, and not the same
-            key: tuple = kind
+            signature = (treedef, tuple(avals), tuple([(n, freeze(v)) for n, v in static]))  # 2 and 2.0 are equal, and not the same
+            key: tuple = signature
             if self.guards is not None:
-                key = (*kind, self.guards.find(kind, leaves))
+                key = (*signature, self.guards.find(signature, leaves))
             compiled = self.compiled.get(key)
         except TypeError:
             raise TreeError(
@@ -159,11 +159,11 @@ class Jit:
                 return None, leaves
             path = ""
             if self.guards is not None and decisions is not None:
-                number, guard = self.guards.add(kind, self.__name__, function.inputs, decisions)
-                key, path = (*kind, number), f"where Python asked: {guard}"
+                number, guard = self.guards.add(signature, self.__name__, function.inputs, decisions)
+                key, path = (*signature, number), f"where Python asked: {guard}"
             if (frozen := drawn.warning(self.f, before)) is not None:
                 warnings.warn(frozen, stacklevel=3)
-            compiled = self.compiled[key] = Compiled(self, function, seconds, rest, static, kind, path)
+            compiled = self.compiled[key] = Compiled(self, function, seconds, rest, static, signature, path)
         return compiled, leaves
 
     def _split(self, args: tuple, kwargs: dict) -> tuple[tuple, tuple]:

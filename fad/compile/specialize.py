@@ -72,7 +72,10 @@ class Guard:
         """Whether these leaves take the path."""
         if self.program is None:
             return True
-        found = self.program(list(leaves))
+        try:
+            found = self.program(list(leaves))
+        except (ArithmeticError, IndexError, ValueError):  # conditions of a path that these leaves leave earlier
+            return False
         return all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in zip(found, self.values, strict=True))
 
     def __str__(self) -> str:

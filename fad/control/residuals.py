@@ -22,7 +22,7 @@ from fad.primitives.shape import transpose
 __all__ = ["Backward", "split_pulled"]
 
 LARGE = 64  # elements of a matrix from which a sum of products is left for after the loop
-CHEAP = 2  # operations an element that are done again rather than stored and loaded
+CHEAP = 5  # operations an element that are done again rather than stored and loaded
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -81,6 +81,16 @@ def test_a_program_of_another_way_does_not_run():
         jitted(x, -5)
 
 
+def test_conditions_of_another_way_may_fail():
+    def f(x, i):
+        if i < 3 and x[i] > 0:
+            return x[i]
+        return np.sum(x)
+
+    jitted = fad.jit(f, specialize=True)
+    assert jitted(np.arange(3.0), 1) == 1 and jitted(np.arange(3.0), 7) == 3
+
+
 def test_nan_is_a_value():
     f = fad.jit(lambda x: x if x == x else np.zeros(()), specialize=True)
     assert f(1.0) == 1 and f(np.nan) == 0 and f(2.0) == 2
