@@ -58,8 +58,10 @@ def main(path: str) -> None:
     for (name, points), marker in zip(groups.items(), "osD", strict=True):
         axes.plot([p[0] for p in points], [p[1] for p in points], marker, label=name)
         for x, y, label in points:
-            axes.annotate(label, (x, y), textcoords="offset points", xytext=(6, 4), fontsize=8)
-    axes.set(xscale="log", yscale="log", xlabel="time of a gradient (ms)", ylabel="memory (MB)")
+            left = label in ("k = 1000", "k = 10000")  # beside one of the same memory
+            place = {"xytext": (-6, -11), "ha": "right"} if left else {"xytext": (6, 4)}
+            axes.annotate(label, (x, y), textcoords="offset points", fontsize=8, **place)
+    axes.set(yscale="log", xlim=(0, None), xlabel="time of a gradient (ms)", ylabel="memory (MB)")
     axes.set_title(f"Gradient of a scan: {STEPS:,} steps on {SIZE} numbers")
     axes.legend()
     figure.tight_layout()

@@ -13,7 +13,7 @@ import numpy as np
 
 from fad.compile.body import Access
 
-__all__ = ["FLAG", "LAUNCH", "Carry", "Choice", "Repeat", "Row", "Scope"]
+__all__ = ["FLAG", "LAUNCH", "Carry", "Choice", "Outside", "Repeat", "Row", "Scope"]
 
 FLAG = 0  # the buffer whose first word says that an index was out of range
 LAUNCH = -(1 << 62)  # the buffer that is the function which runs nests on all threads
@@ -50,6 +50,28 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """What a loop or branch touches outside of itself: buffers, the scratch memory for those inside first."""
+
+    scratch: int
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    asks: bool  # whether indices may be out of range
+    launches: bool  # whether threads work together inside
+
+    @property
+    def operands(self) -> list[Access]:
+        """Accesses that stand for whole buffers."""
+        return [Access(b, 0, (), BYTE) for b in dict.fromkeys([self.scratch, *self.reads, *self.writes])]
+
+    @property
+    def buffers(self) -> list[int]:
+        """What its function takes."""
+        more = [*([FLAG] if self.asks else []), *([LAUNCH] if self.launches else [])]
+        return [*dict.fromkeys([self.scratch, *self.reads, *self.writes]), *more]
+
+
+@dataclass(frozen=True, slots=True)
 class Repeat:
     """A loop: steps that run again and again."""
 
@@ -62,12 +84,8 @@ class Repeat:
     length: int | None
     count: int | None  # the buffer of the number of iterations
     reverse: bool
-    scratch: int
-    reads: tuple[int, ...]  # buffers outside
-    writes: tuple[int, ...]
-    asks: bool  # whether indices may be out of range
     shared: bool  # whether threads take iterations, which then know nothing of each other
-    launches: bool  # whether threads work together in an iteration
+    outside: Outside
 
     @property
     def bodies(self) -> list:
@@ -77,13 +95,7 @@ class Repeat:
     @property
     def operands(self) -> list[Access]:
         """Every buffer outside."""
-        return [Access(b, 0, (), BYTE) for b in dict.fromkeys([self.scratch, *self.reads, *self.writes])]
-
-    @property
-    def buffers(self) -> list[int]:
-        """What its function takes."""
-        more = [*([FLAG] if self.asks else []), *([LAUNCH] if self.launches else [])]
-        return [*dict.fromkeys([self.scratch, *self.reads, *self.writes]), *more]
+        return self.outside.operands
 
     @property
     def work(self) -> float:
@@ -112,11 +124,7 @@ class Choice:
 
     index: int
     scopes: tuple[Scope, ...]
-    scratch: int
-    reads: tuple[int, ...]
-    writes: tuple[int, ...]
-    launches: bool
-    asks: bool = True  # the index of the branch may be out of range
+    outside: Outside
 
     @property
     def bodies(self) -> list:
@@ -126,13 +134,7 @@ class Choice:
     @property
     def operands(self) -> list[Access]:
         """Every buffer outside."""
-        return [Access(b, 0, (), BYTE) for b in dict.fromkeys([self.scratch, *self.reads, *self.writes])]
-
-    @property
-    def buffers(self) -> list[int]:
-        """What its function takes."""
-        more = [*([FLAG] if self.asks else []), *([LAUNCH] if self.launches else [])]
-        return [*dict.fromkeys([self.scratch, *self.reads, *self.writes]), *more]
+        return self.outside.operands
 
     @property
     def work(self) -> float:

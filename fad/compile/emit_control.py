@@ -29,7 +29,7 @@ def write_control(module: Module, name: str, control: Repeat | Choice) -> None:
     work = _Writer(module, name, control)
 
     def body(block: Block) -> None:
-        addresses = load_addresses(block, control.buffers)
+        addresses = load_addresses(block, control.outside.buffers)
         if isinstance(control, Choice):
             work.write_choice(block, control, addresses)
         else:
@@ -99,7 +99,7 @@ class _Writer:
         with block.when((index < 0) | (index >= len(n.scopes))) as inside:
             inside.append(f"store i64 1, ptr {addresses[FLAG]}")
         for k, scope in enumerate(n.scopes):
-            own = self.place(block, scope, addresses[n.scratch], stay=False)
+            own = self.place(block, scope, addresses[n.outside.scratch], stay=False)
             with block.when(index == k) as inside:
                 self.write_steps(inside, scope, within(scope, addresses | own))
 
@@ -107,7 +107,7 @@ class _Writer:
 
     def write_repeat(self, block: Block, n: Repeat, addresses: dict[int, str], call: tuple[Value, Value] | None = None) -> None:
         """All iterations, or those of one call: (begin, end) that threads share, or (whether to go on, how many at most)."""
-        scratch = addresses[n.scratch]
+        scratch = addresses[n.outside.scratch]
         own = self.place(block, n.scope, scratch, n.shared)
         own |= self.place(block, n.test, scratch, n.shared) if n.test else {}
         total = self.count_iterations(block, n, addresses)
@@ -126,7 +126,7 @@ class _Writer:
         self, block: Block, n: Repeat, addresses: dict[int, str], own: dict[int, str], total: Any, first: Value, most: Value
     ) -> None:
         """So many iterations, from where the last call ended; in between the carry and their number lie in the scratch memory."""
-        scratch = addresses[n.scratch]
+        scratch = addresses[n.outside.scratch]
         home = {b: self.offset(block, scratch, at) for b, (_, at) in n.scope.own.items()}
         number = self.offset(block, scratch, 8)
         with block.when(first == 0) as start:
@@ -241,7 +241,7 @@ def copy(block: Block, to: str, source: str, size: int) -> None:
 
 def shape_of_control(n: Repeat | Choice) -> tuple[tuple, list[int]]:
     """What decides the code of a loop or branch, and its buffers in the order in which the code counts them."""
-    return code_of(n, {b: k for k, b in enumerate(n.buffers)}), n.buffers
+    return code_of(n, {b: k for k, b in enumerate(n.outside.buffers)}), n.outside.buffers
 
 
 def code_of(n: Any, outside: dict[int, int]) -> tuple:
@@ -250,9 +250,9 @@ def code_of(n: Any, outside: dict[int, int]) -> tuple:
         code, buffers = shape_of_code(n)
         return code, tuple([outside[b] for b in buffers])
     if isinstance(n, Choice):
-        return ("choice", outside[n.index], outside[n.scratch], *[code_of_scope(s, dict(outside)) for s in n.scopes])
+        return ("choice", outside[n.index], outside[n.outside.scratch], *[code_of_scope(s, dict(outside)) for s in n.scopes])
     numbers = dict(outside)
-    scratch, whole = numbers[n.scratch], [numbers[r.whole] for r in n.rows]
+    scratch, whole = numbers[n.outside.scratch], [numbers[r.whole] for r in n.rows]
     ends = [(numbers[c.init], None if c.last is None else numbers[c.last]) for c in n.carries]
     head = tuple([(numbers[b], size) for b, size in n.filled]), n.length, n.count is None or numbers[n.count], n.reverse, n.shared
     for r in n.rows:

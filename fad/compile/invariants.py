@@ -109,15 +109,15 @@ def check_nest(n: Any, sizes: dict, written: Counter) -> None:
 
 def check_control(n: Repeat | Choice, sizes: dict, written: Counter) -> None:
     """A loop or branch, and the nests in it, each scope by itself: what lies outside is there when it begins."""
-    must_be_there(list(n.reads), sizes, written, type(n).__name__)
+    must_be_there(list(n.outside.reads), sizes, written, type(n).__name__)
     scopes = n.scopes if isinstance(n, Choice) else [s for s in (n.scope, n.test) if s]
     inside = {b: size for s in scopes for b, (size, _) in s.own.items()}
     known = {}
-    if max([at + size for s in scopes for size, at in s.own.values()], default=0) > sizes[n.scratch]:
-        raise broken("plan", f"{type(n).__name__} has {sizes[n.scratch]} bytes of its own", "its buffers lie in its memory")
+    if max([at + size for s in scopes for size, at in s.own.values()], default=0) > sizes[n.outside.scratch]:
+        raise broken("plan", f"{type(n).__name__} has {sizes[n.outside.scratch]} bytes of its own", "its buffers lie in its memory")
     if isinstance(n, Repeat):
         inside |= {r.buffer: r.nbytes for r in n.rows}
-        known = {b: inside[b] for b in [*[c.now for c in n.carries], *[r.buffer for r in n.rows if r.whole in n.reads]]}
+        known = {b: inside[b] for b in [*[c.now for c in n.carries], *[r.buffer for r in n.rows if r.whole in n.outside.reads]]}
     for s in scopes:
         own_sizes, there = {**sizes, **inside}, Counter({**written, **known})
         for name, b in s.names.items():
@@ -125,7 +125,7 @@ def check_control(n: Repeat | Choice, sizes: dict, written: Counter) -> None:
         for step in s.steps:
             for part in [*step.nests, *step.sums] if isinstance(step, Rows) else [step]:
                 check_nest(part, own_sizes, there)
-    written.update({b: sizes[b] for b in n.writes})
+    written.update({b: sizes[b] for b in n.outside.writes})
 
 
 def must_be_there(buffers: list[int], sizes: dict, written: Counter, what: str) -> None:

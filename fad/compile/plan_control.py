@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fad.compile.control import Carry, Choice, Repeat, Row, Scope
+from fad.compile.control import Carry, Choice, Outside, Repeat, Row, Scope
 from fad.compile.loops import Loops
 from fad.compile.segment import Segment, accesses, is_parallel, launches
 from fad.compile.steps import Control, Partition
@@ -65,7 +65,6 @@ def plan_repeat(step: Control, bases: list, results: dict[int, int], buffer: Cal
     own = sum([n for n, _ in scope.own.values()])
     work = (length or 0) * sum([n.work for n in steps])
     shared = not carries and not some and work > WAKE_WORK and own <= STACK and not any(map(is_parallel, steps)) and length > 1
-    inner = any(map(launches, steps)) and not shared
     return Repeat(
         scope,
         test,
@@ -76,12 +75,14 @@ def plan_repeat(step: Control, bases: list, results: dict[int, int], buffer: Cal
         length,
         count[0] if count else None,
         p["reverse"],
-        buffer(end_of([scope, *([test] if test else [])])),
-        reads,
-        (*writes, *[c.last for c in carries if c.last is not None]),
-        asks,
         shared,
-        inner,
+        Outside(
+            buffer(end_of([scope, *([test] if test else [])])),
+            reads,
+            (*writes, *[c.last for c in carries if c.last is not None]),
+            asks,
+            any(map(launches, steps)) and not shared,
+        ),
     )
 
 
@@ -95,8 +96,8 @@ def plan_choice(step: Control, bases: list, results: dict[int, int], buffer: Cal
         names |= {y.id: results[k] for k, y in enumerate(parts.function.outputs)}
         scopes.append(make_scope(parts, steps, sizes, names, [], end_of(scopes), []))
     reads, writes, _ = seen_outside(scopes, set(), [index], list(results.values()))
-    inner = any(launches(n) for s in scopes for n in s.steps)
-    return Choice(index, tuple(scopes), buffer(end_of(scopes)), reads, writes, inner)
+    together = any(launches(n) for s in scopes for n in s.steps)
+    return Choice(index, tuple(scopes), Outside(buffer(end_of(scopes)), reads, writes, True, together))
 
 
 def is_in_place(steps: list, x: Any, y: Any) -> bool:
@@ -137,7 +138,7 @@ def seen_outside(scopes: list[Scope], rows: set[int], reads: list, writes: list)
     for scope in scopes:
         inside = scope.own.keys() | rows | scopes[0].own.keys()
         for n in scope.steps:
-            asks = asks or getattr(n, "asks", False) or any(b.asks_range for b in n.bodies)
+            asks = asks or (isinstance(n, Repeat | Choice) and n.outside.asks) or any(b.asks_range for b in n.bodies)
             for a in accesses(n):
                 b = scope.names.get(a.buffer, a.buffer)
                 if b not in inside and b not in writes:

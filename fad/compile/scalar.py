@@ -16,7 +16,14 @@ from fad.primitives.families import dtype_of
 
 __all__ = ["KIND", "STORED", "convert", "kind_of", "loop_dtypes", "lower", "lowered"]
 
-KIND = {"f8": "double", "f4": "float", "i8": "i64", "i4": "i32", "b1": "i1"}  # dtypes that programs compute in
+COMPUTED = ("f8", "f4", "i8", "i4", "b1", "u4", "u8")  # dtypes that elementwise operations compute in
+KIND = {
+    "f8": "double",
+    "f4": "float",
+    "i8": "i64",
+    "i4": "i32",
+    "b1": "i1",
+}  # dtypes that programs compute in, reductions and selections too
 STORED = {**KIND, "u1": "i8", "i1": "i8", "u2": "i16", "i2": "i16", "u4": "i32", "u8": "i64"}  # that they can load
 
 
@@ -59,7 +66,7 @@ def _lower(op: Primitive, given: tuple, out: np.dtype) -> tuple[Callable, tuple]
     if op.role == "cast":  # from and to all dtypes that memory holds
         return identity, tuple(map(np.dtype, given))
     dtypes = loop_dtypes(op, given, out)
-    if dtypes is None or out.str[1:] not in KIND or any(np.dtype(d).str[1:] not in KIND for d in dtypes):
+    if dtypes is None or out.str[1:] not in COMPUTED or any(np.dtype(d).str[1:] not in COMPUTED for d in dtypes):
         return None
     function = op.lower.of(np.dtype(dtypes[-1]))
     return None if function is None else (function, tuple(np.dtype(d) for d in dtypes))

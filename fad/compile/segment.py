@@ -88,7 +88,7 @@ def describe_control(n: Repeat | Choice) -> str:
 
 def launches(n: Any) -> bool:
     """Whether threads run a nest, or a part of it."""
-    return is_parallel(n) or (isinstance(n, Repeat | Choice) and n.launches)
+    return is_parallel(n) or (isinstance(n, Repeat | Choice) and n.outside.launches)
 
 
 def is_parallel(n: Any) -> bool:

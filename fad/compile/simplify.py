@@ -439,7 +439,24 @@ def _embed(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: An
         return work.op(embed, work.op(reshape, x, shape=target), index=index, shape=shape)
     if any(isinstance(i, slice) and (i.step or 1) < 0 for i in index) and Ellipsis not in index:
         return _turned(work, x, index, shape)
+    for axis, i in enumerate(index if Ellipsis not in index else ()):
+        if isinstance(i, slice) and (i.step or 1) > 1 and 0 not in x.shape:
+            return _spread(work, x, index, shape, axis)
     return x if x.shape == shape and _reads_all(index) else None
+
+
+def _spread(work: _Simplifier, x: Any, index: tuple, shape: tuple, axis: int) -> Any:
+    """What goes into every s-th place of an axis: zeros beside each element, and the two axes as one."""
+    at = axis - sum([not isinstance(i, slice) for i in index[:axis]])  # integers before it have no axis in x
+    places = range(*index[axis].indices(shape[axis]))
+    count, step = len(places), places.step
+    apart = (*x.shape[: at + 1], step, *x.shape[at + 1 :])
+    first = (*(slice(None),) * (at + 1), slice(0, 1))
+    wide = work.op(embed, work.op(reshape, x, shape=(*x.shape[: at + 1], 1, *x.shape[at + 1 :])), index=first, shape=apart)
+    wide = work.op(reshape, wide, shape=(*x.shape[:at], count * step, *x.shape[at + 1 :]))
+    size = min(count * step, shape[axis] - places.start)
+    wide = work.op(getitem, wide, index=(*(slice(None),) * at, slice(0, size)))
+    return work.op(embed, wide, index=(*index[:axis], slice(places.start, places.start + size), *index[axis + 1 :]), shape=shape)
 
 
 def _turned(work: _Simplifier, x: Any, index: tuple, shape: tuple) -> Any:

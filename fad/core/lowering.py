@@ -52,10 +52,11 @@ class ByKind:
     integers: Callable | None = None
     booleans: Callable | None = None
     operands: Callable | None = None
+    unsigned: Callable | None = None
 
     def of(self, dtype: np.dtype) -> Callable | None:
         """The function for operands of this dtype."""
-        return {"f": self.floats, "i": self.integers, "b": self.booleans}.get(dtype.kind)
+        return {"f": self.floats, "i": self.integers, "b": self.booleans, "u": self.unsigned}.get(dtype.kind)
 
 
 def numbers(function: Callable, booleans: Callable | None = None) -> ByKind:

@@ -25,6 +25,9 @@ __all__ = [
     "remainder",
     "remainder_of_integers",
     "sech",
+    "shift_left",
+    "shift_right",
+    "shift_right_unsigned",
     "sign",
     "signbit",
     "sinc",
@@ -122,6 +125,26 @@ def remainder_of_integers(x: Value, y: Value) -> Value:
     """Python's modulus: the sign of y; 0 for y = 0."""
     rest = where(y == 0, 0, divide_integers(x, y)[1])
     return where((rest != 0) & ((rest < 0) ^ (y < 0)), rest + y, rest)
+
+
+def shift_left(x: Value, count: Value) -> Value:
+    """x times a power of two; 0 where all bits are shifted out."""
+    x, count = same(x, count)
+    return where((count >= 0) & (count < x.bits), x << where((count >= 0) & (count < x.bits), count, 0), 0)
+
+
+def shift_right(x: Value, count: Value) -> Value:
+    """x over a power of two, downward; the sign alone is left where all bits are shifted out."""
+    x, count = same(x, count)
+    fits = (count >= 0) & (count < x.bits)
+    return where(fits, x >> where(fits, count, 0), where(x < 0, -1, constant(0, x)))
+
+
+def shift_right_unsigned(x: Value, count: Value) -> Value:
+    """x over a power of two, downward; 0 where all bits are shifted out."""
+    x, count = same(x, count)
+    fits = (count >= 0) & (count < x.bits)
+    return where(fits, x.shift_right(where(fits, count, 0)), 0)
 
 
 def sech(x: Value) -> Value:

@@ -168,7 +168,7 @@ class Value:
         kind = TWIN[self.kind]
         return write(f"bitcast {self.type} {self.name} to {typed(kind, self.lanes)}", kind, self.lanes, self)
 
-    def shift_right(self, count: int) -> Value:
+    def shift_right(self, count: Value | int) -> Value:
         """Logical shift: zeros come in."""
         return self._op("", "lshr", count)
 

@@ -455,10 +455,17 @@ def _integers(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
 
 
 bitwise_and, bitwise_or, bitwise_xor = (
-    elementwise(ufunc.__name__, ufunc, None, domains=(), sample=_integers, lower=ByKind(None, on_bits, on_bits))
+    elementwise(ufunc.__name__, ufunc, None, domains=(), sample=_integers, lower=ByKind(None, on_bits, on_bits, unsigned=on_bits))
     for ufunc, on_bits in ((np.bitwise_and, operator.and_), (np.bitwise_or, operator.or_), (np.bitwise_xor, operator.xor))
 )
-for _of_integers in (np.left_shift, np.right_shift, np.gcd, np.lcm):
+left_shift, right_shift = (
+    elementwise(ufunc.__name__, ufunc, None, domains=(), sample=_integers, lower=ByKind(None, signed, unsigned=unsigned))
+    for ufunc, signed, unsigned in (
+        (np.left_shift, native.shift_left, native.shift_left),
+        (np.right_shift, native.shift_right, native.shift_right_unsigned),
+    )
+)
+for _of_integers in (np.gcd, np.lcm):
     elementwise(_of_integers.__name__, _of_integers, None, domains=(), sample=_integers)
 invert = elementwise(
     "invert",

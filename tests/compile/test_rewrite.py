@@ -89,3 +89,36 @@ def test_places_in_a_sorted_array(n):
         np.testing.assert_array_equal(
             native(lambda a, v, side=side: np.searchsorted(a, v, side), a, v), np.searchsorted(a, v, side)
         )
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint32, np.uint64])
+def test_shifts_and_bits(dtype):
+    ends = np.iinfo(dtype)
+    x = np.array([0, 1, 5, ends.max, ends.min, ends.max // 3], dtype)
+    for count in (0, 1, 31, 32, 63, 64, 100):
+        for f in (np.left_shift, np.right_shift):
+            np.testing.assert_array_equal(native(f, x, dtype(count)), f(x, dtype(count)))
+    for f in (np.bitwise_and, np.bitwise_or, np.bitwise_xor):
+        np.testing.assert_array_equal(native(f, x, x[::-1].copy()), f(x, x[::-1]))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [np.s_[::2], np.s_[1::3], np.s_[::-1], np.s_[::-2], np.s_[:, ::4], np.s_[::-1, ::-3], np.s_[2, 1::2], np.s_[3:0:-1, 1:4]],
+)
+def test_transposes_of_strided_views(index):
+    x = np.arange(24.0).reshape(4, 6)
+    slope = fad.grad(lambda x: np.sum(np.sin(x[index]) * 2))
+    np.testing.assert_allclose(native(slope, x), slope(x))
+
+
+def test_random_numbers_in_loops():
+    def f(scale):
+        def step(carry, _):
+            key, x = carry
+            key, own = fad.random.split(key)
+            return (key, x + scale * fad.random.normal(own, (3,))), None
+
+        return np.sum(fad.scan(step, (fad.random.key(3), np.zeros(3)), length=20)[0][1])
+
+    np.testing.assert_allclose(native(fad.grad(f), 0.2), fad.grad(f)(0.2))
