@@ -13,7 +13,7 @@ from fad.compile.rows import Rows
 from fad.native.machine_model import PIECE_WORK, WAKE_TILE_WORK, WAKE_WORK
 from fad.native.tile import Tile
 
-__all__ = ["Segment", "accesses", "describe", "grain", "is_parallel", "launches", "loads", "writes"]
+__all__ = ["WHOLE", "Segment", "accesses", "describe", "grain", "is_parallel", "launches", "loads", "writes"]
 
 WHOLE = (KernelRun, Repeat, Choice)  # that read or write whole buffers
 

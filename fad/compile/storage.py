@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fad.compile.kernel import KernelRun
-from fad.compile.segment import Segment, accesses
+from fad.compile.segment import WHOLE, Segment, accesses
 from fad.compile.steps import Callback, Control, Partition
 from fad.core.expr import Expr, Var
 from fad.native.machine_model import SMALL_BUFFER
@@ -54,8 +53,8 @@ def may_share(nests: list, x: int, y: int) -> bool:
         if any(a.buffer == y for a in accesses(n)) and not writes and not (begun and scatters):
             return False  # folded into, or read again
         begun = begun or bool(writes)
-        if begun and isinstance(n, KernelRun) and any(a.buffer == x for a in n.operands):
-            return False  # a kernel reads all of an operand while it writes
+        if begun and isinstance(n, WHOLE) and any(a.buffer == x for a in n.operands):
+            return False  # a kernel or loop reads all of an operand while it writes, or after it was written over
         reads = [a for b in n.bodies for a in b.loads if a.buffer == x]
         if begun and any(not writes or r._replace(buffer=y) != writes[0] for r in reads):
             return False

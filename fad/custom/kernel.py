@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from fad.native.engine import SYMBOLS
 from fad.native.ir import Value, write
+from fad.native.symbols import SYMBOLS
 
 __all__ = ["native_form"]
 

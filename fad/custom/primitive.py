@@ -20,6 +20,8 @@ from fad.transforms.transformed import name_of
 
 __all__ = ["primitive"]
 
+USER = "the user"  # the source of records that are not fad's
+
 
 def primitive(
     f: Callable | None = None,
@@ -74,6 +76,7 @@ def primitive(
         own, evaluate, abstract, derivative, batch=rule, role="elementwise" if kernel is not None else "opaque",
         lower=None if kernel is None else ByKind(native_form(own, kernel)),
         flops=lambda out, *args: 10 * out.size,
+        source=USER,
     )  # fmt: skip
     return op if partials is not None else Custom(_named(op, f), opaque=True)
 

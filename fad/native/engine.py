@@ -22,6 +22,7 @@ from fad.native import disk
 from fad.native.cpu import machine
 from fad.native.fork import at_work
 from fad.native.module import OPTIMISED
+from fad.native.symbols import SYMBOLS
 from fad.native.threads import get_num_threads
 
 __all__ = ["Loaded", "assembly", "is_checking", "load", "load_parts", "machine"]
@@ -63,10 +64,6 @@ def _interrupt() -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
     else:
         _thread.interrupt_main()
-
-
-# functions of users' own that programs call, by symbol: what the keys of such programs hold, and what gives the address
-SYMBOLS: dict[str, tuple[str, str, Callable[[], int]]] = {}
 
 
 def is_checking() -> bool:

@@ -111,9 +111,9 @@ def test_donated_memory_is_kept_by_a_program_left_to_numpy(unchecked, monkeypatc
 
 
 def test_primitives_without_native_code_are_named():
-    jitted = fad.jit(lambda x: np.sort(x) * 2 + np.cumsum(x))
+    jitted = fad.jit(lambda x: np.sort(x) * 2)
     jitted(np.ones(4))
-    assert "by NumPy: cumsum: f64[4]" in jitted.explain()
+    assert "by NumPy: argsort: i64[4]" in jitted.explain()
     native = fad.jit(lambda x: x * 2)
     native(np.ones(4))
     assert "NumPy" not in native.explain()

@@ -121,8 +121,8 @@ def test_joins_and_pads_cut_a_nest_and_store_nothing_between(f, boxes):
 
 
 def test_a_callback_comes_between_native_segments():
-    found = Listing(lambda x: np.cumprod(np.sin(x), axis=1) + 1.0, X)
-    assert found.calls == ["cumprod"] and len(found.nests) == 2, found
+    found = Listing(lambda x: np.argsort(np.sin(x), axis=1) + 1.0, X)
+    assert found.calls == ["argsort"] and len(found.nests) == 2, found
     assert [line.split()[0] for line in found.text.splitlines()] == ["loops", "call", "loops", "arena:"]
 
 

@@ -17,7 +17,8 @@ PROGRAMS = {
     "one": lambda p, q: p - q[::-1],
     "itself too": lambda p, q: (p, p + 1.0, q),
     "a view too": lambda p, q: (p.reshape(2, -1), p + 1.0, q[::-1]),
-    "called back": lambda p, q: (p + 1.0, np.cumsum(q), p * q),
+    "called back": lambda p, q: (p + 1.0, np.argsort(q), p * q),
+    "in a loop": lambda p, q: (p + 1.0, np.cumsum(q), p * q),
     "transposed": lambda p, q: (p.T, q * p),
 }
 PARTS = [slice(0, 100), slice(0, 100), slice(50, 150), slice(100, 200), slice(99, 199)]  # of one array

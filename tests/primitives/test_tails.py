@@ -31,6 +31,7 @@ NOT_HERE = {
     "ldexp": "its second argument is an integer",
     "polygamma": "its first argument is an integer; digamma takes it to every order",
     "nextafter": "its steps are below every difference",
+    "barrier": "its first argument",
     "where": "no function of real numbers alone",
     "imag": "of real numbers it is 0",
     "sech": "the derivative of tanh",
