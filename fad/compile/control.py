@@ -13,10 +13,13 @@ import numpy as np
 
 from fad.compile.body import Access
 
-__all__ = ["FLAG", "LAUNCH", "Carry", "Choice", "Outside", "Repeat", "Row", "Scope"]
+__all__ = ["FLAG", "LAUNCH", "POLL", "STOPPED", "Carry", "Choice", "Outside", "Repeat", "Row", "Scope"]
 
 FLAG = 0  # the buffer whose first word says that an index was out of range
 LAUNCH = -(1 << 62)  # the buffer that is the function which runs nests on all threads
+POLL = LAUNCH + 1  # the buffer that is the function which looks after signals, and sets the flag to STOPPED; null where nobody may
+STOPPED = 2
+ENDLESS = 1e9  # operations from which a loop within another one looks after signals
 BYTE = np.dtype(np.uint8)
 
 
@@ -58,6 +61,7 @@ class Outside:
     writes: tuple[int, ...]
     asks: bool  # whether indices may be out of range
     launches: bool  # whether threads work together inside
+    polls: bool  # whether a loop inside may go on for long
 
     @property
     def operands(self) -> list[Access]:
@@ -67,7 +71,8 @@ class Outside:
     @property
     def buffers(self) -> list[int]:
         """What its function takes."""
-        more = [*([FLAG] if self.asks else []), *([LAUNCH] if self.launches else [])]
+        more = [*([FLAG] if self.asks or self.polls else []), *([LAUNCH] if self.launches else [])]
+        more += [POLL] if self.polls else []
         return [*dict.fromkeys([self.scratch, *self.reads, *self.writes]), *more]
 
 
@@ -102,6 +107,11 @@ class Repeat:
         """Operations."""
         each = sum([n.work for n in self.scope.steps]) + STEP
         return each * (np.inf if self.length is None else self.length)
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether it may go on for long, or for ever."""
+        return self.work > ENDLESS
 
     @property
     def pieces(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fad.compile.control import FLAG, LAUNCH, Carry, Choice, Repeat, Scope
+from fad.compile.control import FLAG, LAUNCH, POLL, STOPPED, Carry, Choice, Repeat, Scope
 from fad.compile.emit import load_addresses, shape_of_code, write_function, write_nest
 from fad.compile.loops import Loops
 from fad.compile.segment import grain, is_parallel
@@ -144,7 +144,7 @@ class _Writer:
                 copy(block, home[c.now], own[c.now], c.nbytes)
         block.append(f"store i64 {index.name}, ptr {number}, align 8")
         done = index < limit if total is None else index >= total
-        done = done | (index < limit) if n.test and total is not None else done
+        done = done | (index < limit) if (n.test and total is not None) or n.outside.polls else done
         with block.when(done) as end:
             self.finish(end, n, addresses, home, index)
         block.append(f"store i64 {done.to('i64', signed=False).name}, ptr {scratch}, align 8")
@@ -176,6 +176,8 @@ class _Writer:
         with block.forever(start) as loop:
             if limit is not None:
                 loop.leave_unless(loop.index < limit)
+            if n.outside.polls or (n.is_endless and POLL in addresses):
+                self.look_after_signals(loop, n, addresses)
             here = dict(addresses)
             for c in n.carries:
                 here[c.now], here[c.new] = turns(loop, c, addresses, loop.index)
@@ -193,6 +195,16 @@ class _Writer:
                     copy(loop, here[c.now], here[c.new], c.nbytes)
         return Value(block, loop.index.name, "i64", 1)
 
+    def look_after_signals(self, loop: Any, n: Repeat, addresses: dict[int, str]) -> None:
+        """Leave the loop where a signal handler raised: it is asked for now and then by loops that may go on for long."""
+        if n.is_endless:
+            due = (loop.index & (power_of_two(n.budget) - 1)) == power_of_two(n.budget) - 1
+            asked = loop.effect(f"icmp ne ptr {addresses[POLL]}, null", "i1", 1)
+            with loop.when(due & asked) as inside:
+                inside.effect(f"call i1 {addresses[POLL]}(ptr {addresses[FLAG]})", "i1", 1)
+        flag = loop.effect(f"load i64, ptr {addresses[FLAG]}", "i64", 1)
+        loop.leave_unless(flag != STOPPED)
+
     # -- memory ----------------------------------------------------------------------------------------------------
 
     def place(self, block: Block, scope: Scope, scratch: str, stay: bool) -> dict[int, str]:
@@ -209,6 +221,11 @@ class _Writer:
     def offset(self, block: Block, pointer: str, at: int) -> str:
         """An address so many bytes further."""
         return block.effect(f"getelementptr i8, ptr {pointer}, i64 {at}", "ptr", 1).name
+
+
+def power_of_two(n: int) -> int:
+    """The largest one that is not larger."""
+    return 1 << (n.bit_length() - 1)
 
 
 def within(scope: Scope, addresses: dict[int, str]) -> dict[int, str]:

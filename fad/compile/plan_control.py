@@ -82,6 +82,7 @@ def plan_repeat(step: Control, bases: list, results: dict[int, int], buffer: Cal
             (*writes, *[c.last for c in carries if c.last is not None]),
             asks,
             any(map(launches, steps)) and not shared,
+            any(map(goes_on, steps)),
         ),
     )
 
@@ -97,12 +98,18 @@ def plan_choice(step: Control, bases: list, results: dict[int, int], buffer: Cal
         scopes.append(make_scope(parts, steps, sizes, names, [], end_of(scopes), []))
     reads, writes, _ = seen_outside(scopes, set(), [index], list(results.values()))
     together = any(launches(n) for s in scopes for n in s.steps)
-    return Choice(index, tuple(scopes), Outside(buffer(end_of(scopes)), reads, writes, True, together))
+    long = any(goes_on(n) for s in scopes for n in s.steps)
+    return Choice(index, tuple(scopes), Outside(buffer(end_of(scopes)), reads, writes, True, together, long))
 
 
 def is_in_place(steps: list, x: Any, y: Any) -> bool:
     """Whether a large carry is written where it is read."""
     return y.nbytes > SMALL and may_share([n for n in steps if any(a.buffer in (x.id, y.id) for a in accesses(n))], x.id, y.id)
+
+
+def goes_on(n: Any) -> bool:
+    """Whether a step is, or holds, a loop that may go on for long."""
+    return isinstance(n, Repeat | Choice) and (n.outside.polls or (isinstance(n, Repeat) and n.is_endless))
 
 
 def is_copy(n: Any, in_place: dict[int, int]) -> bool:

@@ -184,9 +184,9 @@ def call_with_pauses(program: Program, count: int, places: list, context: Any, k
             return None
         objects = [*arguments, *constants, *[empty(s, d) for s, d in fresh]]
         own = arena.take(size)  # when it pauses, a signal handler may run another program
-        code = run(id(objects), own.address, at)
+        code = call_native(run, id(objects), own.address, at)
         while code & PAUSED:
-            code = resume(id(objects), own.address, at, code)
+            code = call_native(resume, id(objects), own.address, at, code)
         arena.arena = own
         if code:
             return answer_for(code)
@@ -194,6 +194,14 @@ def call_with_pauses(program: Program, count: int, places: list, context: Any, k
         return [y if y.ndim else y[()] for y in found] if several else found[0] if found[0].ndim else found[0][()]
 
     return call
+
+
+def call_native(function: Any, *args: Any) -> int:
+    """What a native function answers. An exception of a signal handler that it let run is one of this call."""
+    try:
+        return function(*args)
+    except SystemError as error:
+        raise (error.__cause__ or error) from None
 
 
 # -- building ------------------------------------------------------------------------------------------------------------
@@ -258,9 +266,9 @@ def run_native(table: Any, launch: int, pauses: bool) -> Callable:
 
     def step(objects: list, arena: Any, keep: Any = (table, context)) -> None:
         items, _kept = items_of(objects)
-        code = run(items, arena.address, at)
+        code = call_native(run, items, arena.address, at)
         while code & PAUSED:
-            code = resume(items, arena.address, at, code)
+            code = call_native(resume, items, arena.address, at, code)
         if code:
             raise out_of_range()
 

@@ -29,6 +29,7 @@ __all__ = [
     "IN_ARRAY",
     "IN_FLAG",
     "IN_LAUNCH",
+    "IN_POLL",
     "IN_SCALAR",
     "OUT_OF_RANGE",
     "PAUSED",
@@ -46,8 +47,9 @@ OUT_OF_RANGE = 2  # what `run` answers when an index was
 PAUSED = 4  # a bit of what it answers when it is not done; the rest of the bits say where it is
 STEPS, PIECES = 1 << 22, 1 << 37  # the most that these bits can say
 SLOW = False  # tests set it before anything is compiled: as if objects lay otherwise
-IN_ARRAY, IN_SCALAR, IN_ARENA, IN_FLAG, IN_LAUNCH = range(5)  # a buffer is in an array, in a scalar object, in the arena, the flag
-# on the stack, or the function that runs nests on all threads
+# a buffer is in an array, in a scalar object, in the arena, the flag on the stack, the function that runs nests on all threads, or
+# the one that looks after signals
+IN_ARRAY, IN_SCALAR, IN_ARENA, IN_FLAG, IN_LAUNCH, IN_POLL = range(6)
 
 # offsets in bytes: 8 PyObject.ob_type; 16 PyArrayObject.data, 24 .nd, 32 .dimensions, 56 .descr, 64 .flags
 CHECK = """
@@ -198,6 +200,38 @@ def guard_table(avals: Any, written: Any = ()) -> Any:
 # program: count of buffers, (kind, place) of each, count of steps, and for each step (function, pieces, grain, count, buffers...);
 # a grain of 0 means that the caller runs it alone, a negative one that it runs it for so many iterations again and again, until
 # the first word of its first buffer says that it is done. state: 0, or where it paused: step << 40 | piece << 3 | 4.
+# A loop within a loop cannot stop half-way. Every tenth of a second it lets Python look after signals, and gives up where a handler
+# raises: that exception is there when the native call returns. The flag's second word is the time of the next look.
+POLL = """
+define i1 @poll(ptr %flag) {
+entry:
+  %now.is = load i64, ptr %flag
+  %is.stopped = icmp eq i64 %now.is, 2
+  br i1 %is.stopped, label %yes, label %ask
+ask:
+  %until = getelementptr i64, ptr %flag, i64 1
+  %over = call i1 @late(ptr %until)
+  br i1 %over, label %look, label %no
+look:
+  store i64 0, ptr %until
+  %state = call i32 @PyGILState_Ensure()
+  %raised = call i32 @PyErr_CheckSignals()
+  call void @PyGILState_Release(i32 %state)
+  %bad = icmp ne i32 %raised, 0
+  br i1 %bad, label %stop, label %no
+stop:
+  store i64 2, ptr %flag
+  br label %yes
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+declare i32 @PyGILState_Ensure()
+declare i32 @PyErr_CheckSignals()
+declare void @PyGILState_Release(i32)
+"""
+
 RUN = """
 define i64 @run(ptr %list, ptr %arena, ptr %context) {
   %answer = call i64 @resume(ptr %list, ptr %arena, ptr %context, i64 0)
@@ -206,8 +240,8 @@ define i64 @run(ptr %list, ptr %arena, ptr %context) {
 
 define i64 @resume(ptr %list, ptr %arena, ptr %context, i64 %state) {
 entry:
-  %flag = alloca i64
-  store i64 0, ptr %flag
+  %flag = alloca [2 x i64]
+  store [2 x i64] zeroinitializer, ptr %flag
   %time = alloca i64
   store i64 0, ptr %time
   %items.at = getelementptr i8, ptr %list, i64 24
@@ -253,7 +287,8 @@ buffer.kind:
   switch i64 %kind, label %in.flag [ i64 0, label %in.array
                                      i64 1, label %in.scalar
                                      i64 2, label %in.arena
-                                     i64 4, label %in.launch ]
+                                     i64 4, label %in.launch
+                                     i64 5, label %in.poll ]
 in.array:
   %x.at = getelementptr ptr, ptr %items, i64 %place
   %x = load ptr, ptr %x.at
@@ -272,9 +307,12 @@ in.flag:
   br label %buffer.done
 in.launch:
   br label %buffer.done
+in.poll:
+  %polling = select i1 %may.pause, ptr @poll, ptr null
+  br label %buffer.done
 buffer.done:
   %p = phi ptr [ %p.array, %in.array ], [ %p.scalar, %in.scalar ], [ %p.arena, %in.arena ],
-               [ %flag, %in.flag ], [ %launch, %in.launch ]
+               [ %flag, %in.flag ], [ %launch, %in.launch ], [ %polling, %in.poll ]
   %slot = getelementptr ptr, ptr %table, i64 %b
   store ptr %p, ptr %slot
   %b.next = add i64 %b, 1
@@ -361,8 +399,10 @@ say:
   ret i64 %bits
 end:
   %out = load i64, ptr %flag
+  %is.stopped = icmp eq i64 %out, 2
   %code = mul i64 %out, 2
-  ret i64 %code
+  %answer = select i1 %is.stopped, i64 8, i64 %code
+  ret i64 %answer
 }
 """
 
@@ -390,7 +430,7 @@ def program_table(buffers: list[tuple[int, int]], steps: list[tuple]) -> Any:
 
 @functools.cache
 def _loaded() -> engine.Loaded:
-    loaded = engine.load(clock() + CHECK + RUN)
+    loaded = engine.load(clock() + CHECK + POLL + RUN)
     loaded.forever()  # two threads may come here at once, and each runs what it loaded
     return loaded
 

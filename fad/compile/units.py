@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fad.compile.control import FLAG, LAUNCH, Choice, Repeat
+from fad.compile.control import FLAG, LAUNCH, POLL, Choice, Repeat
 from fad.compile.debug import Refused, attempted
 from fad.compile.emit import shape_of_code, write_function
 from fad.compile.emit_control import shape_of_control, write_control
@@ -15,7 +15,7 @@ from fad.compile.kernel import KernelRun
 from fad.compile.loops import Loops
 from fad.compile.plan import Plan
 from fad.compile.rows import Rows
-from fad.compile.runtime import IN_ARENA, IN_ARRAY, IN_FLAG, IN_LAUNCH, IN_SCALAR, program_table
+from fad.compile.runtime import IN_ARENA, IN_ARRAY, IN_FLAG, IN_LAUNCH, IN_POLL, IN_SCALAR, program_table
 from fad.compile.segment import Segment, grain, is_parallel, writes
 from fad.native import engine
 from fad.native.module import Module
@@ -123,6 +123,8 @@ def make_table(group: list[Unit], plan: Plan, addresses: dict[Any, int], scalars
             kinds.append((IN_FLAG, 0))
         elif b == LAUNCH:
             kinds.append((IN_LAUNCH, 0))
+        elif b == POLL:
+            kinds.append((IN_POLL, 0))
         elif b in plan.objects:
             kinds.append((IN_SCALAR if b in scalars else IN_ARRAY, plan.objects[b]))
         else:

@@ -153,8 +153,23 @@ def test_an_index_out_of_range_raises():
     assert g(0, 0.5) == np.sin(0.5)
 
 
-def test_a_loop_that_never_ends_is_interrupted():
-    f = fad.jit(lambda x: fad.while_loop(lambda c: c >= 0, lambda c: c + 1e-9 * np.sin(c), x))
+def endless(x):
+    return fad.while_loop(lambda c: c >= 0, lambda c: c + 1e-9 * np.sin(c), x)
+
+
+ENDLESS = {
+    "alone": endless,
+    "in a loop": lambda x: fad.scan(lambda c, _: (endless(c), None), x, length=3)[0],
+    "in a branch of a loop": lambda x: fad.scan(lambda c, _: (fad.cond(c > 5, lambda c: -c, endless, c), c), x, length=3)[0],
+    "in a loop in a loop": lambda x: fad.fori_loop(0, 3, lambda i, c: fad.fori_loop(0, 2, lambda j, c: endless(c), c), x),
+    "in a branch": lambda x: fad.cond(x > 5, lambda c: -c, endless, x),
+    "in iterations that threads share": lambda x: np.sum(fad.map(endless, np.full(64, 1.0) * x)),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_loop_that_never_ends_is_interrupted(name):
+    f = fad.jit(ENDLESS[name])
     f(-1.0)
     before = signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     try:
@@ -164,6 +179,20 @@ def test_a_loop_that_never_ends_is_interrupted():
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_a_handler_that_raises_nothing_does_not_end_a_loop():
+    inner = lambda c: fad.while_loop(lambda s: s[1] < 30_000_000, lambda s: (np.sin(s[0]) + s[1], s[1] + 1), (c, 0))[0]
+    f = fad.jit(lambda x: fad.scan(lambda c, _: (inner(c), None), x, length=3)[0])
+    want, rings = f(1.0), []
+    before = signal.signal(signal.SIGALRM, lambda *_: rings.append(1))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1, 0.2)
+        assert f(1.0) == want
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(rings) > 2
 
 
 def test_what_is_interrupted_goes_on_where_it_was():
