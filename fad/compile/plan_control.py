@@ -17,7 +17,7 @@ __all__ = ["plan_control"]
 
 STATE = 64  # bytes at the head of the scratch memory: whether the loop is done, and the number of the next iteration
 SMALL = 1024  # bytes up to which a carry is copied at the end of an iteration; the buffers of larger ones take turns
-STACK = 1 << 18  # bytes that an iteration of several threads may have for itself
+STACK = 1 << 16  # bytes that an iteration of several threads may have for itself
 
 
 def plan_control(step: Control, outer: Partition, buffer: Callable, plan_held: Callable) -> Repeat | Choice:
@@ -51,24 +51,19 @@ def plan_repeat(step: Control, bases: list, results: dict[int, int], buffer: Cal
     names = {x.id: b for x, b in zip(body.inputs, held, strict=False)}
     names |= {y.id: c.now for y, c in zip(body.outputs, carries, strict=False) if c.now == c.new}
     scope = make_scope(parts, steps, sizes, names, [b for c in carries for b in {c.now: c, c.new: c}], STATE, carries)
-    test, holds = None, 0
-    if p["condition"] is not None:
-        condition = step.held[1].function
-        test_steps, test_sizes = plan_held(step.held[1], set())
-        told = {x.id: b for x, b in zip(condition.inputs, [*held, *[c.now for c in carries]], strict=True)}
-        holds = condition.outputs[0].id
-        test = make_scope(step.held[1], test_steps, test_sizes, told, [holds], end_of([scope]), [])
-    some = bool(count) or test is not None
-    reads, writes, asks = seen_outside(
-        [scope, *([test] if test else [])], {r.buffer for r in rows}, [*count, *inits, *xs], [b for _, b in stacks]
+    test = (
+        None if p["condition"] is None else plan_test(step.held[1], [*held, *[c.now for c in carries]], end_of([scope]), plan_held)
     )
+    some = bool(count) or test is not None
+    scopes = [scope, *([test] if test else [])]
+    reads, writes, asks = seen_outside(scopes, {r.buffer for r in rows}, [*count, *inits, *xs], [b for _, b in stacks])
     own = sum([n for n, _ in scope.own.values()])
     work = (length or 0) * sum([n.work for n in steps])
     shared = not carries and not some and work > WAKE_WORK and own <= STACK and not any(map(is_parallel, steps)) and length > 1
     return Repeat(
         scope,
         test,
-        holds,
+        step.held[1].function.outputs[0].id if test else 0,
         tuple(carries),
         tuple(rows),
         tuple([(b, y.nbytes * length) for y, b in stacks]) if some else (),
@@ -77,7 +72,7 @@ def plan_repeat(step: Control, bases: list, results: dict[int, int], buffer: Cal
         p["reverse"],
         shared,
         Outside(
-            buffer(end_of([scope, *([test] if test else [])])),
+            buffer(end_of(scopes)),
             reads,
             (*writes, *[c.last for c in carries if c.last is not None]),
             asks,
@@ -85,6 +80,13 @@ def plan_repeat(step: Control, bases: list, results: dict[int, int], buffer: Cal
             any(map(goes_on, steps)),
         ),
     )
+
+
+def plan_test(parts: Partition, told: list[int], begin: int, plan_held: Callable) -> Scope:
+    """What says whether there is a next iteration: a condition of these buffers."""
+    steps, sizes = plan_held(parts, set())
+    names = {x.id: b for x, b in zip(parts.function.inputs, told, strict=True)}
+    return make_scope(parts, steps, sizes, names, [parts.function.outputs[0].id], begin, [])
 
 
 def plan_choice(step: Control, bases: list, results: dict[int, int], buffer: Callable, plan_held: Callable) -> Choice:
