@@ -7,7 +7,7 @@ np.float64(1.0)
 
 import importlib as _importlib
 
-from fad import tree
+from fad import scipy, tree
 from fad.compile.jit import jit
 from fad.control.branches import cond, switch
 from fad.control.checkpoint import checkpoint
@@ -70,6 +70,7 @@ __all__ = [
     "while_loop",
     "switch",
     "scan",
+    "scipy",
     "map",
     "fori_loop",
     "cond",

@@ -16,6 +16,7 @@ ROOMS = [
     "numpy",
     "control",
     "custom",
+    "scipy",
     "compile",
     "nets",
     "fad",

@@ -223,12 +223,7 @@ def _other_ufunc(*call: Any) -> Any:
     return importlib.import_module("fad.numpy.foreign").apply(*call)
 
 
-def _meet_scipy() -> None:
-    """SciPy's functions in Python learn to take nodes."""
-    importlib.import_module("fad.numpy.scipy_source").meet_scipy()
-
-
-_FUNCTIONS["later"], _FUNCTIONS["other ufunc"], _FUNCTIONS["SciPy's functions"] = _rule_of, _other_ufunc, _meet_scipy
+_FUNCTIONS["later"], _FUNCTIONS["other ufunc"] = _rule_of, _other_ufunc
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,19 @@ from fad.primitives import shape as shapes
 from fad.primitives.elementwise import cast
 from fad.primitives.families import as_float
 
-__all__ = ["implements", "ufunc_rule", "of_ufunc", "as_array", "floating", "stacked", "axis_of", "axes_of", "unsupported", "no_out"]
+__all__ = [
+    "front",
+    "implements",
+    "ufunc_rule",
+    "of_ufunc",
+    "as_array",
+    "floating",
+    "stacked",
+    "axis_of",
+    "axes_of",
+    "unsupported",
+    "no_out",
+]
 
 
 def implements(*functions: Callable | None) -> Callable:
@@ -30,7 +42,7 @@ def implements(*functions: Callable | None) -> Callable:
     def register(rule: Callable) -> Callable:
         for function in present:
             FUNCTIONS[function] = rule
-        return _front(rule, present[0] if present else rule)
+        return front(rule, present[0] if present else rule)
 
     return register
 
@@ -41,7 +53,7 @@ def ufunc_rule(ufunc: np.ufunc | None) -> Callable:
     def register(rule: Callable) -> Callable:
         if ufunc is not None:
             UFUNCS[ufunc] = rule
-        return _front(rule, ufunc or rule)
+        return front(rule, ufunc or rule)
 
     return register
 
@@ -56,7 +68,9 @@ def of_ufunc(ufunc: np.ufunc) -> Callable:
     return rule
 
 
-def _front(rule: Callable, function: Callable) -> Callable:
+def front(rule: Callable, function: Callable) -> Callable:
+    """The public function: ``rule`` where an argument is a node, else the library's function."""
+
     @functools.wraps(rule)
     def public(*args: Any, **options: Any) -> Any:
         if not holds_node(args) and not holds_node(options.values()):

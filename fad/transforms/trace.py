@@ -28,15 +28,6 @@ from fad.transforms.numba_source import traceable
 
 __all__ = ["Trace", "value", "is_float"]
 
-_met_scipy = False  # whether SciPy's functions in Python know nodes
-
-
-def _meet_scipy() -> None:
-    global _met_scipy
-    if hasattr(sys.modules["scipy.special"], "logsumexp"):  # else its import is not over
-        FUNCTIONS["SciPy's functions"]()
-        _met_scipy = True
-
 
 def is_float(x: Any) -> bool:
     """Whether a node, array or number is real or complex floating point."""
@@ -106,8 +97,8 @@ class Trace:
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """The function's result. What NumPy and Python hide of an error that a node raised is told in full here."""
         assert self.function is not None
-        if not _met_scipy and "scipy.special" in sys.modules:
-            _meet_scipy()
+        if "scipy" in sys.modules:
+            FUNCTIONS["SciPy's functions"]()
         try:
             result = traceable(self.function)(*args, **kwargs)
         except ArrayWantedError as error:

@@ -1,0 +1,42 @@
+"""How SciPy's functions in Python find fad's: they turn their arguments into arrays first, which a node refuses.
+
+Users hold the functions themselves, however they imported them, so it is their code that changes: to one call of what
+chooses, fad's rule where an argument is a node, and SciPy's code otherwise.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+from fad.numpy.dispatch import front
+
+__all__ = ["implements"]
+
+
+def implements(*functions: FunctionType) -> Callable:
+    """Register the decorated rule for these functions of SciPy, and make the public function of `fad.scipy`: the rule where an
+    argument is a node, else SciPy's."""
+
+    def register(rule: Callable) -> Callable:
+        own = [_choose(function, rule) for function in functions]
+        return front(rule, own[0])
+
+    return register
+
+
+def _choose(function: Any, rule: Callable) -> FunctionType:
+    """Let a function run ``rule`` where it meets a node. Returns a copy of it that does not."""
+    signature = inspect.signature(function)
+    own = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    own.__kwdefaults__, own.__doc__ = function.__kwdefaults__, function.__doc__
+    guarded = front(rule, own)
+    key = f"_fad_{function.__module__}_{function.__qualname__}".replace(".", "_")
+    function.__globals__[key] = guarded
+    code = eval(f"lambda *args, **options: {key}(*args, **options)").__code__
+    function.__signature__ = signature
+    function.__defaults__, function.__kwdefaults__ = None, None
+    function.__code__ = code.replace(co_name=function.__name__, co_filename=__file__, co_freevars=function.__code__.co_freevars)
+    return own
