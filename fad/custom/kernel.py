@@ -7,7 +7,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from fad.native.ir import Value, write
+from fad.native.ir import Value
+from fad.native.scipy_code import call_lanes
 from fad.native.symbols import SYMBOLS
 
 __all__ = ["native_form"]
@@ -42,17 +43,6 @@ def native_form(name: str, kernel: Callable) -> Callable:
         SYMBOLS[symbol_of(name, kind)] = (name, CODES[kind], functools.partial(address_of, made))
 
     def lower(*args: Value) -> Value:
-        lanes, kind = max(a.lanes for a in args), args[0].kind
-        function = symbol_of(name, kind)
-        args = tuple([a.spread(lanes) for a in args])
-        args[0].block.module.declare(f'declare {kind} @"{function}"({", ".join([kind] * len(args))})')
-        if lanes == 1:
-            return write(f'call {kind} @"{function}"({", ".join(f"{kind} {a.name}" for a in args)})', kind, 1, *args)
-        y = Value(args[0].block.root, "poison", kind, lanes)
-        for k in range(lanes):
-            one = [write(f"extractelement {a.type} {a.name}, i64 {k}", kind, 1, a) for a in args]
-            x = write(f'call {kind} @"{function}"({", ".join(f"{kind} {a.name}" for a in one)})', kind, 1, *one)
-            y = write(f"insertelement {y.type} {y.name}, {kind} {x.name}, i64 {k}", kind, lanes, y, x)
-        return y
+        return call_lanes(symbol_of(name, args[0].kind), args)
 
     return lower

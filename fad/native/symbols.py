@@ -1,4 +1,4 @@
-"""Functions of users' own that programs call: by symbol, what the keys of such programs hold, and what gives the address."""
+"""Functions from outside that programs call: by symbol, what the keys of such programs hold, and what gives the address."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from fad.core.expr import short
 from fad.core.primitive import Kink, Primitive
 from fad.errors import DtypeError, TraceError
 from fad.native import elementwise as native
-from fad.native import vecmath
+from fad.native import scipy_code, vecmath
 from fad.native.ir import where
 from fad.primitives.families import as_float, dtype_of, elementwise, promoted, ufunc_dtype
 from fad.primitives.select import strong_divide
@@ -77,6 +77,8 @@ def _scipy(name: str) -> Any:
 
 
 def _special(name: str, partials: tuple, **fields: Any) -> Any:
+    if "lower" not in fields:  # what has no vectorised form is called for one element after another
+        fields["lower"] = scipy_code.special(name, len(partials))
     primitive = BY_SCIPY[name] = elementwise(name, _scipy(name), partials, dtype=_real_dtype, real_only=True, **fields)
     return primitive
 
