@@ -10,10 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fad.compile.index import strides_of
 from fad.core.expr import Expr
 from fad.core.primitive import Primitive
 from fad.kernels.windows import stack_steps
+from fad.primitives import factor, solve
 from fad.primitives.conv import conv, conv_input_grad, conv_weight_grad
 from fad.primitives.linalg import matmul
 from fad.primitives.pooling import max_pool, max_pool_grad, max_pool_push, sum_pool, sum_pool_grad
@@ -150,11 +153,28 @@ def has_key(node: Expr) -> bool:
     return bool(node.size) and isinstance(node.args[0], Expr) and node.args[0].dtype == node.dtype
 
 
+# -- LAPACK -----------------------------------------------------------------------------------------------------------
+
+
+def make_lapack(node: Expr, strides: list[tuple]) -> Recipe | None:
+    """What LAPACK does with each matrix of a stack."""
+    from fad.compile.kernels.lapack import lapack
+
+    shapes = [a.shape for a in node.args]
+    stack = np.broadcast_shapes(*[shape[:-2] for shape in shapes])
+    found = [(*spread(shape[:-2], s[:-2], stack), *s[-2:]) for shape, s in zip(shapes, strides, strict=True)]
+    return lapack(
+        node.op.name, node.shape, node.dtype, stack, shapes, found, node.op.flops(node, *node.args, **node.params), **node.params
+    )
+
+
 KERNELS: dict[Primitive, Kernel] = {
     matmul: Kernel(make_product, takes=has_matrices, reads=reads_stack),
     conv: Kernel(make_conv, contiguous=(1,)),
     conv_input_grad: Kernel(make_input_grad, contiguous=(1,)),
     conv_weight_grad: Kernel(make_weight_grad, contiguous=(1,)),
     **{op: Kernel(make_pool(op.name)) for op in (max_pool, max_pool_push, max_pool_grad, sum_pool, sum_pool_grad)},
+    **{op: Kernel(make_lapack) for op in (solve.solve, solve.solve_triangular, solve.inv, solve.det, solve.slogdet)},
+    **{op: Kernel(make_lapack) for op in (factor.cholesky, factor.qr, factor.eigh, factor.svd)},
     random_bits: Kernel(make_bits, contiguous=(0,), takes=has_key),
 }

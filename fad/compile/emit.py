@@ -46,6 +46,8 @@ def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
     kernel: tuple = ()
     if isinstance(loops, KernelRun):
         kernel = (loops.phase.spec, tuple([place(a) for a in loops.operands]))
+        if loops.asks:
+            buffers[FLAG] = len(buffers)
         if loops.body is None:
             return kernel, list(buffers)
     body = loops.body
@@ -67,7 +69,7 @@ def shape_of_code(loops: Loops | KernelRun | Rows) -> tuple[tuple, list[int]]:
     folds = tuple([(op.name, place(a), v) for op, a, v in body.folds])
     scatters = tuple([(place(s[0]), *s[1:]) for s in body.scatters])
     if body.asks_range:
-        buffers[FLAG] = len(buffers)
+        buffers.setdefault(FLAG, len(buffers))
     if isinstance(loops, KernelRun):
         return (*kernel, loops.joins, body.box, instructions, stores), list(buffers)
     return (
@@ -149,6 +151,8 @@ def write_kernel(block: Block, run: KernelRun, addresses: dict[int, str], begin:
     """A phase of a kernel from begin to end; the body after it takes vectors of the result at their place in it."""
     kind = STORED[run.operands[0].dtype.str[1:]]
     pointers = [at(Value(block, addresses[a.buffer], kind, 1), a.offset) for a in run.operands]
+    if run.asks:
+        pointers.append(Value(block, addresses[FLAG], "i64", 1))
     epilogue = None
     if run.body is not None:
         rank = len(run.body.box)

@@ -47,6 +47,11 @@ class KernelRun:
         return self.phase.spec.work
 
     @property
+    def asks(self) -> bool:
+        """Whether it may fail."""
+        return self.phase.asks
+
+    @property
     def extents(self) -> tuple[int, ...]:
         """The shape of the result."""
         return tuple([hi - lo for lo, hi in self.body.box]) if self.body else ()

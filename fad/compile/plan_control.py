@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fad.compile.control import Carry, Choice, Outside, Repeat, Row, Scope
+from fad.compile.kernel import KernelRun
 from fad.compile.loops import Loops
 from fad.compile.segment import Segment, accesses, is_parallel, launches
 from fad.compile.steps import Control, Partition
@@ -148,6 +149,7 @@ def seen_outside(scopes: list[Scope], rows: set[int], reads: list, writes: list)
         inside = scope.own.keys() | rows | scopes[0].own.keys()
         for n in scope.steps:
             asks = asks or (isinstance(n, Repeat | Choice) and n.outside.asks) or any(b.asks_range for b in n.bodies)
+            asks = asks or (isinstance(n, KernelRun) and n.asks)
             for a in accesses(n):
                 b = scope.names.get(a.buffer, a.buffer)
                 if b not in inside and b not in writes:

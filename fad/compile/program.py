@@ -20,6 +20,7 @@ from fad.compile.fuse import partition
 from fad.compile.invariants import check_code, check_partition, check_plan
 from fad.compile.plan import Plan, plan
 from fad.compile.runtime import (
+    NO_FACTORS,
     OUT_OF_RANGE,
     PAUSED,
     PIECES,
@@ -38,7 +39,7 @@ from fad.compile.steps import Callback
 from fad.compile.units import Unit, group_units, make_table, name_functions, write_modules, write_unit
 from fad.core.expr import Var
 from fad.core.function import Function
-from fad.errors import OutOfRangeError
+from fad.errors import OutOfRangeError, SingularError
 from fad.native import disk, engine
 from fad.native.launch import launcher
 
@@ -270,7 +271,7 @@ def run_native(table: Any, launch: int, pauses: bool) -> Callable:
         while code & PAUSED:
             code = call_native(resume, items, arena.address, at, code)
         if code:
-            raise out_of_range()
+            answer_for(code)
 
     return step
 
@@ -331,6 +332,15 @@ def find_shared(leaves: list, places: frozenset[int]) -> set[int]:
     return found & places
 
 
+def no_factors() -> SingularError:
+    """The error of a native factorisation."""
+    return SingularError(
+        "jit: a matrix has no factors",
+        rule="it is not singular where it is inverted, positive definite for cholesky, and finite",
+        fix="add a small multiple of the identity to it; the function without jit names the operation",
+    )
+
+
 def out_of_range() -> OutOfRangeError:
     """The error of a native gather or scatter."""
     return OutOfRangeError(
@@ -344,4 +354,6 @@ def answer_for(code: int) -> Any:
     """What it means that `run` does not answer 0: None for other arguments; an index out of range raises."""
     if code == OUT_OF_RANGE:
         raise out_of_range()
+    if code == NO_FACTORS:
+        raise no_factors()
     return None

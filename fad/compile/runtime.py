@@ -31,6 +31,7 @@ __all__ = [
     "IN_LAUNCH",
     "IN_POLL",
     "IN_SCALAR",
+    "NO_FACTORS",
     "OUT_OF_RANGE",
     "PAUSED",
     "context_of",
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 OUT_OF_RANGE = 2  # what `run` answers when an index was
+NO_FACTORS = 32  # and when a matrix could not be factored: twice what kernels set the flag to
 PAUSED = 4  # a bit of what it answers when it is not done; the rest of the bits say where it is
 STEPS, PIECES = 1 << 22, 1 << 37  # the most that these bits can say
 SLOW = False  # tests set it before anything is compiled: as if objects lay otherwise

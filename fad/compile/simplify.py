@@ -437,9 +437,13 @@ def _embed(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: An
         index = tuple(i for i in index if i is not None)
         target = np.broadcast_to(np.empty((), bool), shape)[index].shape
         return work.op(embed, work.op(reshape, x, shape=target), index=index, shape=shape)
-    if any(isinstance(i, slice) and (i.step or 1) < 0 for i in index) and Ellipsis not in index:
+    if Ellipsis in index and not _reads_all(index):
+        at = index.index(Ellipsis)
+        index = (*index[:at], *(slice(None),) * (len(shape) - len(index) + 1), *index[at + 1 :])
+        return work.op(embed, x, index=index, shape=shape)
+    if any(isinstance(i, slice) and (i.step or 1) < 0 for i in index):
         return _turned(work, x, index, shape)
-    for axis, i in enumerate(index if Ellipsis not in index else ()):
+    for axis, i in enumerate(() if Ellipsis in index else index):
         if isinstance(i, slice) and (i.step or 1) > 1 and 0 not in x.shape:
             return _spread(work, x, index, shape, axis)
     return x if x.shape == shape and _reads_all(index) else None

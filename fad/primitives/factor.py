@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fad.core.lowering import ByKind
 from fad.core.primitive import Jvp, Kink
 from fad.primitives.families import elementwise
 from fad.primitives.solve import adjoint, draw, of_matrices, solve, solve_triangular, square, swap
@@ -75,6 +76,7 @@ regular = elementwise(
     keeps=(1,),
     sample=lambda rng, shape, dtype: ((draw(rng, shape, dtype), np.ones(shape, bool)), {}),
     source="x itself, without a derivative where it is not alone",
+    lower=ByKind(booleans=lambda x, alone: x, operands=lambda given, out: (out, np.dtype(bool))),  # by its last operand
 )
 
 # -- triangular factors -------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ def of_matrices(name: str, evaluate: Callable, abstract: Callable, derivative: A
         derivative,
         batch=lambda size, args, batched, **params: primitive(*align(size, args, batched), **params),
         flops=lambda out, *args, **params: flops(out, *args),
+        rough=64,  # one LAPACK against another
         **fields,
     )
     return primitive

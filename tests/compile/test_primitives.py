@@ -47,6 +47,8 @@ def test_a_compiled_primitive_is_its_interpreter(name):
     for f, args, want in cases(name):
         got = fad.jit(f)(*args)
         assert type(got) is type(want)
+        if name in ("eigh", "svd"):  # vectors have either sign, and NumPy's LAPACK may choose the other one
+            got, want = np.abs(got), np.abs(want)
         assert_close(got, want, ulp=4, atol=tolerance(registry[name], args, want))
 
 

@@ -50,6 +50,7 @@ class Phase:
     spec: Spec
     buffers: tuple[int, ...]
     last: bool = False  # whether it makes the result, by way of the epilogue
+    asks: bool = False  # whether it may fail, and then says so: the flag is its last buffer
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,357 @@
+"""LAPACK in programs: a stack of matrices, one after another in each piece of work, so that threads share many small ones.
+
+Operands are copied into memory of the matrix's own, where LAPACK works in place, and results are read from there into what
+follows them. LAPACK counts columns first: a matrix in the order of rows is its transpose to it. Orders are chosen as NumPy
+does, so that signs of vectors are the same. Where a routine fails, results are NaN and the program says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fad.compile.kernels.recipe import KINDS, Phase, Recipe
+from fad.native import engine
+from fad.native.ir import Block, Value, constant, itemsize, unflattened, where, write
+from fad.native.scipy_code import lapack_symbol
+from fad.native.tile import Epilogue, at, each_vector, load, store
+
+__all__ = ["FAILED", "Lapack", "lapack"]
+
+FAILED = 16  # what the flag says where a matrix has no factors
+COLUMNS = 32  # that LAPACK's blocks have: work memory for one of them
+LETTERS = {"double": "d", "float": "s"}
+
+
+@dataclass(frozen=True)
+class Lapack:
+    """One operation for each matrix of a stack: ``shapes`` and ``strides`` are those of the operands' matrices and of whole
+    operands along the stack; ``scratch`` are elements of memory for each."""
+
+    operation: str
+    kind: str
+    stack: tuple[int, ...]
+    shapes: tuple[tuple[int, int], ...]
+    strides: tuple[tuple[int, ...], ...]
+    options: tuple = ()
+    strict: bool = True
+    cost: float = 1.0
+    routines: tuple[str, ...] = ()  # what it calls
+
+    @property
+    def scratch(self) -> int:
+        """Elements of memory for each matrix, whole lines of the cache of them."""
+        return -(-sum(OPERATIONS[self.operation].parts(self)) // 16) * 16
+
+    @property
+    def pieces(self) -> int:
+        """Matrices."""
+        return prod(self.stack)
+
+    @property
+    def work(self) -> float:
+        """Operations, and what a call costs."""
+        return self.pieces * (self.cost + 1000.0)
+
+    def write(self, block: Block, pointers: list[Value], epilogue: Epilogue | None, begin: Value, end: Value) -> None:
+        """The code of matrices from begin to end; the last pointers are those of scratch memory and of the flag."""
+        assert epilogue is not None
+        *operands, memory, flag = pointers
+        info = block.root.effect("alloca i32, align 4", "ptr", 1)
+        with block.loop(begin, end) as one:
+            index = unflattened(one.index, self.stack) if self.stack else []
+            found = [moved(p, s[:-2], index) for p, s in zip(operands, self.strides, strict=True)]
+            own, parts = at(memory, one.index * self.scratch), []
+            for size in OPERATIONS[self.operation].parts(self):
+                parts.append(own)
+                own = at(own, size)
+            OPERATIONS[self.operation].write(_Matrix(self, one, found, parts, info, flag, index, epilogue))
+
+
+def lapack(
+    operation: str, shape: tuple, dtype: np.dtype, stack: tuple, shapes: list, strides: list, flops: float, **params: Any
+) -> Recipe:
+    """The recipe for operands with these shapes and strides in elements."""
+    strict, options = params.pop("strict", True), tuple(params.values())
+    matrices = tuple([s[-2:] for s in shapes])
+    kind = KINDS[dtype]
+    routines = tuple([LETTERS[kind] + name for name in OPERATIONS[operation].routines])
+    for name in routines:
+        lapack_symbol(name)
+    spec = Lapack(operation, kind, stack, matrices, tuple(strides), options, strict, flops / prod(stack), routines)
+    phase = Phase(spec, (*range(len(shapes)), -1), last=True, asks=True)
+    return Recipe((phase,), (spec.pieces * spec.scratch,), shape)
+
+
+def moved(p: Value, strides: tuple, index: list[Value]) -> Value:
+    """The address at an index."""
+    for i, s in zip(index, strides, strict=True):
+        p = at(p, i * s) if s else p
+    return p
+
+
+class _Matrix:
+    """The code for one matrix: what it is made of, and what writes it."""
+
+    def __init__(self, spec: Lapack, block: Block, operands: list, parts: list, info: Value, flag: Value, index: list, out: Any):
+        self.spec, self.block, self.operands, self.parts = spec, block, operands, parts
+        self.info, self.flag, self.index, self.epilogue = info, flag, index, out
+        self.lanes, self.size = engine.machine().vector_bytes // itemsize(spec.kind), itemsize(spec.kind)
+        self.bad: Value | None = None
+
+    def copy(self, operand: int, to: Value, by_rows: bool, lead: int | None = None) -> None:
+        """The matrix of an operand into memory, row after row or column after column, ``lead`` elements apart."""
+        (m, n), (down, across) = self.spec.shapes[operand], self.spec.strides[operand][-2:]
+        source = self.operands[operand]
+        if not by_rows:
+            m, n, down, across = n, m, across, down
+        with self.block.loop(0, m) as row:
+            p, q = at(source, row.index * down), at(to, row.index * (lead or n))
+            if across == 1:
+                act = lambda b, j, lanes: store(b, at(q, j), load(b, at(p, j), lanes, self.size), self.size)
+                each_vector(row, row.integer(0), row.integer(n), n, self.lanes, act)
+            else:
+                with row.loop(0, n) as column:
+                    j = column.index
+                    store(column, at(q, j), load(column, at(p, j * across), 1, self.size), self.size)
+
+    def call(self, routine: str, *args: Any, may_fail: bool = True) -> None:
+        """A routine: letters, whole numbers and addresses."""
+        name = lapack_symbol(LETTERS[self.spec.kind] + routine)
+        given = [self.constant(a) if isinstance(a, str | int) else a.name for a in (*args, self.info)]
+        self.block.module.declare(f'declare void @"{name}"({", ".join(["ptr"] * len(given))})')
+        self.block.append(f'call void @"{name}"({", ".join(f"ptr {a}" for a in given)})')
+        if may_fail:
+            failed = self.block.effect(f"load i32, ptr {self.info.name}", "i32", 1) != 0
+            self.bad = failed if self.bad is None else self.bad | failed
+
+    def constant(self, x: str | int) -> str:
+        """The address of a number or letter."""
+        name, value = (f"@lapack.{x}", f"i32 {x}") if isinstance(x, int) else (f"@lapack.{x}", f"i8 {ord(x)}")
+        self.block.module.declare(f"{name} = private constant {value}")
+        return name
+
+    def tell(self) -> None:
+        """Say so if a routine failed."""
+        if self.spec.strict and self.bad is not None:
+            with self.block.when(self.bad) as inside:
+                inside.append(f"store i64 {FAILED}, ptr {self.flag.name}")
+
+    def give(self, block: Block, place: list, value: Value) -> None:
+        """An element, or a vector of them, of the result."""
+        if self.bad is not None:
+            value = where(self.bad, constant(float("nan"), value), value)
+        self.epilogue(block, [*self.index, *place], value)
+
+    def give_rows(
+        self, source: Value, m: int, n: int, place: Callable, lead: int | None = None, keep: Callable | None = None
+    ) -> None:
+        """A matrix that lies row after row; ``keep(i, columns)`` says where its elements are and are not 0."""
+        with self.block.loop(0, m) as row:
+            p = at(source, row.index * (lead or n))
+
+            def act(b: Block, j: Value, lanes: int) -> None:
+                value = load(b, at(p, j), lanes, self.size)
+                if keep is not None:
+                    kept = keep(row.index.spread(lanes), j.spread(lanes) + counted(b, lanes))
+                    value = where(kept, value, constant(0.0, value))
+                self.give(b, place(row.index, j), value)
+
+            each_vector(row, row.integer(0), row.integer(n), n, self.lanes, act)
+
+    def give_columns(self, source: Value, m: int, n: int, place: Callable, lead: int | None = None, upper: bool = False) -> None:
+        """A matrix that lies column after column, or its upper triangle and zeros."""
+        with self.block.loop(0, m) as row:
+            with row.loop(0, n) as column:
+                i, j = row.index, column.index
+                value = load(column, at(source, j * (lead or m), i), 1, self.size)
+                if upper:
+                    value = where(j < i, constant(0.0, value), value)
+                self.give(column, place(i, j), value)
+
+    def give_vector(self, source: Value, n: int) -> None:
+        """Numbers that come first in the result."""
+        give = lambda b, j, lanes: self.give(b, [j], load(b, at(source, j), lanes, self.size))
+        each_vector(self.block, self.block.integer(0), self.block.integer(n), n, self.lanes, give)
+
+
+def counted(block: Block, lanes: int) -> Value:
+    """0, 1, 2, ..."""
+    if lanes == 1:
+        return block.integer(0)
+    return Value(block.root, f"<{', '.join(f'i64 {k}' for k in range(lanes))}>", "i64", lanes)
+
+
+def packed(first: int, columns: int) -> Callable:
+    """Where an element of a matrix lies among the results of a factorisation."""
+    return lambda i, j: [i * columns + j + first]
+
+
+# -- operations -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Operation:
+    """How one of them is written: the memory it wants, in elements, and the routines it calls."""
+
+    routines: tuple[str, ...]
+    parts: Callable[[Lapack], tuple[int, ...]]
+    write: Callable[[_Matrix], None]
+
+
+def width(n: int) -> int:
+    return min(n, COLUMNS)
+
+
+def square(s: Lapack) -> int:
+    return s.shapes[0][0]
+
+
+def write_cholesky(x: _Matrix) -> None:
+    n, a = square(x.spec), x.parts[0]
+    x.copy(0, a, by_rows=True)
+    x.call("potrf", "U", n, a, n)
+    x.tell()
+    x.give_rows(a, n, n, lambda i, j: [i, j], keep=lambda i, j: j <= i)
+
+
+def factor_lu(x: _Matrix) -> tuple[Value, Value]:
+    """The triangular factors of the transpose, and the rows' order."""
+    n, (a, order) = square(x.spec), x.parts[:2]
+    x.copy(0, a, by_rows=True)
+    x.call("getrf", n, n, a, n, order)
+    return a, order
+
+
+def write_solve(x: _Matrix) -> None:
+    n, k = x.spec.shapes[1]
+    a, order = factor_lu(x)
+    b = x.parts[2]
+    x.copy(1, b, by_rows=False)
+    x.call("getrs", "T", n, k, a, n, order, b, n, may_fail=False)
+    x.tell()
+    x.give_columns(b, n, k, lambda i, j: [i, j])
+
+
+def write_triangular(x: _Matrix) -> None:
+    (n, k), (a, b) = x.spec.shapes[1], x.parts
+    (lower,) = x.spec.options
+    x.copy(0, a, by_rows=False)
+    x.copy(1, b, by_rows=False)
+    x.call("trtrs", "L" if lower else "U", "N", "N", n, k, a, n, b, n)
+    x.give_columns(b, n, k, lambda i, j: [i, j])
+
+
+def write_inv(x: _Matrix) -> None:
+    n = square(x.spec)
+    a, order = factor_lu(x)
+    x.call("getri", n, a, n, order, x.parts[2], n * width(n))
+    x.tell()
+    x.give_rows(a, n, n, lambda i, j: [i, j])
+
+
+def signed_diagonal(x: _Matrix) -> tuple[Value, Callable]:
+    """1 or -1, as the order of rows is even or odd, and the diagonal of u."""
+    n = square(x.spec)
+    a, order = factor_lu(x)
+    x.bad = None  # a pivot 0 is a determinant 0
+
+    def step(loop: Any, state: list[Value]) -> list[Value]:
+        p = write(f"getelementptr i32, ptr {order.name}, i64 {loop.index.name}", "ptr", 1, order, loop.index)
+        pivot = loop.effect(f"load i32, ptr {p.name}", "i32", 1).to("i64")
+        return [where(pivot == loop.index + 1, state[0], -state[0])]
+
+    one = constant(1.0, Value(x.block, "poison", x.spec.kind, 1))
+    (sign,) = x.block.repeat(0, n, [one], step)
+    return sign, lambda b, i: load(b, at(a, i * (n + 1)), 1, x.size)
+
+
+def write_det(x: _Matrix) -> None:
+    sign, diagonal = signed_diagonal(x)
+    (y,) = x.block.repeat(0, square(x.spec), [sign], lambda b, s: [s[0] * diagonal(b, b.index)])
+    x.give(x.block, [], y)
+
+
+def write_slogdet(x: _Matrix) -> None:
+    from fad.native.vecmath import log
+
+    sign, diagonal = signed_diagonal(x)
+
+    def step(b: Any, state: list[Value]) -> list[Value]:
+        u = diagonal(b, b.index)
+        negative = where(u < 0, constant(-1.0, u), where(u > 0, constant(1.0, u), u))  # 0 and NaN as they are
+        return [state[0] * negative, state[1] + log(abs(u))]
+
+    both = x.block.repeat(0, square(x.spec), [sign, constant(0.0, sign)], step)
+    for k, y in enumerate(both):
+        x.give(x.block, [x.block.integer(k)], y)
+
+
+def qr_parts(s: Lapack) -> tuple[int, ...]:
+    (m, n), (complete,) = s.shapes[0], s.options
+    columns = m if complete else n
+    return m * columns, n, max(columns, n) * width(columns)
+
+
+def write_qr(x: _Matrix) -> None:
+    (m, n), (complete,) = x.spec.shapes[0], x.spec.options
+    k, (a, tau, work) = m if complete else n, x.parts
+    x.copy(0, a, by_rows=False)
+    x.call("geqrf", m, n, a, m, tau, work, n * width(k))
+    x.give_columns(a, n, n, packed(m * k, n), lead=m, upper=True)
+    x.call("orgqr", m, k, n, a, m, tau, work, k * width(k))
+    x.give_columns(a, m, k, packed(0, k))
+
+
+def write_eigh(x: _Matrix) -> None:
+    n, (lower,), (a, w, work, whole) = square(x.spec), x.spec.options, x.parts
+    x.copy(0, a, by_rows=False)
+    x.call("syevd", "V", "L" if lower else "U", n, a, n, w, work, eigh_work(n), whole, 3 + 5 * n)
+    x.tell()
+    x.give_vector(w, n)
+    x.give_columns(a, n, n, packed(n, n))
+
+
+def eigh_work(n: int) -> int:
+    return 1 + 6 * n + 2 * n * n + n * width(n)
+
+
+def svd_parts(s: Lapack) -> tuple[int, ...]:
+    (m, n), (full,) = s.shapes[0], s.options
+    k = min(m, n)
+    return m * n, m * (m if full else k), k, (n if full else k) * n, svd_work(m, n), 8 * k
+
+
+def svd_work(m: int, n: int) -> int:
+    k = min(m, n)
+    return 4 * k * k + 7 * k + (m + n) * width(m + n)
+
+
+def write_svd(x: _Matrix) -> None:
+    (m, n), (full,), (a, u, s, v, work, whole) = x.spec.shapes[0], x.spec.options, x.parts
+    k = min(m, n)
+    left, right = (m, n) if full else (k, k)
+    x.copy(0, a, by_rows=False)
+    x.call("gesdd", "A" if full else "S", m, n, a, m, s, u, m, v, right, work, svd_work(m, n), whole)
+    x.tell()
+    x.give_columns(u, m, left, packed(0, left))
+    give = lambda b, j, lanes: x.give(b, [j + m * left], load(b, at(s, j), lanes, x.size))
+    each_vector(x.block, x.block.integer(0), x.block.integer(k), k, x.lanes, give)
+    x.give_columns(v, right, n, packed(m * left + k, n))
+
+
+OPERATIONS = {
+    "cholesky": Operation(("potrf",), lambda s: (square(s) ** 2,), write_cholesky),
+    "solve": Operation(("getrf", "getrs"), lambda s: (square(s) ** 2, square(s), prod(s.shapes[1])), write_solve),
+    "solve_triangular": Operation(("trtrs",), lambda s: (square(s) ** 2, prod(s.shapes[1])), write_triangular),
+    "inv": Operation(("getrf", "getri"), lambda s: (square(s) ** 2, square(s), square(s) * width(square(s))), write_inv),
+    "det": Operation(("getrf",), lambda s: (square(s) ** 2, square(s)), write_det),
+    "slogdet": Operation(("getrf",), lambda s: (square(s) ** 2, square(s)), write_slogdet),
+    "qr": Operation(("geqrf", "orgqr"), qr_parts, write_qr),
+    "eigh": Operation(("syevd",), lambda s: (square(s) ** 2, square(s), eigh_work(square(s)), 3 + 5 * square(s)), write_eigh),
+    "svd": Operation(("gesdd",), svd_parts, write_svd),
+}
