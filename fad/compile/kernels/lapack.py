@@ -14,16 +14,19 @@ from typing import Any
 
 import numpy as np
 
+from fad.compile.kernels.elimination import MOST, Rows, counted, factor_cholesky, factor_lu, lead_of, substitute, swap_rows
 from fad.compile.kernels.recipe import KINDS, Phase, Recipe
 from fad.native import engine
 from fad.native.ir import Block, Value, constant, itemsize, unflattened, where, write
 from fad.native.scipy_code import lapack_symbol
 from fad.native.tile import Epilogue, at, each_vector, load, store
+from fad.native.vecmath import log
 
 __all__ = ["FAILED", "Lapack", "lapack"]
 
 FAILED = 16  # what the flag says where a matrix has no factors
 COLUMNS = 32  # that LAPACK's blocks have: work memory for one of them
+THREADED = 32  # rows from which products inside of gesdd wake up threads of LAPACK's own
 LETTERS = {"double": "d", "float": "s"}
 
 
@@ -43,33 +46,45 @@ class Lapack:
     routines: tuple[str, ...] = ()  # what it calls
 
     @property
+    def how(self) -> Operation:
+        """How it is written."""
+        return operation_of(self.operation, self.shapes[0][0])
+
+    @property
     def scratch(self) -> int:
         """Elements of memory for each matrix, whole lines of the cache of them."""
-        return -(-sum(OPERATIONS[self.operation].parts(self)) // 16) * 16
+        return -(-sum(self.how.parts(self)) // 16) * 16
+
+    @property
+    def matrices(self) -> int:
+        """How many."""
+        return prod(self.stack)
 
     @property
     def pieces(self) -> int:
-        """Matrices."""
-        return prod(self.stack)
+        """Matrices that threads share, but where LAPACK's own threads do: then all of them are one piece."""
+        threaded = self.operation == "svd" and min(self.shapes[0]) > THREADED
+        return 1 if threaded else self.matrices
 
     @property
     def work(self) -> float:
         """Operations, and what a call costs."""
-        return self.pieces * (self.cost + 1000.0)
+        return self.matrices * (self.cost + 1000.0)
 
     def write(self, block: Block, pointers: list[Value], epilogue: Epilogue | None, begin: Value, end: Value) -> None:
         """The code of matrices from begin to end; the last pointers are those of scratch memory and of the flag."""
         assert epilogue is not None
         *operands, memory, flag = pointers
         info = block.root.effect("alloca i32, align 4", "ptr", 1)
-        with block.loop(begin, end) as one:
+        first, last = (0, self.matrices) if self.pieces == 1 else (begin, end)
+        with block.loop(first, last) as one:
             index = unflattened(one.index, self.stack) if self.stack else []
             found = [moved(p, s[:-2], index) for p, s in zip(operands, self.strides, strict=True)]
             own, parts = at(memory, one.index * self.scratch), []
-            for size in OPERATIONS[self.operation].parts(self):
+            for size in self.how.parts(self):
                 parts.append(own)
                 own = at(own, size)
-            OPERATIONS[self.operation].write(_Matrix(self, one, found, parts, info, flag, index, epilogue))
+            self.how.write(_Matrix(self, one, found, parts, info, flag, index, epilogue))
 
 
 def lapack(
@@ -79,12 +94,12 @@ def lapack(
     strict, options = params.pop("strict", True), tuple(params.values())
     matrices = tuple([s[-2:] for s in shapes])
     kind = KINDS[dtype]
-    routines = tuple([LETTERS[kind] + name for name in OPERATIONS[operation].routines])
+    routines = tuple([LETTERS[kind] + name for name in operation_of(operation, matrices[0][0]).routines])
     for name in routines:
         lapack_symbol(name)
     spec = Lapack(operation, kind, stack, matrices, tuple(strides), options, strict, flops / prod(stack), routines)
     phase = Phase(spec, (*range(len(shapes)), -1), last=True, asks=True)
-    return Recipe((phase,), (spec.pieces * spec.scratch,), shape)
+    return Recipe((phase,), (spec.matrices * spec.scratch,), shape)
 
 
 def moved(p: Value, strides: tuple, index: list[Value]) -> Value:
@@ -163,27 +178,22 @@ class _Matrix:
 
             each_vector(row, row.integer(0), row.integer(n), n, self.lanes, act)
 
-    def give_columns(self, source: Value, m: int, n: int, place: Callable, lead: int | None = None, upper: bool = False) -> None:
-        """A matrix that lies column after column, or its upper triangle and zeros."""
+    def give_columns(
+        self, source: Value, m: int, n: int, place: Callable, lead: int | None = None, upper: bool = False, lower: bool = False
+    ) -> None:
+        """A matrix that lies column after column, or a triangle of it and zeros."""
         with self.block.loop(0, m) as row:
             with row.loop(0, n) as column:
                 i, j = row.index, column.index
                 value = load(column, at(source, j * (lead or m), i), 1, self.size)
-                if upper:
-                    value = where(j < i, constant(0.0, value), value)
+                if upper or lower:
+                    value = where((j < i) if upper else (i < j), constant(0.0, value), value)
                 self.give(column, place(i, j), value)
 
     def give_vector(self, source: Value, n: int) -> None:
         """Numbers that come first in the result."""
         give = lambda b, j, lanes: self.give(b, [j], load(b, at(source, j), lanes, self.size))
         each_vector(self.block, self.block.integer(0), self.block.integer(n), n, self.lanes, give)
-
-
-def counted(block: Block, lanes: int) -> Value:
-    """0, 1, 2, ..."""
-    if lanes == 1:
-        return block.integer(0)
-    return Value(block.root, f"<{', '.join(f'i64 {k}' for k in range(lanes))}>", "i64", lanes)
 
 
 def packed(first: int, columns: int) -> Callable:
@@ -211,6 +221,22 @@ def square(s: Lapack) -> int:
     return s.shapes[0][0]
 
 
+def rows_of(x: _Matrix, part: Value, rows: int, columns: int) -> Rows:
+    """A part of the memory as a matrix for elimination; few columns take short vectors."""
+    return Rows(part, rows, columns, lanes_for(x.spec, columns), x.size)
+
+
+def lanes_for(s: Lapack, columns: int) -> int:
+    """Lanes of vectors along so many columns."""
+    most = engine.machine().vector_bytes // itemsize(s.kind)
+    return min(most, 1 << (columns - 1).bit_length())
+
+
+def area(s: Lapack, rows: int, columns: int) -> int:
+    """Elements of memory for a matrix, rows of whole vectors."""
+    return rows * lead_of(columns, lanes_for(s, columns))
+
+
 def write_cholesky(x: _Matrix) -> None:
     n, a = square(x.spec), x.parts[0]
     x.copy(0, a, by_rows=True)
@@ -219,7 +245,16 @@ def write_cholesky(x: _Matrix) -> None:
     x.give_rows(a, n, n, lambda i, j: [i, j], keep=lambda i, j: j <= i)
 
 
-def factor_lu(x: _Matrix) -> tuple[Value, Value]:
+def write_small_cholesky(x: _Matrix) -> None:
+    n = square(x.spec)
+    u = rows_of(x, x.parts[0], n, n)
+    x.copy(0, u.start, by_rows=False, lead=u.lead)
+    x.bad = factor_cholesky(x.block, u)
+    x.tell()
+    x.give_columns(u.start, n, n, lambda i, j: [i, j], lead=u.lead, lower=True)
+
+
+def lu_of_transpose(x: _Matrix) -> tuple[Value, Value]:
     """The triangular factors of the transpose, and the rows' order."""
     n, (a, order) = square(x.spec), x.parts[:2]
     x.copy(0, a, by_rows=True)
@@ -227,14 +262,41 @@ def factor_lu(x: _Matrix) -> tuple[Value, Value]:
     return a, order
 
 
+def small_lu(x: _Matrix) -> tuple[Rows, Rows, Value]:
+    """The triangular factors, the rows' order and its sign."""
+    n = square(x.spec)
+    a, order = rows_of(x, x.parts[0], n, n), Rows(x.parts[1], 1, n, 1, x.size)
+    x.copy(0, a.start, by_rows=True, lead=a.lead)
+    return a, order, factor_lu(x.block, a, order)
+
+
+def solve_small(x: _Matrix, a: Rows, order: Rows, b: Rows) -> None:
+    """The solution in the place of right sides."""
+    with x.block.loop(0, a.rows) as row:
+        p = order.number(row, 0, row.index).to("i64")
+        with row.when(p != row.index) as inside:
+            swap_rows(inside, b, row.index, p)
+    substitute(x.block, a, b, lower=True, unit=True)
+    x.bad = substitute(x.block, a, b, lower=False)
+    x.tell()
+    x.give_rows(b.start, b.rows, b.columns, lambda i, j: [i, j], lead=b.lead)
+
+
 def write_solve(x: _Matrix) -> None:
     n, k = x.spec.shapes[1]
-    a, order = factor_lu(x)
+    a, order = lu_of_transpose(x)
     b = x.parts[2]
     x.copy(1, b, by_rows=False)
     x.call("getrs", "T", n, k, a, n, order, b, n, may_fail=False)
     x.tell()
     x.give_columns(b, n, k, lambda i, j: [i, j])
+
+
+def write_small_solve(x: _Matrix) -> None:
+    (n, k), (a, order, _) = x.spec.shapes[1], small_lu(x)
+    b = rows_of(x, x.parts[2], n, k)
+    x.copy(1, b.start, by_rows=True, lead=b.lead)
+    solve_small(x, a, order, b)
 
 
 def write_triangular(x: _Matrix) -> None:
@@ -246,18 +308,42 @@ def write_triangular(x: _Matrix) -> None:
     x.give_columns(b, n, k, lambda i, j: [i, j])
 
 
+def write_small_triangular(x: _Matrix) -> None:
+    (n, k), (lower,) = x.spec.shapes[1], x.spec.options
+    a, b = rows_of(x, x.parts[0], n, n), rows_of(x, x.parts[1], n, k)
+    as_it_lies = x.spec.strides[0][-2] != 1  # else its transpose is copied in order
+    x.copy(0, a.start, by_rows=as_it_lies, lead=a.lead)
+    x.copy(1, b.start, by_rows=True, lead=b.lead)
+    x.bad = substitute(x.block, a, b, lower if as_it_lies else not lower, transposed=not as_it_lies)
+    x.give_rows(b.start, n, k, lambda i, j: [i, j], lead=b.lead)
+
+
 def write_inv(x: _Matrix) -> None:
     n = square(x.spec)
-    a, order = factor_lu(x)
+    a, order = lu_of_transpose(x)
     x.call("getri", n, a, n, order, x.parts[2], n * width(n))
     x.tell()
     x.give_rows(a, n, n, lambda i, j: [i, j])
 
 
+def write_small_inv(x: _Matrix) -> None:
+    n, (a, order, _) = square(x.spec), small_lu(x)
+    b = rows_of(x, x.parts[2], n, n)
+    zero = constant(0.0, Value(x.block, "poison", x.spec.kind, b.lanes))
+    with x.block.loop(0, n) as row:
+        with row.loop(0, b.lead, b.lanes) as v:
+            b.put(v, row.index, v.index, zero)
+        b.put(row, row.index, row.index, constant(1.0, Value(row, "poison", x.spec.kind, 1)))
+    solve_small(x, a, order, b)
+
+
 def signed_diagonal(x: _Matrix) -> tuple[Value, Callable]:
     """1 or -1, as the order of rows is even or odd, and the diagonal of u."""
     n = square(x.spec)
-    a, order = factor_lu(x)
+    if n <= MOST:
+        small, _, sign = small_lu(x)
+        return sign, lambda b, i: small.number(b, i, i)
+    a, order = lu_of_transpose(x)
     x.bad = None  # a pivot 0 is a determinant 0
 
     def step(loop: Any, state: list[Value]) -> list[Value]:
@@ -277,8 +363,6 @@ def write_det(x: _Matrix) -> None:
 
 
 def write_slogdet(x: _Matrix) -> None:
-    from fad.native.vecmath import log
-
     sign, diagonal = signed_diagonal(x)
 
     def step(b: Any, state: list[Value]) -> list[Value]:
@@ -344,14 +428,35 @@ def write_svd(x: _Matrix) -> None:
     x.give_columns(v, right, n, packed(m * left + k, n))
 
 
+def lu_parts(s: Lapack) -> tuple[int, ...]:
+    return square(s) ** 2, square(s)
+
+
+def small_lu_parts(s: Lapack) -> tuple[int, ...]:
+    return area(s, square(s), square(s)), square(s)
+
+
 OPERATIONS = {
     "cholesky": Operation(("potrf",), lambda s: (square(s) ** 2,), write_cholesky),
-    "solve": Operation(("getrf", "getrs"), lambda s: (square(s) ** 2, square(s), prod(s.shapes[1])), write_solve),
+    "solve": Operation(("getrf", "getrs"), lambda s: (*lu_parts(s), prod(s.shapes[1])), write_solve),
     "solve_triangular": Operation(("trtrs",), lambda s: (square(s) ** 2, prod(s.shapes[1])), write_triangular),
-    "inv": Operation(("getrf", "getri"), lambda s: (square(s) ** 2, square(s), square(s) * width(square(s))), write_inv),
-    "det": Operation(("getrf",), lambda s: (square(s) ** 2, square(s)), write_det),
-    "slogdet": Operation(("getrf",), lambda s: (square(s) ** 2, square(s)), write_slogdet),
+    "inv": Operation(("getrf", "getri"), lambda s: (*lu_parts(s), square(s) * width(square(s))), write_inv),
+    "det": Operation(("getrf",), lu_parts, write_det),
+    "slogdet": Operation(("getrf",), lu_parts, write_slogdet),
     "qr": Operation(("geqrf", "orgqr"), qr_parts, write_qr),
     "eigh": Operation(("syevd",), lambda s: (square(s) ** 2, square(s), eigh_work(square(s)), 3 + 5 * square(s)), write_eigh),
     "svd": Operation(("gesdd",), svd_parts, write_svd),
 }
+SMALL = {
+    "cholesky": Operation((), lambda s: (area(s, square(s), square(s)),), write_small_cholesky),
+    "solve": Operation((), lambda s: (*small_lu_parts(s), area(s, *s.shapes[1])), write_small_solve),
+    "solve_triangular": Operation((), lambda s: (area(s, square(s), square(s)), area(s, *s.shapes[1])), write_small_triangular),
+    "inv": Operation((), lambda s: (*small_lu_parts(s), area(s, square(s), square(s))), write_small_inv),
+    "det": Operation((), small_lu_parts, write_det),
+    "slogdet": Operation((), small_lu_parts, write_slogdet),
+}
+
+
+def operation_of(name: str, size: int) -> Operation:
+    """How it is written for matrices of so many rows."""
+    return SMALL[name] if name in SMALL and size <= MOST else OPERATIONS[name]

@@ -8,7 +8,7 @@ from fad.compile import cache
 from fad.errors import SingularError
 
 RNG = np.random.default_rng(0)
-SHAPES = [(1, 1), (2, 2), (5, 4, 4), (2, 3, 17, 17), (40, 40)]
+SHAPES = [(1, 1), (2, 2), (5, 4, 4), (2, 3, 17, 17), (40, 40), (3, 70, 70)]
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 
 
@@ -78,7 +78,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_values(name, shape, dtype):
     f, a = FUNCTIONS[name], positive(shape, dtype)
-    if shape[-1] == 40 and name == "det":
+    if shape[-1] >= 40 and name == "det":
         a = a / 20
     jitted = fad.jit(f)
     expected = f(a)
