@@ -16,7 +16,7 @@ from fad.compile.index import strides_of
 from fad.core.expr import Expr
 from fad.core.primitive import Primitive
 from fad.kernels.windows import stack_steps
-from fad.primitives import factor, solve
+from fad.primitives import factor, lu, solve
 from fad.primitives.conv import conv, conv_input_grad, conv_weight_grad
 from fad.primitives.linalg import matmul
 from fad.primitives.pooling import max_pool, max_pool_grad, max_pool_push, sum_pool, sum_pool_grad
@@ -161,6 +161,8 @@ def make_lapack(node: Expr, strides: list[tuple]) -> Recipe | None:
     from fad.compile.kernels.lapack import lapack
 
     shapes = [a.shape for a in node.args]
+    if node.op is lu.lu_solve:  # one row for each matrix
+        shapes[0], strides = (*shapes[0][:-1], 1, shapes[0][-1]), [(*strides[0][:-1], 0, strides[0][-1]), *strides[1:]]
     stack = np.broadcast_shapes(*[shape[:-2] for shape in shapes])
     found = [(*spread(shape[:-2], s[:-2], stack), *s[-2:]) for shape, s in zip(shapes, strides, strict=True)]
     return lapack(
@@ -175,6 +177,8 @@ KERNELS: dict[Primitive, Kernel] = {
     conv_weight_grad: Kernel(make_weight_grad, contiguous=(1,)),
     **{op: Kernel(make_pool(op.name)) for op in (max_pool, max_pool_push, max_pool_grad, sum_pool, sum_pool_grad)},
     **{op: Kernel(make_lapack) for op in (solve.solve, solve.solve_triangular, solve.inv, solve.det, solve.slogdet)},
+    lu.lu: Kernel(make_lapack),
+    lu.lu_solve: Kernel(make_lapack, contiguous=(0,)),
     **{op: Kernel(make_lapack) for op in (factor.cholesky, factor.qr, factor.eigh, factor.svd)},
     random_bits: Kernel(make_bits, contiguous=(0,), takes=has_key),
 }

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fad.compile import factored
 from fad.compile.debug import attempted
 from fad.compile.held import Held, find_held
 from fad.compile.rewrite import write_position, write_running
@@ -195,13 +196,21 @@ class _Simplifier:
             return None
 
     def written_out(self, op: Primitive, args: tuple, params: dict, dtype: Any) -> Any:
-        """The definition of a composite on stand-ins for its arguments, simplified in its turn."""
+        """The definition of a composite, simplified in its turn."""
+        return self.defined(lambda *xs: _in_dtype(op.evaluate(*xs, **params), dtype), *args)
+
+    def defined(self, function: Callable, *args: Any) -> Any:
+        """A function of NumPy on stand-ins for nodes, simplified."""
         stand_ins = [Var("x", a.shape, a.dtype) if isinstance(a, Expr) else a for a in args]
-        out = op.evaluate(*stand_ins, **params)
+        out = function(*stand_ins)
         for s, a in zip(stand_ins, args, strict=True):
             if isinstance(s, Var):
                 self.env[s.id] = a
-        return self.result(out if out.dtype == dtype else out.astype(dtype))
+        return self.result(out)
+
+
+def _in_dtype(y: Any, dtype: Any) -> Any:
+    return y if y.dtype == dtype else y.astype(dtype)
 
 
 def _same_sign(value: np.ndarray, first: Any) -> bool:
@@ -511,4 +520,5 @@ RULES: dict[Primitive, Callable] = {
     cumprod: write_running(operator.mul, 1.0),
     argmax: write_position(max_),
     argmin: write_position(min_),
+    **factored.RULES,
 }

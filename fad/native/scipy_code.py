@@ -83,7 +83,13 @@ def special(name: str, count: int) -> Callable:
 
 @functools.cache
 def lapack_symbol(name: str) -> str:
-    """The symbol of a routine of LAPACK, ``dpotrf``; its integers have 32 bits and all its arguments are pointers."""
+    """The symbol of a routine of LAPACK or BLAS, ``dpotrf``; its integers have 32 bits and all its arguments are pointers."""
     symbol = f"scipy.lapack.{name}"
-    SYMBOLS[symbol] = (name, "f", lambda: address_in(import_module("scipy.linalg.cython_lapack").__pyx_capi__[name]))
+    SYMBOLS[symbol] = (name, "f", lambda: address_in(lapack_capsule(name)))
     return symbol
+
+
+def lapack_capsule(name: str) -> Any:
+    """The routine."""
+    homes = [import_module(f"scipy.linalg.cython_{library}").__pyx_capi__ for library in ("lapack", "blas")]
+    return next(home[name] for home in homes if name in home)

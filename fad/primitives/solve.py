@@ -43,15 +43,14 @@ def square(x: Any) -> None:
 
 def of_matrices(name: str, evaluate: Callable, abstract: Callable, derivative: Any, flops: Callable, **fields: Any) -> Any:
     """A primitive of stacks of matrices: further leading axes change nothing."""
-    primitive = structural(
+    primitive: Primitive = structural(
         name,
         evaluate,
         of_floats(abstract),
         derivative,
-        batch=lambda size, args, batched, **params: primitive(*align(size, args, batched), **params),
         flops=lambda out, *args, **params: flops(out, *args),
         rough=64,  # one LAPACK against another
-        **fields,
+        **{"batch": lambda size, args, batched, **params: primitive(*align(size, args, batched), **params)} | fields,
     )
     return primitive
 

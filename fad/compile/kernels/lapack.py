@@ -17,7 +17,7 @@ import numpy as np
 from fad.compile.kernels.elimination import MOST, Rows, counted, factor_cholesky, factor_lu, lead_of, substitute, swap_rows
 from fad.compile.kernels.recipe import KINDS, Phase, Recipe
 from fad.native import engine
-from fad.native.ir import Block, Value, constant, itemsize, unflattened, where, write
+from fad.native.ir import Block, Value, constant, itemsize, literal, unflattened, where, write
 from fad.native.scipy_code import lapack_symbol
 from fad.native.tile import Epilogue, at, each_vector, load, store
 from fad.native.vecmath import log
@@ -48,7 +48,7 @@ class Lapack:
     @property
     def how(self) -> Operation:
         """How it is written."""
-        return operation_of(self.operation, self.shapes[0][0])
+        return operation_of(self.operation, self.shapes[-1][0])
 
     @property
     def scratch(self) -> int:
@@ -94,7 +94,7 @@ def lapack(
     strict, options = params.pop("strict", True), tuple(params.values())
     matrices = tuple([s[-2:] for s in shapes])
     kind = KINDS[dtype]
-    routines = tuple([LETTERS[kind] + name for name in operation_of(operation, matrices[0][0]).routines])
+    routines = tuple([LETTERS[kind] + name for name in operation_of(operation, matrices[-1][0]).routines])
     for name in routines:
         lapack_symbol(name)
     spec = Lapack(operation, kind, stack, matrices, tuple(strides), options, strict, flops / prod(stack), routines)
@@ -134,21 +134,31 @@ class _Matrix:
                     j = column.index
                     store(column, at(q, j), load(column, at(p, j * across), 1, self.size), self.size)
 
-    def call(self, routine: str, *args: Any, may_fail: bool = True) -> None:
-        """A routine: letters, whole numbers and addresses."""
+    def call(self, routine: str, *args: Any, told: bool = True) -> None:
+        """A routine: letters, numbers and addresses; ``told``: it tells whether it failed."""
         name = lapack_symbol(LETTERS[self.spec.kind] + routine)
-        given = [self.constant(a) if isinstance(a, str | int) else a.name for a in (*args, self.info)]
+        given = [a.name if isinstance(a, Value) else self.constant(a) for a in (*args, *([self.info] if told else []))]
         self.block.module.declare(f'declare void @"{name}"({", ".join(["ptr"] * len(given))})')
         self.block.append(f'call void @"{name}"({", ".join(f"ptr {a}" for a in given)})')
-        if may_fail:
+        if told:
             failed = self.block.effect(f"load i32, ptr {self.info.name}", "i32", 1) != 0
             self.bad = failed if self.bad is None else self.bad | failed
 
-    def constant(self, x: str | int) -> str:
+    def constant(self, x: str | int | float) -> str:
         """The address of a number or letter."""
-        name, value = (f"@lapack.{x}", f"i32 {x}") if isinstance(x, int) else (f"@lapack.{x}", f"i8 {ord(x)}")
+        kind = self.spec.kind
+        name, value = {
+            str: (f"@lapack.{x}", f"i8 {ord(x) if isinstance(x, str) else 0}"),
+            int: (f"@lapack.{x}", f"i32 {x}"),
+            float: (f"@lapack.{kind}.{x}", f"{kind} {literal(x, kind) if isinstance(x, float) else 0}"),
+        }[type(x)]
         self.block.module.declare(f"{name} = private constant {value}")
         return name
+
+    def pivot(self, block: Block, order: Value, i: Value) -> Value:
+        """The row that came to place i, counted from 1."""
+        p = write(f"getelementptr i32, ptr {order.name}, i64 {i.name}", "ptr", 1, order, i)
+        return block.effect(f"load i32, ptr {p.name}", "i32", 1).to("i64")
 
     def tell(self) -> None:
         """Say so if a routine failed."""
@@ -262,11 +272,11 @@ def lu_of_transpose(x: _Matrix) -> tuple[Value, Value]:
     return a, order
 
 
-def small_lu(x: _Matrix) -> tuple[Rows, Rows, Value]:
+def small_lu(x: _Matrix, by_rows: bool = True) -> tuple[Rows, Rows, Value]:
     """The triangular factors, the rows' order and its sign."""
     n = square(x.spec)
     a, order = rows_of(x, x.parts[0], n, n), Rows(x.parts[1], 1, n, 1, x.size)
-    x.copy(0, a.start, by_rows=True, lead=a.lead)
+    x.copy(0, a.start, by_rows=by_rows, lead=a.lead)
     return a, order, factor_lu(x.block, a, order)
 
 
@@ -282,14 +292,61 @@ def solve_small(x: _Matrix, a: Rows, order: Rows, b: Rows) -> None:
     x.give_rows(b.start, b.rows, b.columns, lambda i, j: [i, j], lead=b.lead)
 
 
-def write_solve(x: _Matrix) -> None:
-    n, k = x.spec.shapes[1]
-    a, order = lu_of_transpose(x)
-    b = x.parts[2]
-    x.copy(1, b, by_rows=False)
-    x.call("getrs", "T", n, k, a, n, order, b, n, may_fail=False)
+def write_lu(x: _Matrix) -> None:
+    n, (a, order) = square(x.spec), lu_of_transpose(x)
+    x.bad = None  # whoever solves with it asks the diagonal
+    x.give_vector(a, n * n)
+    with x.block.loop(0, n) as one:
+        x.give(one, [one.index + n * n], (x.pivot(one, order, one.index) - 1).to(x.spec.kind))
+
+
+def write_small_lu(x: _Matrix) -> None:
+    n = square(x.spec)
+    a, order, _ = small_lu(x, by_rows=False)
+    x.give_columns(a.start, n, n, packed(0, n), lead=a.lead)
+    with x.block.loop(0, n) as one:
+        x.give(one, [one.index + n * n], order.number(one, 0, one.index))
+
+
+def write_lu_solve(x: _Matrix) -> None:
+    """With the triangles c and d of the factors: c d p y = b, or its transpose."""
+    (n, k), (transposed,), f = x.spec.shapes[1], x.spec.options, x.operands[0]
+    small = n <= MOST
+    b = rows_of(x, x.parts[0], n, k) if small else Rows(x.parts[0], n, k, 1, x.size)
+    x.copy(1, b.start, by_rows=True, lead=b.lead)
+
+    def order_rows(backwards: bool) -> None:
+        with x.block.loop(0, n) as one:
+            i = (n - 1) - one.index if backwards else one.index
+            p = load(one, at(f, i + n * n), 1, x.size).to("i64")
+            with one.when(p != i) as inside:
+                swap_rows(inside, b, i, p)
+
+    def solve_triangle(lower: bool) -> None:
+        if small:
+            substitute(x.block, Rows(f, n, n, 1, x.size), b, lower, unit=not lower, transposed=transposed)
+        else:
+            seen, turn, unit = "U" if lower else "L", "T" if transposed else "N", "N" if lower else "U"
+            x.call("trsm", "R", seen, turn, unit, k, n, 1.0, f, n, b.start, k, told=False)
+
+    if transposed:
+        order_rows(backwards=False)
+    solve_triangle(lower=not transposed)
+    solve_triangle(lower=transposed)
+    if not transposed:
+        order_rows(backwards=True)
+    x.bad = has_zero(x, f, n + 1)
     x.tell()
-    x.give_columns(b, n, k, lambda i, j: [i, j])
+    x.give_rows(b.start, n, k, lambda i, j: [i, j], lead=b.lead)
+
+
+def has_zero(x: _Matrix, a: Value, step: int) -> Value:
+    """Whether a diagonal has a zero."""
+
+    def look(loop: Any, state: list[Value]) -> list[Value]:
+        return [state[0] | (load(loop, at(a, loop.index * step), 1, x.size) == 0)]
+
+    return x.block.repeat(0, x.spec.shapes[-1][0], [Value(x.block.root, "false", "i1", 1)], look)[0]
 
 
 def write_small_solve(x: _Matrix) -> None:
@@ -300,12 +357,20 @@ def write_small_solve(x: _Matrix) -> None:
 
 
 def write_triangular(x: _Matrix) -> None:
-    (n, k), (a, b) = x.spec.shapes[1], x.parts
-    (lower,) = x.spec.options
-    x.copy(0, a, by_rows=False)
-    x.copy(1, b, by_rows=False)
-    x.call("trtrs", "L" if lower else "U", "N", "N", n, k, a, n, b, n)
-    x.give_columns(b, n, k, lambda i, j: [i, j])
+    """Right sides are solved for as they lie, and so is the matrix read, unless its elements lie apart."""
+    (n, k), (lower,) = x.spec.shapes[1], x.spec.options
+    (down, across), (a, b) = x.spec.strides[0][-2:], x.parts
+    if across == 1 and down >= n:
+        a, lead, turned = x.operands[0], down, False
+    elif down == 1 and across >= n:
+        a, lead, turned = x.operands[0], across, True
+    else:
+        lead, turned = n, False
+        x.copy(0, a, by_rows=True)
+    x.copy(1, b, by_rows=True)
+    x.call("trsm", "R", "U" if lower != turned else "L", "T" if turned else "N", "N", k, n, 1.0, a, lead, b, k, told=False)
+    x.bad = has_zero(x, a, lead + 1)
+    x.give_rows(b, n, k, lambda i, j: [i, j])
 
 
 def write_small_triangular(x: _Matrix) -> None:
@@ -347,9 +412,7 @@ def signed_diagonal(x: _Matrix) -> tuple[Value, Callable]:
     x.bad = None  # a pivot 0 is a determinant 0
 
     def step(loop: Any, state: list[Value]) -> list[Value]:
-        p = write(f"getelementptr i32, ptr {order.name}, i64 {loop.index.name}", "ptr", 1, order, loop.index)
-        pivot = loop.effect(f"load i32, ptr {p.name}", "i32", 1).to("i64")
-        return [where(pivot == loop.index + 1, state[0], -state[0])]
+        return [where(x.pivot(loop, order, loop.index) == loop.index + 1, state[0], -state[0])]
 
     one = constant(1.0, Value(x.block, "poison", x.spec.kind, 1))
     (sign,) = x.block.repeat(0, n, [one], step)
@@ -438,8 +501,9 @@ def small_lu_parts(s: Lapack) -> tuple[int, ...]:
 
 OPERATIONS = {
     "cholesky": Operation(("potrf",), lambda s: (square(s) ** 2,), write_cholesky),
-    "solve": Operation(("getrf", "getrs"), lambda s: (*lu_parts(s), prod(s.shapes[1])), write_solve),
-    "solve_triangular": Operation(("trtrs",), lambda s: (square(s) ** 2, prod(s.shapes[1])), write_triangular),
+    "lu": Operation(("getrf",), lu_parts, write_lu),
+    "lu_solve": Operation(("trsm",), lambda s: (prod(s.shapes[1]),), write_lu_solve),
+    "solve_triangular": Operation(("trsm",), lambda s: (square(s) ** 2, prod(s.shapes[1])), write_triangular),
     "inv": Operation(("getrf", "getri"), lambda s: (*lu_parts(s), square(s) * width(square(s))), write_inv),
     "det": Operation(("getrf",), lu_parts, write_det),
     "slogdet": Operation(("getrf",), lu_parts, write_slogdet),
@@ -450,6 +514,8 @@ OPERATIONS = {
 SMALL = {
     "cholesky": Operation((), lambda s: (area(s, square(s), square(s)),), write_small_cholesky),
     "solve": Operation((), lambda s: (*small_lu_parts(s), area(s, *s.shapes[1])), write_small_solve),
+    "lu": Operation((), small_lu_parts, write_small_lu),
+    "lu_solve": Operation((), lambda s: (area(s, *s.shapes[1]),), write_lu_solve),
     "solve_triangular": Operation((), lambda s: (area(s, square(s), square(s)), area(s, *s.shapes[1])), write_small_triangular),
     "inv": Operation((), lambda s: (*small_lu_parts(s), area(s, square(s), square(s))), write_small_inv),
     "det": Operation((), small_lu_parts, write_det),
@@ -459,4 +525,4 @@ SMALL = {
 
 def operation_of(name: str, size: int) -> Operation:
     """How it is written for matrices of so many rows."""
-    return SMALL[name] if name in SMALL and size <= MOST else OPERATIONS[name]
+    return SMALL[name] if name in SMALL and (size <= MOST or name not in OPERATIONS) else OPERATIONS[name]
