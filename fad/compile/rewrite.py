@@ -56,7 +56,12 @@ def write_position(extreme: Any) -> Callable:
         if x.dtype.kind == "f":
             has_it = work.op(bitwise_or, has_it, work.op(not_equal, x, x))
         positions = Const(np.arange(n, dtype=dtype).reshape(n, *(1,) * (len(x.shape) - axis - 1)))
-        at = work.op(select, has_it, work.op(broadcast_to, positions, shape=x.shape), Const(np.full(x.shape, n, dtype)))
+        at = work.op(
+            select,
+            has_it,
+            work.op(broadcast_to, positions, shape=x.shape),
+            work.op(broadcast_to, Const(np.asarray(n, dtype)), shape=x.shape),
+        )
         return work.op(min_, at, axes=(axis,), keepdims=False)
 
     return rule
