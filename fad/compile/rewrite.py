@@ -36,7 +36,8 @@ def write_running(combine: Callable, neutral: float) -> Callable:
         rows = take_rows(work, work.op(convert, x, dtype=dtype), axis)
         total, row = Var("total", rows.shape[1:], dtype), Var("row", rows.shape[1:], dtype)
         new = combine(total, row)
-        _, found = results_of(run_loop([Const(np.full(rows.shape[1:], neutral, dtype))], rows, [total, row], [new, new]))
+        start = work.op(broadcast_to, Const(np.asarray(neutral, dtype)), shape=rows.shape[1:])
+        _, found = results_of(run_loop([start], rows, [total, row], [new, new]))
         back = np.argsort((axis, *(a for a in range(len(shape)) if a != axis)))
         return work.op(transpose, found, axes=tuple(map(int, back))) if axis else found
 
