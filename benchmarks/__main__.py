@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 FAMILIES = [
-    *("imports", "calls", "chain", "memory", "jit", "jit_cold", "jit_calls", "jit_more", "loops"),
+    *("imports", "calls", "chain", "memory", "jit", "jit_cold", "jit_calls", "jit_more", "loops", "linalg"),
     *("conv", "dense", "layers", "eager", "training", "training_start"),
 ]
 PEERS = ["fad", "autograd", "jax", "torch"]  # the columns of a family that names none

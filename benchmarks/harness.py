@@ -22,8 +22,8 @@ import numpy
 from .limit import peak
 from .peers import Peer
 
-SECOND, BYTES = "s", "B"
-PREFIXES = {SECOND: {1: "", 1e-3: "m", 1e-6: "µ", 1e-9: "n"}, BYTES: {1e9: "G", 1e6: "M", 1e3: "k", 1: ""}}
+SECOND, BYTES, COUNT = "s", "B", ""
+PREFIXES = {SECOND: {1: "", 1e-3: "m", 1e-6: "µ", 1e-9: "n"}, BYTES: {1e9: "G", 1e6: "M", 1e3: "k", 1: ""}, COUNT: {1: ""}}
 
 
 @dataclass(frozen=True)
