@@ -1,4 +1,4 @@
-"""Equations with one matrix are solved with one factorisation: `solve` and `slogdet` as nodes that read the factors, which
+"""What is made of one matrix is made of one factorisation: `solve`, `slogdet` and `pinv` as nodes that read the factors, which
 are equal nodes where the matrix is the same or transposed, as it is in a derivative."""
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import Expr
+from fad.primitives.factor import svd, svd_shapes, unpack
 from fad.primitives.lu import lu, lu_solve
 from fad.primitives.shape import transpose
-from fad.primitives.solve import slogdet, solve
+from fad.primitives.solve import pinv, slogdet, solve, swap
 
 __all__ = ["RULES"]
 
@@ -54,4 +55,20 @@ def from_diagonal(factors: Any, n: int) -> Any:
     return np.stack([sign, np.sum(np.log(np.abs(diagonal)), axis=-1)], axis=-1)
 
 
-RULES = {solve: solve_by_factors, slogdet: slogdet_by_factors}
+def pinv_by_svd(work: Any, args: tuple, params: dict, shape: tuple, dtype: np.dtype) -> Any:
+    """The pseudoinverse from the singular value decomposition."""
+    (a,) = args
+    if not isinstance(a, Expr) or a.dtype.str[1:] not in ("f4", "f8") or not a.size:
+        return None
+    return work.defined(from_svd, work.op(svd, a, full=False), svd_shapes(a, False), params["rcond"])
+
+
+def from_svd(packed: Any, shapes: tuple, rcond: float) -> Any:
+    """v diag(1 / s) u^T, without what lies below ``rcond`` times the largest of s."""
+    u, s, vh = unpack(packed, *shapes)
+    kept = s > rcond * np.max(s, axis=-1, keepdims=True)
+    inverse = np.where(kept, 1 / np.where(kept, s, 1), 0).astype(s.dtype)
+    return swap(vh) @ (inverse[..., :, None] * swap(u))
+
+
+RULES = {solve: solve_by_factors, slogdet: slogdet_by_factors, pinv: pinv_by_svd}

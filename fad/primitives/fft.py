@@ -6,12 +6,14 @@ lengths are fixed beforehand, by cutting or padding.
 
 from __future__ import annotations
 
+from importlib import import_module
 from math import log2, prod
 from typing import Any
 
 import numpy as np
 
 from fad.core.primitive import Linear, Primitive
+from fad.native.threads import get_num_threads
 from fad.primitives.families import of_floats, structural
 
 __all__ = ["fft", "rfft", "irfft", "FLIPPED"]
@@ -37,8 +39,18 @@ def _norm(rng: np.random.Generator) -> str:
     return str(rng.choice(list(FLIPPED)))
 
 
+LARGE = 1 << 15  # elements from which SciPy's threads are worth waking
+
+
+def _transform(name: str, x: Any, *args: Any, **options: Any) -> Any:
+    """A transform on all threads where there is much to do."""
+    if x.size < LARGE:
+        return getattr(np.fft, name)(x, *args, **options)
+    return getattr(import_module("scipy.fft"), name)(x, *args, **options, workers=get_num_threads())
+
+
 def _fft(x: Any, *, axes: tuple, inverse: bool, norm: Any) -> Any:
-    return (np.fft.ifftn if inverse else np.fft.fftn)(x, axes=axes, norm=norm)
+    return _transform("ifftn" if inverse else "fftn", x, axes=axes, norm=norm)
 
 
 def _fft_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
@@ -89,7 +101,7 @@ def _next(primitive: Any) -> Any:
 
 rfft: Primitive = structural(
     "rfft",
-    lambda x, *, axis, norm: np.fft.rfft(x, axis=axis, norm=norm),
+    lambda x, *, axis, norm: _transform("rfft", x, axis=axis, norm=norm),
     of_floats(lambda x, *, axis, norm: (_half(x, axis), _complex(x.dtype))),
     Linear((_rfft_transpose,)),
     keeps=(),
@@ -112,7 +124,7 @@ def _irfft_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
 
 irfft: Primitive = structural(
     "irfft",
-    lambda x, *, axis, n, norm: np.fft.irfft(x, n, axis, norm),
+    lambda x, *, axis, n, norm: _transform("irfft", x, n, axis, norm),
     of_floats(_irfft_abstract),
     Linear((_irfft_transpose,)),
     keeps=(),

@@ -68,7 +68,8 @@ FUNCTIONS = {
     "eigh of upper": from_eigh_of_upper,
     "svd": from_svd(False),
     "svd full": from_svd(True),
-    "pinv through svd": lambda a: np.linalg.svd(a, compute_uv=False),
+    "singular values": lambda a: np.linalg.svd(a, compute_uv=False),
+    "pinv": lambda a: np.linalg.pinv(a[..., : a.shape[-1] // 2 + 1]),
     "what follows is fused": lambda a: np.exp(-np.linalg.inv(a)) + 1,
 }  # fmt: skip
 
