@@ -18,7 +18,7 @@ import fad.nn
 import fad.random
 import fad.stax  # so that every record is in the registry
 from fad.core.function import freeze
-from fad.core.primitive import Joint, Jvp, Linear, LinearIn, Partials, Weights, registry
+from fad.core.primitive import ByMode, Joint, Jvp, Linear, LinearIn, Partials, Weights, registry
 from fad.custom.primitive import USER
 from fad.primitives import factor, load_primitives
 from fad.primitives.families import as_float, elementwise
@@ -372,9 +372,9 @@ def perturbations(op):
     elif isinstance(fact, Linear):
         yield from one_of("transpose")
         yield from one_of("push")
-    elif isinstance(fact, Joint):
-        yield "push", Joint(scaled(fact.push), fact.pull)
-        yield "pull", Joint(fact.push, scaled_each(fact.pull))
+    elif isinstance(fact, Joint | ByMode):
+        yield "push", type(fact)(scaled(fact.push), fact.pull)
+        yield "pull", type(fact)(fact.push, scaled_each(fact.pull))
     elif isinstance(fact, LinearIn):
         yield "pull", dataclasses.replace(fact, pull=scaled(fact.pull))
         yield "rule", dataclasses.replace(fact, rule=scaled(fact.rule))

@@ -35,8 +35,23 @@ def _choose(function: Any, rule: Callable) -> FunctionType:
     guarded = front(rule, own)
     key = f"_fad_{function.__module__}_{function.__qualname__}".replace(".", "_")
     function.__globals__[key] = guarded
-    code = eval(f"lambda *args, **options: {key}(*args, **options)").__code__
     function.__signature__ = signature
     function.__defaults__, function.__kwdefaults__ = None, None
-    function.__code__ = code.replace(co_name=function.__name__, co_filename=__file__, co_freevars=function.__code__.co_freevars)
+    function.__code__ = _calling(key, function.__code__.co_freevars).replace(co_name=function.__name__, co_filename=__file__)
     return own
+
+
+def _calling(key: str, closure: tuple[str, ...]) -> Any:
+    """The code of a function that passes everything on to a global one; it has the same variables in its closure, as Python wants,
+    which it never reads."""
+    unread = f"if 0: {', '.join(closure)}" if closure else "pass"
+    lines = [
+        f"def outer({', '.join(closure)}):",
+        "  def call(*args, **options):",
+        f"    {unread}",
+        f"    return {key}(*args, **options)",
+        "  return call",
+    ]
+    scope: dict[str, Any] = {}
+    exec("\n".join(lines), scope)
+    return scope["outer"](*closure).__code__
