@@ -98,9 +98,7 @@ INVERSES = {
     "betainccinv": "betaincc",
     "ndtri_exp": "log_ndtr",
 }
-CONSTANT = dict.fromkeys(
-    ("gammainc", "gammaincc", "jv", "yv", "iv", "kv", "ive", "kve", "expn", "yn", "kn", "hyp0f1", "stdtr"), 1
-) | {"betainc": 2, "betaincc": 2, "hyp1f1": 2, "hyp2f1": 3}
+CONSTANT = dict.fromkeys(("jv", "yv", "iv", "kv", "ive", "kve", "expn", "yn", "kn", "hyp0f1"), 1) | {"hyp1f1": 2, "hyp2f1": 3}
 ROUGH = {"beta": 1e-11, "betaln": 1e-11, "expn": 1e-10, "dawsn": 1e-10, "erfcx": 1e-10, "log_ndtr": 1e-10}
 
 
