@@ -105,7 +105,7 @@ def student_density(df: Any, t: Any) -> Any:
     return np.exp(gammaln((df + 1) / 2) - gammaln(df / 2) - np.log1p(t * t / df) * (df + 1) / 2) / np.sqrt(np.pi * df)
 
 
-def _student_by_freedom(df: Any, t: Any) -> Any:
+def student_by_freedom(df: Any, t: Any) -> Any:
     """By df, through 1 - betainc(df / 2, 1 / 2, x) / 2 with x = df / (df + t^2), or the other way round where that is near 1."""
     far = t * t > df
     whole = df + t * t
@@ -131,14 +131,14 @@ def _student_center(df: Any, t: Any) -> Any:
 
 stdtr = _special(
     "stdtr",
-    (lambda y, df, t: _student_by_freedom(df, t), lambda y, df, t: student_density(df, t)),
+    (lambda y, df, t: student_by_freedom(df, t), lambda y, df, t: student_density(df, t)),
     flops=100,
     domains=((1.5, 6.0), (0.3, 3.0)),
     source="the distribution function of Student's t, DLMF 8.17",
 )
 stdtrit = _special(
     "stdtrit",
-    (lambda t, df, p: -_student_by_freedom(df, t) / student_density(df, t), lambda t, df, p: 1 / student_density(df, t)),
+    (lambda t, df, p: -student_by_freedom(df, t) / student_density(df, t), lambda t, df, p: 1 / student_density(df, t)),
     flops=200,
     domains=((1.5, 6.0), (0.6, 0.95)),
     source="the inverse of stdtr",

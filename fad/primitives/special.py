@@ -46,6 +46,7 @@ TWO_OVER_ROOT_PI = 1.1283791670955126
 ROOT_TWO_PI = 2.5066282746310007
 
 BY_SCIPY: dict[str, Primitive] = {}  # what the ufuncs of `scipy.special` stand for, by their names in that module
+UNKNOWN: dict[tuple[str, str], str] = {}  # why a function has no derivative by an argument
 
 
 def _real_dtype(dtypes: tuple) -> np.dtype:
@@ -81,14 +82,15 @@ def _special(name: str, partials: tuple, **fields: Any) -> Any:
     return primitive
 
 
-def no_derivative(name: str, argument: str) -> Any:
-    """The rule for an argument by which no derivative is known here."""
+def no_derivative(name: str, argument: str, reason: str = "no closed form is known") -> Any:
+    """The rule for an argument by which there is no derivative, or none is known."""
+    UNKNOWN[name, argument] = reason
 
     def refuse(*args: Any) -> Any:
         raise TraceError(
             f"scipy.special.{name}: no derivative by {argument}",
             got=", ".join(map(short, args[1:])),
-            rule=f"it is differentiated by its variable, with {argument} constant",
+            rule=f"{reason}; it is differentiated with {argument} constant",
             fix=f"pass {argument} as a number, or fad.value({argument})",
         )
 

@@ -7,7 +7,7 @@ import scipy.special as sc
 
 import fad
 from fad.errors import TraceError
-from fad.primitives import bessel, elementary, entropy, gamma, hypergeometric, integrals
+from fad.primitives import bessel, elementary, entropy, gamma, hypergeometric, integrals, probability
 from tests.numpy.oracle import check
 
 mpmath.mp.dps = 40
@@ -137,15 +137,19 @@ def test_inverses(name):
         assert fad.grad(fad.grad(identity))(y) == pytest.approx(0, abs=1e-6)
 
 
+WHOLE = ("expn", "yn", "kn", "bdtr", "bdtrc", "bdtri", "nbdtr", "nbdtrc", "nbdtri", "pdtri")  # their first arguments are integers
+
+
 @pytest.mark.parametrize(
-    "name", [name for module in (bessel, elementary, entropy, gamma, hypergeometric, integrals) for name in module.__all__]
+    "name",
+    [name for module in (bessel, elementary, entropy, gamma, hypergeometric, integrals, probability) for name in module.__all__],
 )
 def test_scipy_finds_them(name):
     """With SciPy's own dtypes, for arrays, integers and scalars; float32 stays float32; complex numbers are refused."""
     ufunc = getattr(sc, name)
     x = np.array([0.2, 0.5, 0.7])
     for dtype in (np.float64, np.float32):
-        if name not in ("expn", "yn", "kn"):  # whose order is an integer
+        if name not in WHOLE:
             check(lambda *xs: ufunc(*xs), *(x.astype(dtype),) * ufunc.nin)
     with pytest.raises(TypeError):
         fad.jvp(lambda z: ufunc(*[z] * ufunc.nin), (x + 0j,), (x + 0j,))
