@@ -46,6 +46,7 @@ TWO_OVER_ROOT_PI = 1.1283791670955126
 ROOT_TWO_PI = 2.5066282746310007
 
 BY_SCIPY: dict[str, Primitive] = {}  # what the ufuncs of `scipy.special` stand for, by their names in that module
+COMPOSED: dict[str, Any] = {}  # those that are written with records: functions of several results, and of complex ones
 UNKNOWN: dict[tuple[str, str], str] = {}  # why a function has no derivative by an argument
 
 
@@ -57,11 +58,11 @@ def _real_dtype(dtypes: tuple) -> np.dtype:
     return as_float(dtype)
 
 
-def _scipy(name: str) -> Any:
+def _scipy(name: str, analytic: bool = False) -> Any:
     """`scipy.special.<name>`, imported when first evaluated."""
 
     def evaluate(*args: Any) -> Any:
-        for a in args:
+        for a in () if analytic else args:
             if np.dtype(dtype_of(a)).kind == "c":
                 raise DtypeError(
                     f"{name} of complex numbers",
@@ -70,15 +71,39 @@ def _scipy(name: str) -> Any:
                     fix="pass x.real, or write it with np.exp and np.log",
                 )
         if any(np.dtype(dtype_of(a)).kind in "bu" for a in args):  # SciPy would compute small ones in float32
-            dtype = _real_dtype(tuple(map(dtype_of, args)))
+            dtype = as_float(promoted(tuple(map(dtype_of, args))))
             args = tuple(np.asarray(a, dtype)[()] if np.dtype(dtype_of(a)).kind in "bu" else a for a in args)
         return getattr(import_module("scipy.special"), name)(*args)
 
     return evaluate
 
 
-def _special(name: str, partials: tuple, **fields: Any) -> Any:
-    primitive = BY_SCIPY[name] = elementwise(name, _scipy(name), partials, dtype=_real_dtype, real_only=True, **fields)
+def _special(name: str, partials: tuple, analytic: bool = False, **fields: Any) -> Any:
+    """The record of a ufunc; ``analytic``: of complex arguments, too."""
+    dtype = (lambda dtypes: as_float(promoted(dtypes))) if analytic else _real_dtype
+    primitive = elementwise(name, _scipy(name, analytic), partials, dtype=dtype, real_only=not analytic, **fields)
+    BY_SCIPY[name] = primitive
+    return primitive
+
+
+def several(name: str, slopes: tuple, **fields: Any) -> Primitive:
+    """The record of a ufunc of one real argument with several results, one of which is ``part(x, part=k)``; the ufunc gives all.
+
+    ``slopes[k](x)`` is the derivative of the k-th.
+    """
+
+    def evaluate(x: Any, *, part: int) -> Any:
+        return _scipy(name)(x)[part]
+
+    def sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
+        low, high = fields["domains"][0]
+        return (rng.uniform(low, high, shape).astype(dtype),), {"part": int(rng.integers(len(slopes)))}
+
+    rule = lambda y, x, *, part: slopes[part](x)
+    primitive = elementwise(
+        name, evaluate, (rule,), dtype=lambda dtypes, part: _real_dtype(dtypes), real_only=True, sample=sample, **fields
+    )
+    COMPOSED[name] = lambda x: tuple(primitive(x, part=k) for k in range(len(slopes)))
     return primitive
 
 

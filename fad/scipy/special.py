@@ -8,11 +8,12 @@ import numpy as np
 import scipy.special
 
 from fad.numpy import reduce
-from fad.numpy.dispatch import as_array
+from fad.numpy.dispatch import as_array, no_out
 from fad.primitives import special
+from fad.primitives import zeta as zetas
 from fad.scipy.source import implements
 
-__all__ = ["softmax", "log_softmax", "logsumexp", "multigammaln", "polygamma"]
+__all__ = ["softmax", "log_softmax", "logsumexp", "multigammaln", "polygamma", "zeta"]
 
 
 @implements(scipy.special.softmax)
@@ -52,6 +53,18 @@ def multigammaln(a: Any, d: int) -> Any:
 def polygamma(n: Any, x: Any) -> Any:
     """The n-th derivative of digamma."""
     return special.polygamma(n, x)
+
+
+@implements(scipy.special.zeta)
+def zeta(x: Any, q: Any = None, out: Any = None) -> Any:
+    """Hurwitz's zeta function, the sum of (q + k)^-x; Riemann's where q is left out. x > 1, DLMF 25.11.
+
+    >>> import fad
+    >>> round(float(fad.grad(scipy.special.zeta)(2.0)), 12)
+    -0.937548254316
+    """
+    no_out(out)
+    return zetas.zeta(as_array(x), 1.0 if q is None else as_array(q), order=0)
 
 
 def __getattr__(name: str) -> Any:
