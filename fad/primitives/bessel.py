@@ -19,6 +19,8 @@ __all__ = [
     "kv",
     "ive",
     "kve",
+    "jve",
+    "yve",
     "yn",
     "kn",
     "j0",
@@ -73,3 +75,7 @@ i1e: Primitive = _special(
 )
 k0e = _special("k0e", (lambda y, x: y - k1e(x),), flops=60, domains=(POSITIVE,), source="exp(x) k0(x)")
 k1e: Primitive = _special("k1e", (lambda y, x: y - (k0e(x) + kve(2, x)) / 2,), flops=60, domains=(POSITIVE,), source="exp(x) k1(x)")
+
+# scaled by exp(-|Im x|), which is 1 here
+jve: Primitive = of_order("jve", lambda y, v, x: (jve(v - 1, x) - jve(v + 1, x)) / 2, ANY, "jv(v, x) for real x")
+yve: Primitive = of_order("yve", lambda y, v, x: (yve(v - 1, x) - yve(v + 1, x)) / 2, POSITIVE, "yv(v, x) for real x")

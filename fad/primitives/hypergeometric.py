@@ -12,7 +12,8 @@ from fad.primitives.incomplete import betainc_by
 from fad.primitives.integrals import polynomial
 from fad.primitives.special import POSITIVE, _special, digamma, gammaln, no_derivative
 
-__all__ = ["ellipk", "ellipkm1", "ellipe", "hyp0f1", "hyp1f1", "hyp2f1", "spence", "poch", "binom", "stdtr", "stdtrit"]
+__all__ = ["binom", "ellipe", "ellipk", "ellipkm1", "hyp0f1", "hyp1f1", "hyp2f1", "hyperu", "log_wright_bessel", "poch", "spence"]
+__all__ += ["stdtr", "stdtrit", "wright_bessel"]
 
 # -- complete elliptic integrals: near m = 0 the series of K' and E', elsewhere the closed form ------------
 
@@ -73,6 +74,35 @@ hyp2f1: Primitive = _special(
     domains=(),
     sample=with_parameters(3, (-0.5, 0.5)),
     source="DLMF 15.5.1",
+)
+
+
+hyperu: Primitive = _special(
+    "hyperu",
+    (no_derivative("hyperu", "a"), no_derivative("hyperu", "b"), lambda y, a, b, x: -a * hyperu(a + 1, b + 1, x)),
+    flops=150,
+    domains=(),
+    sample=with_parameters(2, POSITIVE),
+    source="DLMF 13.3.22",
+    rough=1 << 8,
+)
+wright_bessel: Primitive = _special(
+    "wright_bessel",
+    (*(no_derivative("wright_bessel", v) for v in "ab"), lambda y, a, b, x: wright_bessel(a, a + b, x)),
+    flops=300,
+    domains=(),
+    sample=with_parameters(2, POSITIVE),
+    source="the sum of x^k / (k! gamma(a k + b)), DLMF 10.46",
+    rough=1 << 8,
+)
+log_wright_bessel: Primitive = _special(
+    "log_wright_bessel",
+    (*(no_derivative("log_wright_bessel", v) for v in "ab"), lambda y, a, b, x: np.exp(log_wright_bessel(a, a + b, x) - y)),
+    flops=300,
+    domains=(),
+    sample=with_parameters(2, POSITIVE),
+    source="the logarithm of wright_bessel",
+    rough=1 << 8,
 )
 
 
