@@ -38,11 +38,12 @@ __all__ = [
 ]
 
 
-def of_order(name: str, slope: Any, interval: tuple, source: str) -> Any:
+def of_order(name: str, slope: Any, interval: tuple, source: str, analytic: bool = False) -> Any:
     """A function of (order, x) with this slope by x."""
     return _special(
         name,
         (no_derivative(name, "v"), slope),
+        analytic=analytic,
         flops=100,
         domains=(),
         source=source,
@@ -50,14 +51,16 @@ def of_order(name: str, slope: Any, interval: tuple, source: str) -> Any:
     )
 
 
-jv: Primitive = of_order("jv", lambda y, v, x: (jv(v - 1, x) - jv(v + 1, x)) / 2, ANY, "DLMF 10.6.1")
-yv: Primitive = of_order("yv", lambda y, v, x: (yv(v - 1, x) - yv(v + 1, x)) / 2, POSITIVE, "DLMF 10.6.1")
-iv: Primitive = of_order("iv", lambda y, v, x: (iv(v - 1, x) + iv(v + 1, x)) / 2, ANY, "DLMF 10.29.1")
-kv: Primitive = of_order("kv", lambda y, v, x: -(kv(v - 1, x) + kv(v + 1, x)) / 2, POSITIVE, "DLMF 10.29.1")
+jv: Primitive = of_order("jv", lambda y, v, x: (jv(v - 1, x) - jv(v + 1, x)) / 2, ANY, "DLMF 10.6.1", analytic=True)
+yv: Primitive = of_order("yv", lambda y, v, x: (yv(v - 1, x) - yv(v + 1, x)) / 2, POSITIVE, "DLMF 10.6.1", analytic=True)
+iv: Primitive = of_order("iv", lambda y, v, x: (iv(v - 1, x) + iv(v + 1, x)) / 2, ANY, "DLMF 10.29.1", analytic=True)
+kv: Primitive = of_order("kv", lambda y, v, x: -(kv(v - 1, x) + kv(v + 1, x)) / 2, POSITIVE, "DLMF 10.29.1", analytic=True)
 ive: Primitive = of_order(
     "ive", lambda y, v, x: (ive(v - 1, x) + ive(v + 1, x)) / 2 - np.sign(x) * y, POSITIVE, "exp(-|x|) iv(v, x)"
 )
-kve: Primitive = of_order("kve", lambda y, v, x: y - (kve(v - 1, x) + kve(v + 1, x)) / 2, POSITIVE, "exp(x) kv(v, x)")
+kve: Primitive = of_order(
+    "kve", lambda y, v, x: y - (kve(v - 1, x) + kve(v + 1, x)) / 2, POSITIVE, "exp(x) kv(v, x)", analytic=True
+)
 yn = of_order("yn", lambda y, n, x: (yv(n - 1, x) - yv(n + 1, x)) / 2, POSITIVE, "DLMF 10.6.1; n is an integer")
 kn = of_order("kn", lambda y, n, x: -(kv(n - 1, x) + kv(n + 1, x)) / 2, POSITIVE, "DLMF 10.29.1; n is an integer")
 

@@ -27,18 +27,21 @@ __all__ = [
 ]
 
 _POLES = Kink("x = -1, -2, ...", "nan", "a pole")
-gamma = _special("gamma", (lambda y, x: y * digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2", kinks=(_POLES,))
+gamma = _special(
+    "gamma", (lambda y, x: y * digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2", kinks=(_POLES,), analytic=True
+)
 
 
 def _rgamma_slope(y: Any, x: Any) -> Any:
     """-psi / gamma; left of 1/2 by reflection, where the poles of psi cancel."""
-    left = np.where(x < 0.5, x, 0.0)
+    is_left = np.real(x) < 0.5
+    left = np.where(is_left, x, 0.0)
     reflected = gamma(1 - left) * (np.cos(np.pi * left) - np.sin(np.pi * left) * digamma(1 - left) / np.pi)
-    return np.where(x < 0.5, reflected, -y * digamma(np.where(x < 0.5, 1.0, x)))
+    return np.where(is_left, reflected, -y * digamma(np.where(is_left, 1.0, x)))
 
 
-rgamma = _special("rgamma", (_rgamma_slope,), flops=60, domains=((-2.5, 4.0),), source="DLMF 5.2.2, 5.5.3")
-loggamma = _special("loggamma", (lambda y, x: digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.1")
+rgamma = _special("rgamma", (_rgamma_slope,), flops=60, domains=((-2.5, 4.0),), source="DLMF 5.2.2, 5.5.3", analytic=True)
+loggamma = _special("loggamma", (lambda y, x: digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.1", analytic=True)
 beta = _special(
     "beta",
     (lambda z, a, b: z * (digamma(a) - digamma(a + b)), lambda z, a, b: z * (digamma(b) - digamma(a + b))),

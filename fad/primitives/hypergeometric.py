@@ -58,6 +58,7 @@ hyp0f1: Primitive = _special(
     domains=(),
     sample=with_parameters(1, (-2.0, 2.0)),
     source="DLMF 16.3.1",
+    analytic=True,
 )
 hyp1f1: Primitive = _special(
     "hyp1f1",
@@ -66,6 +67,7 @@ hyp1f1: Primitive = _special(
     domains=(),
     sample=with_parameters(2, (-2.0, 2.0)),
     source="DLMF 13.3.15",
+    analytic=True,
 )
 hyp2f1: Primitive = _special(
     "hyp2f1",
@@ -74,6 +76,7 @@ hyp2f1: Primitive = _special(
     domains=(),
     sample=with_parameters(3, (-0.5, 0.5)),
     source="DLMF 15.5.1",
+    analytic=True,
 )
 
 
@@ -111,7 +114,9 @@ def _spence_slope(y: Any, z: Any) -> Any:
     return -np.where(near, polynomial(small, *((-1) ** n / (n + 1) for n in range(18))), np.log1p(away) / away)
 
 
-spence = _special("spence", (_spence_slope,), flops=60, domains=((0.2, 3.0),), source="the dilogarithm of 1 - z, DLMF 25.12.2")
+spence = _special(
+    "spence", (_spence_slope,), flops=60, domains=((0.2, 3.0),), source="the dilogarithm of 1 - z, DLMF 25.12.2", analytic=True
+)
 
 # -- ratios of gamma functions, Student's t ------------------------------------------------------------------
 

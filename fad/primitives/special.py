@@ -169,10 +169,22 @@ softplus = elementwise(
 # -- error functions and the normal distribution ---------------------------------------------------
 
 erf = _special(
-    "erf", (lambda y, x: TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.1", saturates=(0,), lower=vecmath.erf
+    "erf",
+    (lambda y, x: TWO_OVER_ROOT_PI * np.exp(-x * x),),
+    flops=25,
+    source="DLMF 7.2.1",
+    saturates=(0,),
+    lower=vecmath.erf,
+    analytic=True,
 )
 erfc = _special(
-    "erfc", (lambda y, x: -TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.2", saturates=(0,), lower=vecmath.erfc
+    "erfc",
+    (lambda y, x: -TWO_OVER_ROOT_PI * np.exp(-x * x),),
+    flops=25,
+    source="DLMF 7.2.2",
+    saturates=(0,),
+    lower=vecmath.erfc,
+    analytic=True,
 )
 erfinv = _special(
     "erfinv",
@@ -213,12 +225,24 @@ gammaln = _special(
     rough=16,
 )
 digamma: Primitive = _special(
-    "digamma", (lambda y, x: polygamma(1, x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2", lower=vecmath.digamma, rough=64
+    "digamma",
+    (lambda y, x: polygamma(1, x),),
+    flops=40,
+    domains=(POSITIVE,),
+    source="DLMF 5.2.2",
+    lower=vecmath.digamma,
+    rough=64,
+    analytic=True,
 )
 
 
 def _polygamma(n: Any, x: Any) -> Any:
-    return np.asarray(_scipy("polygamma")(n, x)).astype(_real_dtype((dtype_of(x),)))[()]
+    dtype = as_float(promoted((dtype_of(x),)))
+    if dtype.kind == "c":
+        from fad.primitives.zeta import polygamma_of_complex as function
+    else:
+        function = _scipy("polygamma")
+    return np.asarray(function(n, x)).astype(dtype)[()]
 
 
 polygamma: Primitive = elementwise(
@@ -227,11 +251,10 @@ polygamma: Primitive = elementwise(
     (0, lambda y, n, x: polygamma(n + 1, x)),
     flops=60,
     domains=((0.0, 0.0), POSITIVE),
-    dtype=lambda dtypes: _real_dtype(dtypes[1:]),
+    dtype=lambda dtypes: as_float(promoted(dtypes[1:])),
     source="DLMF 5.15.1; the order n is an integer and has no derivative",
     sample=lambda rng, shape, dtype: ((rng.integers(0, 4, shape), rng.uniform(*POSITIVE, shape).astype(dtype)), {}),
     rough=4,
-    real_only=True,
 )
 
 # -- x log y, with 0 log 0 = 0 ---------------------------------------------------------------------

@@ -35,6 +35,17 @@ def _by_exponent(x: Any, q: Any, order: int) -> Any:
     return y
 
 
+def polygamma_of_complex(n: Any, z: Any) -> Any:
+    """(-1)^(n + 1) n! zeta(n + 1, z), and psi for n = 0; real part above -20, NaN elsewhere (DLMF 25.11.12)."""
+    special = import_module("scipy.special")
+    n, z = np.broadcast_arrays(np.asarray(n, float), np.asarray(z, complex))
+    fair = (n > 0) & (z.real > -20)
+    order = np.where(n > 0, n, 1)
+    sign = np.where(order % 2 == 1, 1, -1)
+    sums = sign * special.gamma(order + 1) * _by_exponent(order + 1, np.where(fair, z, 1), 0)
+    return np.where(n == 0, special.psi(z), np.where(fair, sums, np.nan))
+
+
 def _zeta(x: Any, q: Any, *, order: int) -> Any:
     dtype = _real_dtype((dtype_of(x), dtype_of(q)))
     x, q = np.broadcast_arrays(np.asarray(x, float), np.asarray(q, float))

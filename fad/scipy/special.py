@@ -86,9 +86,9 @@ def lambertw(z: Any, k: int = 0, tol: float = 1e-8) -> Any:
 def _spherical(kind: str, function: Any, name: str) -> Any:
     def rule(n: Any, z: Any, derivative: bool = False) -> Any:
         z = floating(z)
-        if isinstance(n, Expr):
+        if isinstance(n, Expr) and n.dtype.kind == "f":
             raise TraceError(
-                f"scipy.special.spherical_{kind}: the order is a node",
+                f"scipy.special.spherical_{kind}: the order is a node of floats",
                 got=short(n),
                 rule="orders are whole numbers, and none is differentiated by",
                 fix="pass n as a number, or fad.value(n)",
