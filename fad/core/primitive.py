@@ -42,7 +42,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Partials:
-    """Partial derivatives of an elementwise operation: ``rule(out, *args)`` or a number, one per argument.
+    """Partial derivatives of an elementwise operation: ``rule(out, *args, **params)`` or a number, one per argument.
 
     ``ties(active, out, *args)`` gives the partials where they depend on which arguments are differentiated.
     """

@@ -53,7 +53,7 @@ def address_in(capsule: Any) -> int:
 
 
 SKIP = "int __pyx_skip_dispatch"  # the last argument of functions that Python can call, too
-FUSED = ("", "__pyx_fuse_0", "__pyx_fuse_1")  # of functions of several types one is that of doubles
+FUSED = ("", "__pyx_fuse_0", "__pyx_fuse_1", "__pyx_fuse_0_1")  # of functions of several types one is that of doubles
 
 
 def special_capsule(name: str, count: int) -> Any:

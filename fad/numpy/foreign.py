@@ -18,7 +18,8 @@ from fad.numpy.dispatch import as_array
 from fad.primitives import load_primitives
 from fad.primitives.elementwise import cast
 from fad.primitives.families import broadcast_shape, dtype_of, shape_of
-from fad.primitives.special import BY_SCIPY
+from fad.primitives.refused import REFUSED
+from fad.primitives.special import BY_SCIPY, COMPOSED
 from fad.transforms.batch import vmap
 from fad.transforms.numba_source import vectorized
 
@@ -31,9 +32,17 @@ def apply(ufunc: Any, method: str, inputs: tuple, options: dict) -> Any:
         library = sys.modules.get("scipy.special")  # it is loaded if the ufunc is its own
         if library is not None:
             load_primitives()
-            UFUNCS.update({getattr(library, name): op for name, op in BY_SCIPY.items() if hasattr(library, name)})
+            UFUNCS.update({getattr(library, name): op for name, op in (BY_SCIPY | COMPOSED).items() if hasattr(library, name)})
         if ufunc in UFUNCS:
             return ufunc(*inputs, **options)
+        name = getattr(ufunc, "__name__", "")
+        if name in REFUSED and getattr(library, name, None) is ufunc:
+            raise TraceError(
+                f"scipy.special.{name} has no derivative here",
+                got=", ".join(map(short, inputs)),
+                rule=REFUSED[name],
+                fix="pass fad.value(x) if no derivative should flow through it, or write its rule with fad.custom_jvp",
+            )
         found = vectorized(ufunc)
         if found is not None:
             return _over_elements(*found, _without_output(ufunc, inputs, options))

@@ -19,6 +19,8 @@ __all__ = [
     "kv",
     "ive",
     "kve",
+    "jve",
+    "yve",
     "yn",
     "kn",
     "j0",
@@ -36,11 +38,12 @@ __all__ = [
 ]
 
 
-def _of_order(name: str, slope: Any, interval: tuple, source: str) -> Any:
+def of_order(name: str, slope: Any, interval: tuple, source: str, analytic: bool = False) -> Any:
     """A function of (order, x) with this slope by x."""
     return _special(
         name,
         (no_derivative(name, "v"), slope),
+        analytic=analytic,
         flops=100,
         domains=(),
         source=source,
@@ -48,16 +51,18 @@ def _of_order(name: str, slope: Any, interval: tuple, source: str) -> Any:
     )
 
 
-jv: Primitive = _of_order("jv", lambda y, v, x: (jv(v - 1, x) - jv(v + 1, x)) / 2, ANY, "DLMF 10.6.1")
-yv: Primitive = _of_order("yv", lambda y, v, x: (yv(v - 1, x) - yv(v + 1, x)) / 2, POSITIVE, "DLMF 10.6.1")
-iv: Primitive = _of_order("iv", lambda y, v, x: (iv(v - 1, x) + iv(v + 1, x)) / 2, ANY, "DLMF 10.29.1")
-kv: Primitive = _of_order("kv", lambda y, v, x: -(kv(v - 1, x) + kv(v + 1, x)) / 2, POSITIVE, "DLMF 10.29.1")
-ive: Primitive = _of_order(
+jv: Primitive = of_order("jv", lambda y, v, x: (jv(v - 1, x) - jv(v + 1, x)) / 2, ANY, "DLMF 10.6.1", analytic=True)
+yv: Primitive = of_order("yv", lambda y, v, x: (yv(v - 1, x) - yv(v + 1, x)) / 2, POSITIVE, "DLMF 10.6.1", analytic=True)
+iv: Primitive = of_order("iv", lambda y, v, x: (iv(v - 1, x) + iv(v + 1, x)) / 2, ANY, "DLMF 10.29.1", analytic=True)
+kv: Primitive = of_order("kv", lambda y, v, x: -(kv(v - 1, x) + kv(v + 1, x)) / 2, POSITIVE, "DLMF 10.29.1", analytic=True)
+ive: Primitive = of_order(
     "ive", lambda y, v, x: (ive(v - 1, x) + ive(v + 1, x)) / 2 - np.sign(x) * y, POSITIVE, "exp(-|x|) iv(v, x)"
 )
-kve: Primitive = _of_order("kve", lambda y, v, x: y - (kve(v - 1, x) + kve(v + 1, x)) / 2, POSITIVE, "exp(x) kv(v, x)")
-yn = _of_order("yn", lambda y, n, x: (yv(n - 1, x) - yv(n + 1, x)) / 2, POSITIVE, "DLMF 10.6.1; n is an integer")
-kn = _of_order("kn", lambda y, n, x: -(kv(n - 1, x) + kv(n + 1, x)) / 2, POSITIVE, "DLMF 10.29.1; n is an integer")
+kve: Primitive = of_order(
+    "kve", lambda y, v, x: y - (kve(v - 1, x) + kve(v + 1, x)) / 2, POSITIVE, "exp(x) kv(v, x)", analytic=True
+)
+yn = of_order("yn", lambda y, n, x: (yv(n - 1, x) - yv(n + 1, x)) / 2, POSITIVE, "DLMF 10.6.1; n is an integer")
+kn = of_order("kn", lambda y, n, x: -(kv(n - 1, x) + kv(n + 1, x)) / 2, POSITIVE, "DLMF 10.29.1; n is an integer")
 
 j0 = _special("j0", (lambda y, x: -j1(x),), flops=60, source="DLMF 10.6.3")
 j1: Primitive = _special("j1", (lambda y, x: (j0(x) - jv(2, x)) / 2,), flops=60, source="DLMF 10.6.1")
@@ -73,3 +78,7 @@ i1e: Primitive = _special(
 )
 k0e = _special("k0e", (lambda y, x: y - k1e(x),), flops=60, domains=(POSITIVE,), source="exp(x) k0(x)")
 k1e: Primitive = _special("k1e", (lambda y, x: y - (k0e(x) + kve(2, x)) / 2,), flops=60, domains=(POSITIVE,), source="exp(x) k1(x)")
+
+# scaled by exp(-|Im x|), which is 1 here
+jve: Primitive = of_order("jve", lambda y, v, x: (jve(v - 1, x) - jve(v + 1, x)) / 2, ANY, "jv(v, x) for real x")
+yve: Primitive = of_order("yve", lambda y, v, x: (yve(v - 1, x) - yve(v + 1, x)) / 2, POSITIVE, "yv(v, x) for real x")

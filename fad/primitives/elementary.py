@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fad.core.primitive import Primitive
+from fad.core.primitive import Primitive, registry
 from fad.native import vecmath
 from fad.native.ir import constant
 from fad.primitives.elementwise import power_by_exponent, power_slope
-from fad.primitives.special import ANY, POSITIVE, _special
+from fad.primitives.special import ANY, BY_SCIPY, POSITIVE, _special
 
 __all__ = ["exp10", "cosm1", "powm1", "sindg", "cosdg", "tandg", "cotdg", "wrightomega"]
 
@@ -32,3 +32,6 @@ cotdg = _special(
     "cotdg", (lambda y, x: -DEGREE * (1 + y * y),), flops=25, domains=((10.0, 80.0),), source="1 / tan of an angle in degrees"
 )
 wrightomega = _special("wrightomega", (lambda y, x: y / (1 + y),), flops=40, source="y + log(y) = x, DLMF 4.13")
+
+for _name, _own in {"cbrt": "cbrt", "exp2": "exp2", "expm1": "expm1", "log1p": "log1p", "round": "rint"}.items():
+    BY_SCIPY[_name] = registry[_own]  # SciPy has ufuncs of its own for these

@@ -58,34 +58,34 @@ pseudo_huber = _special(
 # -- power transforms: log(x) exprel(l log(x)), which is smooth at l = 0 ---------------------------------
 
 
-def _by_power(log: Any, power: Any) -> Any:
+def by_power(log: Any, power: Any) -> Any:
     return log * log * exprel_slope(power * log)
 
 
 boxcox = _special(
     "boxcox",
-    (lambda y, x, l: x ** (l - 1), lambda y, x, l: _by_power(np.log(x), l)),
+    (lambda y, x, l: x ** (l - 1), lambda y, x, l: by_power(np.log(x), l)),
     flops=40,
     domains=(POSITIVE, ANY),
     source="(x^l - 1) / l",
 )
 boxcox1p = _special(
     "boxcox1p",
-    (lambda y, x, l: (1 + x) ** (l - 1), lambda y, x, l: _by_power(np.log1p(x), l)),
+    (lambda y, x, l: (1 + x) ** (l - 1), lambda y, x, l: by_power(np.log1p(x), l)),
     flops=40,
     domains=((-0.7, 3.0), ANY),
     source="boxcox(1 + x, l)",
 )
 inv_boxcox = _special(
     "inv_boxcox",
-    (lambda x, y, l: x ** (1 - l), lambda x, y, l: -(x ** (1 - l)) * _by_power(np.log(x), l)),
+    (lambda x, y, l: x ** (1 - l), lambda x, y, l: -(x ** (1 - l)) * by_power(np.log(x), l)),
     flops=40,
     domains=((0.1, 1.0), (-0.5, 2.0)),
     source="the inverse of boxcox",
 )
 inv_boxcox1p = _special(
     "inv_boxcox1p",
-    (lambda x, y, l: (1 + x) ** (1 - l), lambda x, y, l: -((1 + x) ** (1 - l)) * _by_power(np.log1p(x), l)),
+    (lambda x, y, l: (1 + x) ** (1 - l), lambda x, y, l: -((1 + x) ** (1 - l)) * by_power(np.log1p(x), l)),
     flops=40,
     domains=((0.1, 1.0), (-0.5, 2.0)),
     source="the inverse of boxcox1p",

@@ -1,4 +1,4 @@
-"""The gamma family of real arguments: gamma, beta, incomplete gamma and beta functions by their variable."""
+"""The gamma family of real arguments: gamma, beta, incomplete gamma and beta functions and their inverses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from fad.core.primitive import Kink
-from fad.primitives.special import POSITIVE, PROBABILITY, _special, digamma, gammaln, no_derivative
+from fad.primitives.incomplete import beta_density, betainc_by, gamma_density, gammainc_by
+from fad.primitives.special import POSITIVE, PROBABILITY, _special, digamma
 
 __all__ = [
     "gamma",
@@ -26,18 +27,21 @@ __all__ = [
 ]
 
 _POLES = Kink("x = -1, -2, ...", "nan", "a pole")
-gamma = _special("gamma", (lambda y, x: y * digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2", kinks=(_POLES,))
+gamma = _special(
+    "gamma", (lambda y, x: y * digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2", kinks=(_POLES,), analytic=True
+)
 
 
 def _rgamma_slope(y: Any, x: Any) -> Any:
     """-psi / gamma; left of 1/2 by reflection, where the poles of psi cancel."""
-    left = np.where(x < 0.5, x, 0.0)
+    is_left = np.real(x) < 0.5
+    left = np.where(is_left, x, 0.0)
     reflected = gamma(1 - left) * (np.cos(np.pi * left) - np.sin(np.pi * left) * digamma(1 - left) / np.pi)
-    return np.where(x < 0.5, reflected, -y * digamma(np.where(x < 0.5, 1.0, x)))
+    return np.where(is_left, reflected, -y * digamma(np.where(is_left, 1.0, x)))
 
 
-rgamma = _special("rgamma", (_rgamma_slope,), flops=60, domains=((-2.5, 4.0),), source="DLMF 5.2.2, 5.5.3")
-loggamma = _special("loggamma", (lambda y, x: digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.1")
+rgamma = _special("rgamma", (_rgamma_slope,), flops=60, domains=((-2.5, 4.0),), source="DLMF 5.2.2, 5.5.3", analytic=True)
+loggamma = _special("loggamma", (lambda y, x: digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.1", analytic=True)
 beta = _special(
     "beta",
     (lambda z, a, b: z * (digamma(a) - digamma(a + b)), lambda z, a, b: z * (digamma(b) - digamma(a + b))),
@@ -53,7 +57,7 @@ betaln = _special(
     source="DLMF 5.12.1",
 )
 
-# -- incomplete functions: no derivative by their parameters yet ---------------------------------------
+# -- incomplete functions: their inverses by the implicit function theorem ----------------------------------
 
 
 def with_parameters(count: int, interval: tuple) -> Any:
@@ -64,75 +68,77 @@ def with_parameters(count: int, interval: tuple) -> Any:
     )
 
 
-def _gamma_density(a: Any, x: Any) -> Any:
-    return np.exp((a - 1) * np.log(x) - x - gammaln(a))
+_SHAPE = (0.5, 4.0)  # parameters of distributions
 
 
-def _beta_density(a: Any, b: Any, x: Any) -> Any:
-    return np.exp((a - 1) * np.log(x) + (b - 1) * np.log1p(-x) - betaln(a, b))
+def _by_shape(a: Any, x: Any) -> Any:
+    return gammainc_by(a, x, order=1)
 
 
 gammainc = _special(
     "gammainc",
-    (no_derivative("gammainc", "a"), lambda y, a, x: _gamma_density(a, x)),
+    (lambda y, a, x: _by_shape(a, x), lambda y, a, x: gamma_density(a, x)),
     flops=80,
-    domains=(),
-    sample=with_parameters(1, POSITIVE),
-    source="DLMF 8.8.13",
+    domains=(_SHAPE, POSITIVE),
+    source="DLMF 8.8.13; by a: quadrature",
 )
 gammaincc = _special(
     "gammaincc",
-    (no_derivative("gammaincc", "a"), lambda y, a, x: -_gamma_density(a, x)),
+    (lambda y, a, x: -_by_shape(a, x), lambda y, a, x: -gamma_density(a, x)),
     flops=80,
-    domains=(),
-    sample=with_parameters(1, POSITIVE),
-    source="DLMF 8.8.13",
+    domains=(_SHAPE, POSITIVE),
+    source="DLMF 8.8.13; by a: quadrature",
 )
 gammaincinv = _special(
     "gammaincinv",
-    (no_derivative("gammaincinv", "a"), lambda x, a, y: 1 / _gamma_density(a, x)),
+    (lambda x, a, y: -_by_shape(a, x) / gamma_density(a, x), lambda x, a, y: 1 / gamma_density(a, x)),
     flops=200,
-    domains=(),
-    sample=with_parameters(1, PROBABILITY),
+    domains=(_SHAPE, PROBABILITY),
     source="the inverse of gammainc",
 )
 gammainccinv = _special(
     "gammainccinv",
-    (no_derivative("gammainccinv", "a"), lambda x, a, y: -1 / _gamma_density(a, x)),
+    (lambda x, a, y: -_by_shape(a, x) / gamma_density(a, x), lambda x, a, y: -1 / gamma_density(a, x)),
     flops=200,
-    domains=(),
-    sample=with_parameters(1, PROBABILITY),
+    domains=(_SHAPE, PROBABILITY),
     source="the inverse of gammaincc",
 )
+
+
+def _by_a(a: Any, b: Any, x: Any) -> Any:
+    return betainc_by(a, b, x, order=(1, 0))
+
+
+def _by_b(a: Any, b: Any, x: Any) -> Any:
+    return betainc_by(a, b, x, order=(0, 1))
+
+
 betainc = _special(
     "betainc",
-    (no_derivative("betainc", "a"), no_derivative("betainc", "b"), lambda y, a, b, x: _beta_density(a, b, x)),
+    (lambda y, a, b, x: _by_a(a, b, x), lambda y, a, b, x: _by_b(a, b, x), lambda y, a, b, x: beta_density(a, b, x)),
     flops=100,
-    domains=(),
-    sample=with_parameters(2, PROBABILITY),
-    source="DLMF 8.17.1",
+    domains=(_SHAPE, _SHAPE, PROBABILITY),
+    source="DLMF 8.17.1; by a and b: quadrature",
 )
 betaincc = _special(
     "betaincc",
-    (no_derivative("betaincc", "a"), no_derivative("betaincc", "b"), lambda y, a, b, x: -_beta_density(a, b, x)),
+    (lambda y, a, b, x: -_by_a(a, b, x), lambda y, a, b, x: -_by_b(a, b, x), lambda y, a, b, x: -beta_density(a, b, x)),
     flops=100,
-    domains=(),
-    sample=with_parameters(2, PROBABILITY),
+    domains=(_SHAPE, _SHAPE, PROBABILITY),
     source="1 - betainc",
 )
+_THROUGH = (lambda x, a, b, y: -_by_a(a, b, x) / beta_density(a, b, x), lambda x, a, b, y: -_by_b(a, b, x) / beta_density(a, b, x))
 betaincinv = _special(
     "betaincinv",
-    (no_derivative("betaincinv", "a"), no_derivative("betaincinv", "b"), lambda x, a, b, y: 1 / _beta_density(a, b, x)),
+    (*_THROUGH, lambda x, a, b, y: 1 / beta_density(a, b, x)),
     flops=200,
-    domains=(),
-    sample=with_parameters(2, PROBABILITY),
+    domains=(_SHAPE, _SHAPE, PROBABILITY),
     source="the inverse of betainc",
 )
 betainccinv = _special(
     "betainccinv",
-    (no_derivative("betainccinv", "a"), no_derivative("betainccinv", "b"), lambda x, a, b, y: -1 / _beta_density(a, b, x)),
+    (*_THROUGH, lambda x, a, b, y: -1 / beta_density(a, b, x)),
     flops=200,
-    domains=(),
-    sample=with_parameters(2, PROBABILITY),
+    domains=(_SHAPE, _SHAPE, PROBABILITY),
     source="the inverse of betaincc",
 )

@@ -27,24 +27,24 @@ def polynomial(t: Any, *coefficients: float) -> Any:
 
 
 def _erfcx_slope(y: Any, x: Any) -> Any:
-    far = x > _FAR
+    far = np.real(x) > _FAR
     t = 1 / np.square(np.where(far, x, _FAR))
     series = -t * polynomial(t, 1.0, -1.5, 3.75, -13.125, 59.0625, -324.84375) * (TWO_OVER_ROOT_PI / 2)
     return np.where(far, series, 2 * x * y - TWO_OVER_ROOT_PI)
 
 
 def _dawsn_slope(y: Any, x: Any) -> Any:
-    far = np.abs(x) > _FAR
+    far = (np.abs(x) > _FAR) & (np.abs(np.imag(x)) < 1)
     t = 1 / np.square(np.where(far, x, _FAR))
     return np.where(far, -t * polynomial(t, 0.5, 0.75, 1.875, 6.5625, 29.53125, 162.421875), 1 - 2 * x * y)
 
 
-erfcx = _special("erfcx", (_erfcx_slope,), flops=40, domains=(ANY,), source="exp(x^2) erfc(x), DLMF 7.7.1, 7.12.1")
-erfi = _special("erfi", (lambda y, x: TWO_OVER_ROOT_PI * np.exp(x * x),), flops=30, source="-i erf(i x)")
+erfcx = _special("erfcx", (_erfcx_slope,), flops=40, domains=(ANY,), source="exp(x^2) erfc(x), DLMF 7.7.1, 7.12.1", analytic=True)
+erfi = _special("erfi", (lambda y, x: TWO_OVER_ROOT_PI * np.exp(x * x),), flops=30, source="-i erf(i x)", analytic=True)
 erfcinv = _special(
     "erfcinv", (lambda y, x: -np.exp(y * y) / TWO_OVER_ROOT_PI,), flops=40, domains=((0.1, 1.9),), source="DLMF 7.17"
 )
-dawsn = _special("dawsn", (_dawsn_slope,), flops=40, source="DLMF 7.10.2, 7.12.1")
+dawsn = _special("dawsn", (_dawsn_slope,), flops=40, source="DLMF 7.10.2, 7.12.1", analytic=True)
 log_ndtr = _special(
     "log_ndtr",
     (lambda y, x: 2 / ROOT_TWO_PI / erfcx(-x * ROOT_HALF),),
@@ -75,8 +75,8 @@ def exprel_slope(x: Any) -> Any:
 
 
 exprel = _special("exprel", (lambda y, x: exprel_slope(x),), flops=25, source="(exp(x) - 1) / x")
-exp1 = _special("exp1", (lambda y, x: -np.exp(-x) / x,), flops=50, domains=(POSITIVE,), source="DLMF 6.2.1")
-expi = _special("expi", (lambda y, x: np.exp(x) / x,), flops=50, domains=(POSITIVE,), source="DLMF 6.2.5")
+exp1 = _special("exp1", (lambda y, x: -np.exp(-x) / x,), flops=50, domains=(POSITIVE,), source="DLMF 6.2.1", analytic=True)
+expi = _special("expi", (lambda y, x: np.exp(x) / x,), flops=50, domains=(POSITIVE,), source="DLMF 6.2.5", analytic=True)
 expn: Primitive = _special(
     "expn",
     (no_derivative("expn", "n"), lambda y, n, x: np.where(n == 0, -y * (1 + 1 / x), -expn(np.maximum(n - 1, 0), x))),

@@ -46,6 +46,8 @@ TWO_OVER_ROOT_PI = 1.1283791670955126
 ROOT_TWO_PI = 2.5066282746310007
 
 BY_SCIPY: dict[str, Primitive] = {}  # what the ufuncs of `scipy.special` stand for, by their names in that module
+COMPOSED: dict[str, Any] = {}  # those that are written with records: functions of several results, and of complex ones
+UNKNOWN: dict[tuple[str, str], str] = {}  # why a function has no derivative by an argument
 
 
 def _real_dtype(dtypes: tuple) -> np.dtype:
@@ -56,11 +58,11 @@ def _real_dtype(dtypes: tuple) -> np.dtype:
     return as_float(dtype)
 
 
-def _scipy(name: str) -> Any:
+def _scipy(name: str, analytic: bool = False) -> Any:
     """`scipy.special.<name>`, imported when first evaluated."""
 
     def evaluate(*args: Any) -> Any:
-        for a in args:
+        for a in () if analytic else args:
             if np.dtype(dtype_of(a)).kind == "c":
                 raise DtypeError(
                     f"{name} of complex numbers",
@@ -69,28 +71,53 @@ def _scipy(name: str) -> Any:
                     fix="pass x.real, or write it with np.exp and np.log",
                 )
         if any(np.dtype(dtype_of(a)).kind in "bu" for a in args):  # SciPy would compute small ones in float32
-            dtype = _real_dtype(tuple(map(dtype_of, args)))
+            dtype = as_float(promoted(tuple(map(dtype_of, args))))
             args = tuple(np.asarray(a, dtype)[()] if np.dtype(dtype_of(a)).kind in "bu" else a for a in args)
         return getattr(import_module("scipy.special"), name)(*args)
 
     return evaluate
 
 
-def _special(name: str, partials: tuple, **fields: Any) -> Any:
-    if "lower" not in fields:  # what has no vectorised form is called for one element after another
-        fields["lower"] = scipy_code.special(name, len(partials))
-    primitive = BY_SCIPY[name] = elementwise(name, _scipy(name), partials, dtype=_real_dtype, real_only=True, **fields)
+def _special(name: str, partials: tuple, analytic: bool = False, **fields: Any) -> Any:
+    """The record of a ufunc; ``analytic``: of complex arguments, too. What has no vectorised form is called for one element after
+    another in programs."""
+    dtype = (lambda dtypes: as_float(promoted(dtypes))) if analytic else _real_dtype
+    fields.setdefault("lower", scipy_code.special(name, len(partials)))
+    primitive = elementwise(name, _scipy(name, analytic), partials, dtype=dtype, real_only=not analytic, **fields)
+    BY_SCIPY[name] = primitive
     return primitive
 
 
-def no_derivative(name: str, argument: str) -> Any:
-    """The rule for an argument by which no derivative is known here."""
+def several(name: str, slopes: tuple, **fields: Any) -> Primitive:
+    """The record of a ufunc of one real argument with several results, one of which is ``part(x, part=k)``; the ufunc gives all.
+
+    ``slopes[k](x)`` is the derivative of the k-th.
+    """
+
+    def evaluate(x: Any, *, part: int) -> Any:
+        return _scipy(name)(x)[part]
+
+    def sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
+        low, high = fields["domains"][0]
+        return (rng.uniform(low, high, shape).astype(dtype),), {"part": int(rng.integers(len(slopes)))}
+
+    rule = lambda y, x, *, part: slopes[part](x)
+    primitive = elementwise(
+        name, evaluate, (rule,), dtype=lambda dtypes, part: _real_dtype(dtypes), real_only=True, sample=sample, **fields
+    )
+    COMPOSED[name] = lambda x: tuple(primitive(x, part=k) for k in range(len(slopes)))
+    return primitive
+
+
+def no_derivative(name: str, argument: str, reason: str = "no closed form is known") -> Any:
+    """The rule for an argument by which there is no derivative, or none is known."""
+    UNKNOWN[name, argument] = reason
 
     def refuse(*args: Any) -> Any:
         raise TraceError(
             f"scipy.special.{name}: no derivative by {argument}",
             got=", ".join(map(short, args[1:])),
-            rule=f"it is differentiated by its variable, with {argument} constant",
+            rule=f"{reason}; it is differentiated with {argument} constant",
             fix=f"pass {argument} as a number, or fad.value({argument})",
         )
 
@@ -144,10 +171,22 @@ softplus = elementwise(
 # -- error functions and the normal distribution ---------------------------------------------------
 
 erf = _special(
-    "erf", (lambda y, x: TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.1", saturates=(0,), lower=vecmath.erf
+    "erf",
+    (lambda y, x: TWO_OVER_ROOT_PI * np.exp(-x * x),),
+    flops=25,
+    source="DLMF 7.2.1",
+    saturates=(0,),
+    lower=vecmath.erf,
+    analytic=True,
 )
 erfc = _special(
-    "erfc", (lambda y, x: -TWO_OVER_ROOT_PI * np.exp(-x * x),), flops=25, source="DLMF 7.2.2", saturates=(0,), lower=vecmath.erfc
+    "erfc",
+    (lambda y, x: -TWO_OVER_ROOT_PI * np.exp(-x * x),),
+    flops=25,
+    source="DLMF 7.2.2",
+    saturates=(0,),
+    lower=vecmath.erfc,
+    analytic=True,
 )
 erfinv = _special(
     "erfinv",
@@ -188,12 +227,24 @@ gammaln = _special(
     rough=16,
 )
 digamma: Primitive = _special(
-    "digamma", (lambda y, x: polygamma(1, x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2", lower=vecmath.digamma, rough=64
+    "digamma",
+    (lambda y, x: polygamma(1, x),),
+    flops=40,
+    domains=(POSITIVE,),
+    source="DLMF 5.2.2",
+    lower=vecmath.digamma,
+    rough=64,
+    analytic=True,
 )
 
 
 def _polygamma(n: Any, x: Any) -> Any:
-    return np.asarray(_scipy("polygamma")(n, x)).astype(_real_dtype((dtype_of(x),)))[()]
+    dtype = as_float(promoted((dtype_of(x),)))
+    if dtype.kind == "c":
+        from fad.primitives.zeta import polygamma_of_complex as function
+    else:
+        function = _scipy("polygamma")
+    return np.asarray(function(n, x)).astype(dtype)[()]
 
 
 polygamma: Primitive = elementwise(
@@ -202,11 +253,10 @@ polygamma: Primitive = elementwise(
     (0, lambda y, n, x: polygamma(n + 1, x)),
     flops=60,
     domains=((0.0, 0.0), POSITIVE),
-    dtype=lambda dtypes: _real_dtype(dtypes[1:]),
+    dtype=lambda dtypes: as_float(promoted(dtypes[1:])),
     source="DLMF 5.15.1; the order n is an integer and has no derivative",
     sample=lambda rng, shape, dtype: ((rng.integers(0, 4, shape), rng.uniform(*POSITIVE, shape).astype(dtype)), {}),
     rough=4,
-    real_only=True,
 )
 
 # -- x log y, with 0 log 0 = 0 ---------------------------------------------------------------------

@@ -36,13 +36,13 @@ def scale(t: Any, factor: Any, guarded: bool) -> Any:
     return strong_multiply(t, factor) if guarded else t * factor
 
 
-def partials(fact: Partials, wanted: Iterable, active: list, out: Any, args: tuple) -> list:
+def partials(fact: Partials, wanted: Iterable, active: list, out: Any, args: tuple, params: dict) -> list:
     """One partial for each wanted argument; None for those that are zero everywhere."""
     if fact.ties:
         both = fact.ties(active, out, *args)
         return [both[i] for i in wanted]
     rules = [fact.rules[i] for i in wanted]
-    found = [rule(out, *args) if callable(rule) else rule for rule in rules]
+    found = [rule(out, *args, **params) if callable(rule) else rule for rule in rules]
     return [None if type(p) in (int, float) and p == 0 else p for p in found]  # a literal, not np.float64(0)
 
 
@@ -61,7 +61,7 @@ def push(op: Primitive, tangents: dict, active: list, guarded: bool, out: Any, a
     if isinstance(fact, LinearIn):
         return op(*args[: fact.place], _through(fact, tangents, out, args, params), *args[fact.place + 1 :], **params)
     if isinstance(fact, Partials):
-        factors = partials(fact, tangents, active, out, args)
+        factors = partials(fact, tangents, active, out, args, params)
         terms = [scale(t, p, guarded) for t, p in zip(tangents.values(), factors, strict=True) if p is not None]
     elif isinstance(fact, Linear):
         terms = [
@@ -97,7 +97,7 @@ def pull(op: Primitive, ct: Any, active: list, guarded: bool, out: Any, args: tu
     """
     fact = op.derivative
     if isinstance(fact, Partials):
-        return [None if p is None else scale(ct, p, guarded) for p in partials(fact, active, active, out, args)]
+        return [None if p is None else scale(ct, p, guarded) for p in partials(fact, active, active, out, args, params)]
     if isinstance(fact, Linear):
         return [
             rule(ct, *args, **params) if rule else None

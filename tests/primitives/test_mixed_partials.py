@@ -37,7 +37,12 @@ SINGULAR |= {
     "inv_boxcox": lambda x, y: x * y == -1,
     "inv_boxcox1p": lambda x, y: x * y == -1,
 }
+# At the ends of their domains and beyond: the law is for the inside.
+SINGULAR |= dict.fromkeys(("gammainc", "gammaincc", "chdtr", "chdtrc"), lambda a, x: a <= 0 or x <= 0)
+SINGULAR |= dict.fromkeys(("gammaincinv", "gammainccinv", "chdtri"), lambda a, p: a <= 0 or not 0 < p < 1)
 SINGULAR |= {
+    "stdtridf": lambda p, t: not 0.5 < p < 1 or t <= 0,
+    "tklmbda": lambda x, l: abs(l) > 20,
     "divide": lambda x, y: y == 0,
     "direction": lambda x, y: y == 0,
     "hypot": lambda x, y: x == y == 0,

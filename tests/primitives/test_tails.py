@@ -18,11 +18,39 @@ import pytest
 import fad
 import fad.numpy
 from fad.core.primitive import Jvp, Linear, Partials, registry
-from fad.primitives import bessel, elementary, entropy, gamma, hypergeometric, integrals
+from fad.primitives import (
+    airy,
+    analytic,
+    bessel,
+    elementary,
+    elliptic,
+    entropy,
+    gamma,
+    hypergeometric,
+    incomplete,
+    integrals,
+    polynomials,
+    probability,
+    zeta,
+)
 from tests.primitives.tails import ONE, ORDERS, TWO
 
 ALL = ONE | TWO
-FAMILIES = bessel, elementary, entropy, gamma, hypergeometric, integrals
+FAMILIES = (
+    bessel,
+    elementary,
+    entropy,
+    gamma,
+    hypergeometric,
+    integrals,
+    airy,
+    analytic,
+    elliptic,
+    incomplete,
+    polynomials,
+    probability,
+    zeta,
+)
 TOLERANCE = {"float64": (0, 2e-14, 4e-13, 1e-12), "float32": (0, 2e-6, 2e-5, 2e-4)}
 NORMWISE = {"hypot": 1, "arctan2": 0}
 ABSOLUTE = {"ndtr": 3}
@@ -177,7 +205,9 @@ def test_every_elementwise_primitive_is_under_the_law():
         for name, op in registry.items()
         if op.batch.__qualname__.startswith("elementwise.") and isinstance(op.derivative, Partials | Jvp | Linear)
     }
-    families = {name for module in FAMILIES for name in module.__all__}  # against mpmath in test_special_families.py
+    families = {
+        name for module in FAMILIES for name in module.__all__
+    }  # against mpmath in test_special_families.py, test_special_table.py
     assert elementwise - families == (set(ALL) | set(NOT_HERE)) - families
 
 
