@@ -82,7 +82,8 @@ def _special(name: str, partials: tuple, analytic: bool = False, **fields: Any) 
     """The record of a ufunc; ``analytic``: of complex arguments, too. What has no vectorised form is called for one element after
     another in programs."""
     dtype = (lambda dtypes: as_float(promoted(dtypes))) if analytic else _real_dtype
-    fields.setdefault("lower", scipy_code.special(name, len(partials)))
+    if "lower" not in fields:
+        fields["lower"] = scipy_code.special(name, len(partials))
     primitive = elementwise(name, _scipy(name, analytic), partials, dtype=dtype, real_only=not analytic, **fields)
     BY_SCIPY[name] = primitive
     return primitive

@@ -30,8 +30,8 @@ Function = Callable[..., Any]
 
 
 def _number(x: Any) -> Any:
-    """An argument as floats."""
-    return floating(x)
+    """An argument as floats; Python's numbers stay such, which promote weakly."""
+    return float(x) if isinstance(x, int | float) and not isinstance(x, np.generic) else floating(x)
 
 
 # -- continuous ------------------------------------------------------------------------------------------------------------
@@ -56,6 +56,7 @@ class Continuous:
     upper: Function | None = None  # the inverse of sf
     support: Function = lambda *shapes: (-np.inf, np.inf)
     valid: Function = lambda *shapes: True
+    closed: bool = True  # whether there is a density at the ends of the support
 
     def __repr__(self) -> str:
         return f"fad.scipy.stats.{self.name}"
@@ -73,24 +74,23 @@ class Continuous:
         scale = rest[1] if len(rest) > 1 else scale
         return tuple(map(_number, given[: self.shapes])), _number(loc), _number(scale)
 
-    def _at(self, function: Function, x: Any, given: tuple, loc: Any, scale: Any, below: float, above: float) -> Any:
-        """A function inside of the support, and numbers outside of it."""
+    def _at(
+        self, function: Function, x: Any, given: tuple, loc: Any, scale: Any, below: float, above: float, closed: bool = False
+    ) -> Any:
+        """A function inside of the support, its ends included where it is ``closed``, and numbers outside of it."""
         shapes, loc, scale = self._split(given, loc, scale)
-        z = (_number(x) - loc) / scale
+        z = (floating(x) - loc) / scale
         low, high = self.support(*shapes)
-        inside = (z >= low) & (z <= high) if function is self._log_density else (z > low) & (z < high)
+        inside = (z >= low) & (z <= high) if closed else (z > low) & (z < high)
         some = np.where(inside, z, _within(low, high))
         y = function(some, *shapes)
-        y = np.where(inside, y, np.where(z <= low, below, np.where(np.isnan(z), np.nan, above)))
+        y = np.where(inside, y, np.where(z <= low, below, np.where(np.isnan(z), np.nan, above))).astype(z.dtype)
         return np.where((scale > 0) & self.valid(*shapes), y, np.nan)
-
-    def _log_density(self, z: Any, *shapes: Any) -> Any:
-        return self.log_density(z, *shapes)
 
     def logpdf(self, x: Any, *args: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
         """The logarithm of the density, -inf outside of the support."""
         scaled = self._split(args, loc, scale)[2]
-        return self._at(self._log_density, x, args, loc, scale, -np.inf, -np.inf) - np.log(scaled)
+        return self._at(self.log_density, x, args, loc, scale, -np.inf, -np.inf, closed=self.closed) - _log(scaled)
 
     def pdf(self, x: Any, *args: Any, loc: Any = 0.0, scale: Any = 1.0) -> Any:
         """The density."""
@@ -131,7 +131,7 @@ class Continuous:
                 fix="fad.scipy.optimize.brentq of cdf",
             )
         shapes, loc, scale = self._split(given, loc, scale)
-        q = _number(q)
+        q = floating(q)
         ok = (q >= 0) & (q <= 1) & (scale > 0) & self.valid(*shapes)
         return np.where(ok, function(np.where(ok, q, 0.5), *shapes) * scale + loc, np.nan)
 
@@ -148,10 +148,20 @@ class Continuous:
         return np.exp(self.logsf_(z, *s)) if self.logsf_ else 1.0 - self._cdf(z, *s)
 
     def _logcdf(self, z: Any, *s: Any) -> Any:
-        return self.logcdf_(z, *s) if self.logcdf_ else np.log(self._cdf(z, *s))
+        return self.logcdf_(z, *s) if self.logcdf_ else _log_of(self._cdf(z, *s), self._sf(z, *s))
 
     def _logsf(self, z: Any, *s: Any) -> Any:
-        return self.logsf_(z, *s) if self.logsf_ else np.log(self._sf(z, *s))
+        return self.logsf_(z, *s) if self.logsf_ else _log_of(self._sf(z, *s), self._cdf(z, *s))
+
+
+def _log(x: Any) -> Any:
+    """The logarithm, a Python number of one."""
+    return float(np.log(x)) if isinstance(x, float) and not isinstance(x, np.generic) else np.log(x)
+
+
+def _log_of(p: Any, rest: Any) -> Any:
+    """log p for ``p + rest = 1``, by the smaller of them."""
+    return np.where(p < 0.5, np.log(p), np.log1p(-rest))
 
 
 def _within(low: Any, high: Any) -> Any:
@@ -183,13 +193,14 @@ lognorm = Continuous(
     lambda x, s: -0.5 * (np.log(x) / s) ** 2 - LOG_ROOT_TWO_PI - np.log(s * x),
     cdf_=lambda x, s: sp.ndtr(np.log(x) / s), sf_=lambda x, s: sp.ndtr(-np.log(x) / s),
     logcdf_=lambda x, s: sp.log_ndtr(np.log(x) / s), logsf_=lambda x, s: sp.log_ndtr(-np.log(x) / s),
-    quantile=lambda q, s: np.exp(s * sp.ndtri(q)), upper=lambda q, s: np.exp(-s * sp.ndtri(q)), support=POSITIVE, valid=_positive,
+    quantile=lambda q, s: np.exp(s * sp.ndtri(q)), upper=lambda q, s: np.exp(-s * sp.ndtri(q)),
+    support=POSITIVE, valid=_positive, closed=False,
 )  # fmt: skip
 halfnorm = Continuous(
     "halfnorm", 0,
     lambda x: 0.5 * np.log(2 / np.pi) - 0.5 * x * x,
     cdf_=lambda x: sp.erf(x / np.sqrt(2)), sf_=lambda x: sp.erfc(x / np.sqrt(2)), logsf_=lambda x: np.log(2) + sp.log_ndtr(-x),
-    quantile=lambda q: np.sqrt(2) * sp.erfinv(q), support=POSITIVE,
+    quantile=lambda q: np.sqrt(2) * sp.erfinv(q), upper=lambda q: -sp.ndtri(q / 2), support=POSITIVE,
 )  # fmt: skip
 t = Continuous(
     "t", 1,
@@ -201,7 +212,7 @@ cauchy = Continuous(
     "cauchy", 0,
     lambda x: -np.log(np.pi) - np.log1p(x * x),
     cdf_=lambda x: np.arctan2(1.0, -x) / np.pi, sf_=lambda x: np.arctan2(1.0, x) / np.pi,
-    quantile=lambda q: np.tan(np.pi * (q - 0.5)), upper=lambda q: np.tan(np.pi * (0.5 - q)),
+    quantile=lambda q: -1 / np.tan(np.pi * q), upper=lambda q: 1 / np.tan(np.pi * q),
 )  # fmt: skip
 laplace = Continuous(
     "laplace", 0,
@@ -222,7 +233,7 @@ logistic = Continuous(
 expon = Continuous(
     "expon", 0,
     lambda x: -x,
-    cdf_=lambda x: -np.expm1(-x), sf_=lambda x: np.exp(-x), logsf_=lambda x: -x, logcdf_=lambda x: np.log(-np.expm1(-x)),
+    cdf_=lambda x: -np.expm1(-x), sf_=lambda x: np.exp(-x), logsf_=lambda x: -x,
     quantile=lambda q: -np.log1p(-q), upper=lambda q: -np.log(q), support=POSITIVE,
 )  # fmt: skip
 gamma = Continuous(
@@ -235,7 +246,8 @@ invgamma = Continuous(
     "invgamma", 1,
     lambda x, a: -(a + 1) * np.log(x) - 1 / x - sp.gammaln(a),
     cdf_=lambda x, a: sp.gammaincc(a, 1 / x), sf_=lambda x, a: sp.gammainc(a, 1 / x),
-    quantile=lambda q, a: 1 / sp.gammainccinv(a, q), upper=lambda q, a: 1 / sp.gammaincinv(a, q), support=POSITIVE, valid=_positive,
+    quantile=lambda q, a: 1 / sp.gammainccinv(a, q), upper=lambda q, a: 1 / sp.gammaincinv(a, q),
+    support=POSITIVE, valid=_positive, closed=False,
 )  # fmt: skip
 chi2 = Continuous(
     "chi2", 1,
@@ -330,7 +342,7 @@ class Discrete:
         if len(shapes) == self.shapes + 1:
             *shapes, loc = shapes  # type: ignore[assignment]
         shapes = tuple(map(_number, shapes))
-        k = _number(k) - loc
+        k = floating(k) - loc
         low, high = self.support(*shapes)
         whole = np.floor(k)
         inside = (k >= low) & (k <= high) & ((k == whole) if exact else (whole < high))
@@ -417,8 +429,8 @@ class multivariate_normal:
         if allow_singular:
             raise TraceError("multivariate_normal: no derivative with allow_singular=True", got="", rule="cov has an inverse",
                              fix="a density on the space that cov spans")  # fmt: skip
-        x, cov = _number(x), _number(cov)
-        mean = 0.0 if mean is None else _number(mean)
+        x, cov = floating(x), floating(cov)
+        mean = 0.0 if mean is None else floating(mean)
         n = max([a.shape[-1] for a in (x, mean) if getattr(a, "ndim", 0)] + [cov.shape[-1] if cov.ndim else 1])
         if x.ndim == 0:
             x = x[None]
@@ -443,7 +455,7 @@ class multivariate_normal:
     @staticmethod
     def entropy(mean: Any = None, cov: Any = 1.0) -> Any:
         """``log det(2 pi e cov) / 2``."""
-        cov = _number(cov)
+        cov = floating(cov)
         cov = cov * np.eye(1) if cov.ndim == 0 else np.diag(cov) if cov.ndim == 1 else cov
         return 0.5 * (cov.shape[-1] * (np.log(2 * np.pi) + 1) + linalg.slogdet(cov).logabsdet)
 
@@ -454,7 +466,7 @@ class dirichlet:
     @staticmethod
     def logpdf(x: Any, alpha: Any) -> Any:
         """``sum((alpha - 1) log x) - log B(alpha)``; the last probability may be left out."""
-        x, alpha = _number(x), _number(alpha)
+        x, alpha = floating(x), floating(alpha)
         if x.shape[0] + 1 == alpha.shape[0]:
             x = np.concatenate([x, 1 - np.sum(x, axis=0, keepdims=True)], axis=0)
         powers = np.reshape(alpha, (-1, *(1,) * (x.ndim - 1)))
@@ -472,7 +484,7 @@ class multinomial:
     @staticmethod
     def logpmf(x: Any, n: Any, p: Any) -> Any:
         """``log(n! / prod(x!)) + sum(x log p)``; -inf where the counts are not n in all."""
-        x, p = _number(x), _number(p)
+        x, p = floating(x), floating(p)
         n = as_array(n)
         y = sp.gammaln(n + 1.0) + np.sum(sp.xlogy(x, p) - sp.gammaln(x + 1), axis=-1)
         fits = (np.sum(x, axis=-1) == n) & np.all((x >= 0) & (x == np.floor(x)), axis=-1)
