@@ -121,7 +121,7 @@ def test_numpy_slopes_keep_float32(slope):  # flax#924
         for run in (f, fad.jit(f)):
             assert run(x, slope).dtype == np.float32
             assert np.array_equal(run(x, slope), f(x, 0.25))
-        assert fad.grad(lambda s: np.sum(f(x, s)))(0.25) == f(x, np.float32(1.0))[0]  # noqa: B023
+        assert fad.grad(lambda s: np.sum(f(x, s)))(0.25) == f(x, np.float32(1.0))[0]
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int64, bool])
@@ -129,7 +129,7 @@ def test_integers_take_the_dtype_of_the_weights(kind):
     x = RNG.integers(0, 2, (2, 6, 6, 3)).astype(kind)
     for dtype in (np.float32, np.float64):
         w, v = RNG.normal(size=(3, 3, 3, 4)).astype(dtype), RNG.normal(size=(3, 2)).astype(dtype)
-        for f in (lambda x: nn.conv(x, w), lambda x: nn.dense(x, v), lambda x: nn.conv_transpose(x, np.swapaxes(w, 2, 3))):  # noqa: B023
+        for f in (lambda x: nn.conv(x, w), lambda x: nn.dense(x, v), lambda x: nn.conv_transpose(x, np.swapaxes(w, 2, 3))):
             assert f(x).dtype == dtype
             assert np.array_equal(f(x), f(x.astype(dtype)))
 

@@ -44,7 +44,7 @@ def _norm(norm: Any) -> str:
     return norm or "backward"
 
 
-def _sized(x: Any, n: int, axis: int) -> Any:
+def sized(x: Any, n: int, axis: int) -> Any:
     """x with n elements along an axis: the first of them, or zeros behind."""
     if n < 1:
         raise ShapeError(
@@ -81,7 +81,7 @@ def _complex_transform(a: Any, s: Any, axes: Any, norm: Any, out: Any, inverse: 
     x = floating(a)
     axes, lengths = _lengths(x, s, axes)
     for axis, n in zip(axes, lengths, strict=True):
-        x = _sized(x, n, axis)
+        x = sized(x, n, axis)
     if len(set(axes)) == len(axes):
         return primitives.fft(x, axes=axes, inverse=inverse, norm=_norm(norm))
     for axis in axes[::-1]:  # an axis named twice is transformed twice
@@ -137,7 +137,7 @@ def rfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = Non
     no_out(out)
     x = floating(a)
     axis = axis_of(axis, x.ndim)
-    return primitives.rfft(_sized(x, x.shape[axis] if n is None else n, axis), axis=axis, norm=_norm(norm))
+    return primitives.rfft(sized(x, x.shape[axis] if n is None else n, axis), axis=axis, norm=_norm(norm))
 
 
 @implements(np.fft.irfft)
@@ -147,7 +147,7 @@ def irfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = No
     x = floating(a)
     axis = axis_of(axis, x.ndim)
     n = 2 * (x.shape[axis] - 1) if n is None else n
-    x = _sized(x, n // 2 + 1 if n > 0 else n, axis)
+    x = sized(x, n // 2 + 1 if n > 0 else n, axis)
     return primitives.irfft(x, axis=axis, n=int(n), norm=_norm(norm))
 
 

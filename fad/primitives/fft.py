@@ -16,7 +16,7 @@ from fad.core.primitive import Linear, Primitive
 from fad.native.threads import get_num_threads
 from fad.primitives.families import of_floats, structural
 
-__all__ = ["fft", "rfft", "irfft", "FLIPPED"]
+__all__ = ["fft", "rfft", "irfft", "cosines", "FLIPPED", "OTHER"]
 
 FLIPPED = {"backward": "forward", "ortho": "ortho", "forward": "backward"}  # the norm that scales the inverse like this
 
@@ -132,4 +132,32 @@ irfft: Primitive = structural(
     flops=_flops,
     sample=_irfft_sample,
     source="the inverse of rfft, which reads no imaginary part of entries that occur once",
+)
+
+# -- cosines and sines ---------------------------------------------------------------------------------
+
+OTHER = {1: 1, 2: 3, 3: 2, 4: 4}  # the type of the inverse, which is the transpose
+
+
+def _by_cosines(x: Any, *, kind: str, type: int, axis: int) -> Any:
+    transform = getattr(import_module("scipy.fft"), kind)
+    workers = get_num_threads() if x.size >= LARGE else None
+    return transform(x, type=type, axis=axis, norm="ortho", orthogonalize=True, workers=workers)
+
+
+def _cosines_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
+    x = _draw(rng, (max(shape[0] if shape else 0, 2), *shape[1:]), dtype)
+    return (x,), {"kind": str(rng.choice(["dct", "dst"])), "type": int(rng.integers(1, 5)), "axis": 0}
+
+
+cosines: Primitive = structural(
+    "cosines",
+    _by_cosines,
+    of_floats(lambda x, **params: (x.shape, x.dtype)),
+    Linear((lambda ct, x, *, kind, type, axis: cosines(ct, kind=kind, type=OTHER[type], axis=axis),)),
+    keeps=(),
+    batch=lambda size, args, batched, *, axis, **params: cosines(args[0], axis=axis + 1, **params),
+    flops=_flops,
+    sample=_cosines_sample,
+    source="cosine and sine transforms of types 1 to 4, scaled to be orthogonal (Makhoul 1980)",
 )

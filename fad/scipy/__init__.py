@@ -10,7 +10,7 @@ from typing import Any
 
 from fad.core.expr import FUNCTIONS as _FUNCTIONS
 
-_LATER = ("linalg", "special", "stats")
+_LATER = ("fft", "linalg", "special", "stats")
 
 __all__: list[str] = []
 

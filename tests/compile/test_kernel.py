@@ -89,7 +89,7 @@ class Net:
 
         values = [x]
         for name, k in self.steps:
-            pick = lambda n: k // 7 % n  # noqa: B023
+            pick = lambda n: k // 7 % n
             x = values[-1 - k % min(2, len(values))]
             alike = [v for v in values if v.shape == x.shape]
             y = STEPS[name](x, alike[pick(len(alike))], values, pick, param)

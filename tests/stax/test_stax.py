@@ -387,7 +387,7 @@ def test_integers_take_the_dtype_of_the_net(layer, kind, dtype):
     net = serial(layer, Flatten, Dense(2))
     params, state = net.init(KEY, x.shape, dtype)
     for train in (False, True):
-        run = lambda x: net.apply(params, state, x, key=KEY, train=train)  # noqa: B023
+        run = lambda x: net.apply(params, state, x, key=KEY, train=train)
         expected = run(x.astype(dtype))
         for found in (run(x), fad.jit(run)(x)):
             assert {leaf.dtype for leaf in tree.leaves(found)} == {np.dtype(dtype)}
