@@ -19,6 +19,7 @@ from fad.native import elementwise as native
 from fad.native import vecmath
 from fad.native.ir import where
 from fad.primitives.families import as_float, dtype_of, elementwise, promoted, ufunc_dtype
+from fad.primitives.maclaurin import polygamma_of_complex
 from fad.primitives.select import strong_divide
 
 __all__ = [
@@ -78,7 +79,7 @@ def _scipy(name: str, analytic: bool = False) -> Any:
     return evaluate
 
 
-def _special(name: str, partials: tuple, analytic: bool = False, **fields: Any) -> Any:
+def _special(name: str, partials: tuple | None, analytic: bool = False, **fields: Any) -> Any:
     """The record of a ufunc; ``analytic``: of complex arguments, too."""
     dtype = (lambda dtypes: as_float(promoted(dtypes))) if analytic else _real_dtype
     primitive = elementwise(name, _scipy(name, analytic), partials, dtype=dtype, real_only=not analytic, **fields)
@@ -111,7 +112,7 @@ def no_derivative(name: str, argument: str, reason: str = "no closed form is kno
     """The rule for an argument by which there is no derivative, or none is known."""
     UNKNOWN[name, argument] = reason
 
-    def refuse(*args: Any) -> Any:
+    def refuse(*args: Any, **params: Any) -> Any:
         raise TraceError(
             f"scipy.special.{name}: no derivative by {argument}",
             got=", ".join(map(short, args[1:])),
@@ -238,10 +239,7 @@ digamma: Primitive = _special(
 
 def _polygamma(n: Any, x: Any) -> Any:
     dtype = as_float(promoted((dtype_of(x),)))
-    if dtype.kind == "c":
-        from fad.primitives.zeta import polygamma_of_complex as function
-    else:
-        function = _scipy("polygamma")
+    function = polygamma_of_complex if dtype.kind == "c" else _scipy("polygamma")
     return np.asarray(function(n, x)).astype(dtype)[()]
 
 
