@@ -77,6 +77,7 @@ PIECEWISE_CONSTANT = {
     "stop_gradient",
     "random_bits",
     "singular_basis",
+    "gammasgn",
 }
 
 

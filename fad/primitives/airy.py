@@ -11,12 +11,14 @@ import numpy as np
 
 from fad.core.primitive import Primitive
 from fad.primitives.bessel import i0, j0, k0, of_order, y0
+from fad.primitives.families import elementwise
 from fad.primitives.gamma import rgamma
 from fad.primitives.integrals import exprel
-from fad.primitives.special import COMPOSED, POSITIVE, _special, several
+from fad.primitives.special import COMPOSED, POSITIVE, _real_dtype, _scipy, _special, no_derivative, several
 
 __all__ = ["airy", "airye", "bei", "beip", "ber", "berp", "fresnel", "it2j0y0", "it2i0k0", "it2struve0", "itairy"]
-__all__ += ["iti0k0", "itj0y0", "itmodstruve0", "itstruve0", "kei", "keip", "ker", "kerp", "modstruve", "shichi", "sici", "struve"]
+__all__ += ["iti0k0", "itj0y0", "itmodstruve0", "itstruve0", "kei", "keip", "ker", "kerp", "modstruve"]
+__all__ += ["pbdv", "pbvv", "pbwa", "shichi", "sici", "struve"]
 
 CENTER = (-3.0, 3.0)
 
@@ -143,3 +145,38 @@ it2i0k0 = several(
     source="integrals of (i0(t) - 1) / t from 0 and k0(t) / t to infinity",
     **_BESSEL,
 )
+
+# -- parabolic cylinder functions: y'' = (x^2 / 4 + a) y (DLMF 12.2.2), results y and y' -----------------------
+
+
+def _cylinder(name: str, curvature: Any, source: str) -> Primitive:
+    """The record of (v, x) and its rule for both results."""
+
+    def evaluate(v: Any, x: Any, *, part: int) -> Any:
+        return _scipy(name)(v, x)[part]
+
+    def by_x(y: Any, v: Any, x: Any, *, part: int) -> Any:
+        return curvature(v, x) * primitive(v, x, part=0) if part else primitive(v, x, part=1)
+
+    primitive: Primitive = elementwise(
+        name,
+        evaluate,
+        (no_derivative(name, "v"), by_x),
+        flops=300,
+        domains=(),
+        dtype=lambda dtypes, part: _real_dtype(dtypes),
+        sample=lambda rng, shape, dtype: (
+            (rng.integers(0, 3, shape), rng.uniform(*CENTER, shape).astype(dtype)),
+            {"part": int(rng.integers(2))},
+        ),
+        source=source,
+        real_only=True,
+        rough=1 << 8,
+    )
+    COMPOSED[name] = lambda v, x: tuple(primitive(v, x, part=k) for k in range(2))
+    return primitive
+
+
+pbdv = _cylinder("pbdv", lambda v, x: x * x / 4 - v - 0.5, "D of order v, DLMF 12.1, 12.2.2")
+pbvv = _cylinder("pbvv", lambda v, x: x * x / 4 - v - 0.5, "V of order v, DLMF 12.2.2")
+pbwa = _cylinder("pbwa", lambda a, x: a - x * x / 4, "W of parameter a, DLMF 12.14.2")

@@ -12,6 +12,7 @@ from fad.primitives.special import POSITIVE, PROBABILITY, _special, digamma
 
 __all__ = [
     "gamma",
+    "gammasgn",
     "rgamma",
     "loggamma",
     "beta",
@@ -30,6 +31,7 @@ _POLES = Kink("x = -1, -2, ...", "nan", "a pole")
 gamma = _special(
     "gamma", (lambda y, x: y * digamma(x),), flops=40, domains=(POSITIVE,), source="DLMF 5.2.2", kinks=(_POLES,), analytic=True
 )
+gammasgn = _special("gammasgn", None, flops=4, domains=(POSITIVE,), source="the sign of gamma, a step function")
 
 
 def _rgamma_slope(y: Any, x: Any) -> Any:

@@ -19,6 +19,7 @@ from fad.native import elementwise as native
 from fad.native import scipy_code, vecmath
 from fad.native.ir import where
 from fad.primitives.families import as_float, dtype_of, elementwise, promoted, ufunc_dtype
+from fad.primitives.maclaurin import polygamma_of_complex
 from fad.primitives.select import strong_divide
 
 __all__ = [
@@ -78,11 +79,11 @@ def _scipy(name: str, analytic: bool = False) -> Any:
     return evaluate
 
 
-def _special(name: str, partials: tuple, analytic: bool = False, **fields: Any) -> Any:
+def _special(name: str, partials: tuple | None, analytic: bool = False, **fields: Any) -> Any:
     """The record of a ufunc; ``analytic``: of complex arguments, too. What has no vectorised form is called for one element after
     another in programs."""
     dtype = (lambda dtypes: as_float(promoted(dtypes))) if analytic else _real_dtype
-    if "lower" not in fields:
+    if "lower" not in fields and partials is not None:
         fields["lower"] = scipy_code.special(name, len(partials))
     primitive = elementwise(name, _scipy(name, analytic), partials, dtype=dtype, real_only=not analytic, **fields)
     BY_SCIPY[name] = primitive
@@ -114,7 +115,7 @@ def no_derivative(name: str, argument: str, reason: str = "no closed form is kno
     """The rule for an argument by which there is no derivative, or none is known."""
     UNKNOWN[name, argument] = reason
 
-    def refuse(*args: Any) -> Any:
+    def refuse(*args: Any, **params: Any) -> Any:
         raise TraceError(
             f"scipy.special.{name}: no derivative by {argument}",
             got=", ".join(map(short, args[1:])),
@@ -241,10 +242,7 @@ digamma: Primitive = _special(
 
 def _polygamma(n: Any, x: Any) -> Any:
     dtype = as_float(promoted((dtype_of(x),)))
-    if dtype.kind == "c":
-        from fad.primitives.zeta import polygamma_of_complex as function
-    else:
-        function = _scipy("polygamma")
+    function = polygamma_of_complex if dtype.kind == "c" else _scipy("polygamma")
     return np.asarray(function(n, x)).astype(dtype)[()]
 
 
