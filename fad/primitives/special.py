@@ -48,6 +48,8 @@ ROOT_TWO_PI = 2.5066282746310007
 
 BY_SCIPY: dict[str, Primitive] = {}  # what the ufuncs of `scipy.special` stand for, by their names in that module
 COMPOSED: dict[str, Any] = {}  # those that are written with records: functions of several results, and of complex ones
+WARNING = ("bdtr", "bdtrc", "bdtri", "expn", "kn", "nbdtr", "nbdtrc", "nbdtri", "pdtri", "smirnov", "smirnovi", "yn")
+"""Functions of whole numbers, which warn of others by way of Python: threads cannot call them while a program runs."""
 UNKNOWN: dict[tuple[str, str], str] = {}  # why a function has no derivative by an argument
 
 
@@ -83,7 +85,7 @@ def _special(name: str, partials: tuple | None, analytic: bool = False, **fields
     """The record of a ufunc; ``analytic``: of complex arguments, too. What has no vectorised form is called for one element after
     another in programs."""
     dtype = (lambda dtypes: as_float(promoted(dtypes))) if analytic else _real_dtype
-    if "lower" not in fields and partials is not None:
+    if "lower" not in fields and partials is not None and name not in WARNING:
         fields["lower"] = scipy_code.special(name, len(partials))
     primitive = elementwise(name, _scipy(name, analytic), partials, dtype=dtype, real_only=not analytic, **fields)
     BY_SCIPY[name] = primitive
