@@ -14,7 +14,7 @@ import numpy as np
 from fad.core.primitive import Linear, Primitive
 from fad.primitives.families import of_floats, structural
 
-__all__ = ["fft", "rfft", "irfft", "FLIPPED"]
+__all__ = ["fft", "rfft", "irfft", "trigonometric", "FLIPPED"]
 
 FLIPPED = {"backward": "forward", "ortho": "ortho", "forward": "backward"}  # the norm that scales the inverse like this
 
@@ -120,4 +120,33 @@ irfft: Primitive = structural(
     flops=_flops,
     sample=_irfft_sample,
     source="the inverse of rfft, which reads no imaginary part of entries that occur once",
+)
+
+
+# -- cosine and sine transforms --------------------------------------------------------------------
+
+_TRANSPOSED = {1: 1, 2: 3, 3: 2, 4: 4}
+
+
+def _trigonometric(x: Any, *, kind: str, type: int, axis: int) -> Any:
+    import scipy.fft
+
+    return getattr(scipy.fft, kind)(x, type, axis=axis, norm="ortho")
+
+
+def _trigonometric_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
+    x = _draw(rng, (int(rng.integers(2, 5)), *shape[1:]), dtype)
+    return (x,), {"kind": str(rng.choice(["dct", "dst"])), "type": int(rng.integers(1, 5)), "axis": 0}
+
+
+trigonometric: Primitive = structural(
+    "trigonometric",
+    _trigonometric,
+    of_floats(lambda x, **params: (x.shape, x.dtype)),
+    Linear((lambda ct, x, *, kind, type, axis: trigonometric(ct, kind=kind, type=_TRANSPOSED[type], axis=axis),)),
+    keeps=(),
+    batch=_next(lambda: trigonometric),
+    flops=_flops,
+    sample=_trigonometric_sample,
+    source="orthogonal DCT and DST of types 1 to 4 (Strang 1999): types 2 and 3 are transposes, 1 and 4 symmetric",
 )

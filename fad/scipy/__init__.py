@@ -10,7 +10,7 @@ from typing import Any
 
 from fad.core.expr import FUNCTIONS as _FUNCTIONS
 
-_LATER = ("special",)
+_LATER = ("fft", "special")
 
 __all__: list[str] = []
 
