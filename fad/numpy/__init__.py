@@ -201,6 +201,10 @@ from fad.numpy.shape import (
     triu,
 )
 from fad.numpy import ufuncs as _ufuncs  # their options and methods
+from fad.numpy.create import logspace
+from fad.numpy.apply import apply_along_axis
+from fad.numpy.histogram import histogram
+from fad.numpy.polynomials import polyadd, polyder, polyfit, polyint, polymul, polysub
 from fad.numpy.statistics import corrcoef, cov
 from fad.primitives import special as _special  # with its whole package: scipy.special's ufuncs find records there
 

@@ -25,6 +25,7 @@ __all__ = [
     "astype",
     "meshgrid",
     "vander",
+    "logspace",
 ]
 
 
@@ -108,6 +109,16 @@ def linspace(
         y = np.floor(np.moveaxis(y, 0, axis))
     y = y if dtype is None else y.astype(dtype)
     return (y, (stop - start) / (steps or np.nan)) if retstep else y
+
+
+@implements(np.logspace)
+def logspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
+) -> Any:
+    """``base ** linspace(start, stop)``."""
+    start, stop, base = np.broadcast_arrays(as_array(start), as_array(stop), as_array(base))
+    y = np.moveaxis(np.power(base, linspace(start, stop, num, endpoint)), 0, axis)
+    return y if dtype is None else y.astype(dtype)
 
 
 @implements(np.meshgrid)
