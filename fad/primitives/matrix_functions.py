@@ -12,7 +12,7 @@ import numpy as np
 from fad.core.primitive import ByMode, Jvp, Kink, LinearIn, Primitive
 from fad.primitives.solve import draw, of_matrices, solve_triangular, square, swap, well_conditioned
 
-__all__ = ["expm", "in_blocks", "logm", "lu_parts", "solve_banded", "sqrtm", "sylvester"]
+__all__ = ["expm", "in_blocks", "logm", "lu_parts", "solve_banded", "sqrtm", "sylvester", "turned_band"]
 
 
 def _by_scipy(name: str, *arrays: Any, dtype: Any = None) -> Any:
@@ -214,7 +214,7 @@ def _banded_abstract(ab: Any, b: Any, **params: Any) -> tuple:
     return (*np.broadcast_shapes(ab.shape[:-2], b.shape[:-2]), *b.shape[-2:]), np.result_type(ab.dtype, b.dtype)
 
 
-def _turned_band(ab: Any, lower: int, upper: int) -> Any:
+def turned_band(ab: Any, lower: int, upper: int) -> Any:
     """The rows of the transpose: the k-th diagonal above becomes the k-th below."""
     n, rows = ab.shape[-1], []
     for r in range(lower + upper + 1):
@@ -238,7 +238,7 @@ solve_banded: Primitive = of_matrices(
     _banded_abstract,
     LinearIn(
         1,
-        lambda ct, ab, b, *, lower, upper: solve_banded(_turned_band(ab, lower, upper), ct, lower=upper, upper=lower),
+        lambda ct, ab, b, *, lower, upper: solve_banded(turned_band(ab, lower, upper), ct, lower=upper, upper=lower),
         lambda t, x, ab, b, *, lower, upper: -(_band(t[0], lower, upper) @ x),
     ),
     lambda x, ab, b: 4 * prod(x.shape) * ab.shape[-2],

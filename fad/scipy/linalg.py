@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from fad.core.expr import short
+from fad.core.expr import Expr, short
 from fad.errors import ShapeError, TraceError
 from fad.numpy import linalg
 from fad.numpy.dispatch import as_array, floating
@@ -17,10 +17,30 @@ from fad.primitives.solve import solve_triangular as triangular
 from fad.scipy.source import implements
 
 __all__ = [
-    *("solve", "solve_triangular", "solve_banded", "solve_sylvester", "solve_continuous_lyapunov", "inv", "det", "pinv", "lstsq"),
-    *("norm", "cholesky", "cho_factor", "cho_solve", "lu", "lu_factor", "lu_solve", "qr", "svd", "svdvals", "eigh", "eigvalsh"),
-    *("eig", "eigvals", "expm", "logm", "sqrtm", "cosm", "sinm", "tanm", "coshm", "sinhm", "tanhm", "expm_frechet", "polar"),
-    *("block_diag", "toeplitz", "hankel", "circulant", "khatri_rao"),
+    *(
+        "solve",
+        "solve_triangular",
+        "solve_banded",
+        "solveh_banded",
+        "solve_toeplitz",
+        "solve_sylvester",
+        "solve_continuous_lyapunov",
+    ),
+    *("solve_discrete_lyapunov", "inv", "det", "pinv", "lstsq", "norm", "cholesky", "cho_factor", "cho_solve", "lu", "lu_factor"),
+    *("lu_solve", "qr", "svd", "svdvals", "eigh", "eigvalsh", "eig", "eigvals", "polar", "expm", "logm", "sqrtm", "cosm", "sinm"),
+    *(
+        "tanm",
+        "coshm",
+        "sinhm",
+        "tanhm",
+        "expm_frechet",
+        "fractional_matrix_power",
+        "block_diag",
+        "toeplitz",
+        "hankel",
+        "circulant",
+    ),
+    *("solve_continuous_lyapunov", "khatri_rao"),
 ]
 
 # -- equations ---------------------------------------------------------------------------------------------------------------
@@ -187,6 +207,35 @@ def solve_continuous_lyapunov(a: Any, q: Any) -> Any:
     """x such that ``a @ x + x @ a^H = q``."""
     a = _square("solve_continuous_lyapunov", a)
     return solve_sylvester(a, adjoint(a), q)
+
+
+@implements(scipy.linalg.solve_discrete_lyapunov)
+def solve_discrete_lyapunov(a: Any, q: Any, method: str | None = None) -> Any:
+    """x such that ``a @ x @ a^H - x + q = 0``, through the bilinear transformation to a continuous equation."""
+    a, q = _square("solve_discrete_lyapunov", a), floating(q)
+    one = np.eye(a.shape[-1], dtype=a.dtype)
+    inverse = linalg.inv(adjoint(a) + one)
+    b = (adjoint(a) - one) @ inverse
+    return functions.sylvester(adjoint(b), b, -2 * linalg.inv(a + one) @ q @ inverse)
+
+
+@implements(scipy.linalg.solveh_banded)
+def solveh_banded(
+    ab: Any, b: Any, overwrite_ab: bool = False, overwrite_b: bool = False, lower: bool = False, check_finite: bool = True
+) -> Any:
+    """x such that ``a @ x = b`` for a positive definite band, of which one half is given."""
+    ab = floating(ab)
+    k = ab.shape[-2] - 1
+    other = np.conj(functions.turned_band(ab, *((k, 0) if lower else (0, k))))  # the same diagonals on the other side
+    whole = np.concatenate([other, ab[..., 1:, :]] if lower else [ab, other[..., 1:, :]], axis=-2)
+    return solve_banded((k, k), whole, b)
+
+
+@implements(scipy.linalg.solve_toeplitz)
+def solve_toeplitz(c_or_cr: Any, b: Any, check_finite: bool = True) -> Any:
+    """x such that ``toeplitz(c, r) @ x = b``; solved as a full matrix."""
+    c, r = c_or_cr if isinstance(c_or_cr, tuple) else (c_or_cr, None)
+    return linalg.solve(floating(toeplitz(c, r)), b)
 
 
 @implements(scipy.linalg.inv)
@@ -382,6 +431,14 @@ def _of_complex(A: Any) -> tuple:
     return expm(1j * A), expm(-1j * A), A.dtype.kind != "c"
 
 
+@implements(scipy.linalg.fractional_matrix_power)
+def fractional_matrix_power(A: Any, t: Any) -> Any:
+    """``A^t = expm(t logm(A))``, for whole t by products; t may be a node."""
+    if not isinstance(t, Expr) and t == int(t):
+        return linalg.matrix_power(floating(A), int(t))
+    return expm(t * logm(A))
+
+
 @implements(scipy.linalg.cosm)
 def cosm(A: Any) -> Any:
     """The cosine of a matrix."""
@@ -467,3 +524,37 @@ def khatri_rao(a: Any, b: Any) -> Any:
     a, b = as_array(a), as_array(b)
     y = a[..., :, None, :] * b[..., None, :, :]
     return np.reshape(y, (*y.shape[:-3], y.shape[-3] * y.shape[-2], y.shape[-1]))
+
+
+# -- refused on purpose ----------------------------------------------------------------------------------------------------------
+
+REFUSED = {
+    "funm": ("it calls a function of one's own on a Schur form", "expm, logm, sqrtm or eigh"),
+    "signm": ("it is constant where it has a derivative by eigenvalues", "a @ inv(sqrtm(a @ a))"),
+    "schur": ("its order of eigenvalues jumps, and repeated ones have no derivative", "eig, or solve_sylvester"),
+    "qz": ("its order of eigenvalues jumps, and repeated ones have no derivative", "eigh(a, b) or eig"),
+    "hessenberg": ("its reflections are an intermediate of eigenvalues, not unique", "eig"),
+    "rq": ("it is qr of the reversed matrix", "qr(a[::-1].T)"),
+    "ldl": ("its pivots of 2 x 2 jump", "cholesky or lu"),
+    "orth": ("a basis is not unique; only its space has a derivative", "svd, or the projector a @ pinv(a)"),
+    "null_space": ("a basis is not unique; only its space has a derivative", "the projector 1 - pinv(a) @ a"),
+}  # name: why, and what to use
+
+
+def _refuse(name: str) -> None:
+    why, fix = REFUSED[name]
+
+    def rule(*args: Any, **options: Any) -> Any:
+        raise TraceError(f"scipy.linalg.{name} has no derivative in fad", got=", ".join(map(short, args)), rule=why, fix=fix)
+
+    rule.__name__ = name
+    implements(getattr(scipy.linalg, name))(rule)
+
+
+for _name in REFUSED:
+    _refuse(_name)
+
+
+def __getattr__(name: str) -> Any:
+    """What has no rule is SciPy's."""
+    return getattr(scipy.linalg, name)

@@ -37,6 +37,11 @@ CASES = {
     "lu wide": (lambda l, a: l.lu(a)[1] @ (l.lu(a)[2] ** 2), (A[1:],)),
     "solve_banded": (lambda l, a, b: l.solve_banded((2, 1), a, b), (BAND, B)),
     "solve_banded vector": (lambda l, a, b: l.solve_banded((2, 1), a, b), (BAND, V)),
+    "solveh_banded": (lambda l, a, b: l.solveh_banded(a, b), (np.array([[0.0, 0.5, 0.2, 0.1], [4.0, 5.0, 6.0, 5.0]]), B)),
+    "solveh_banded lower": (lambda l, a, b: l.solveh_banded(a, b, lower=True), (np.array([[4.0, 5.0, 6.0, 5.0], [0.5, 0.2, 0.1, 0.0]]), V)),
+    "solve_toeplitz": (lambda l, c, b: l.solve_toeplitz(c, b), (np.array([4.0, 1.0, 0.5, 0.2]), V)),
+    "discrete lyapunov": (lambda l, a, q: l.solve_discrete_lyapunov(a / 9, q), (A, S)),
+    "power": (lambda l, a: l.fractional_matrix_power(a, 0.4), (S,)),
     "sylvester": (lambda l, a, b, q: l.solve_sylvester(a, b, q), (A, S, RNG.normal(size=(4, 4)))),
     "lyapunov": (lambda l, a, q: l.solve_continuous_lyapunov(a, q), (A, S)),
     "inv": (lambda l, a: l.inv(a), (A,)),
@@ -76,7 +81,9 @@ EACH = pytest.mark.parametrize("name", CASES)
 def test_values_and_derivatives(name):
     f, args = CASES[name]
     np.testing.assert_allclose(fad.trace(lambda *xs: f(sl, *xs))(*args)(*args), f(sl, *args), rtol=1e-9, atol=1e-9)
-    order = 1 if name in ("logm", "sqrtm") else 2  # a complex step through these has but ten digits; the laws take the second order
+    order = (
+        1 if name in ("logm", "sqrtm", "power") else 2
+    )  # a complex step through these has but ten digits; the laws take the second order
     check_grads(lambda *xs: np.sum(np.sin(f(fl, *xs))), args, order=order)
 
 
@@ -136,6 +143,7 @@ def test_refusals_say_why():
     for f, word in (
         (lambda a: sl.qr(a, pivoting=True), "pivoting"),
         (lambda a: sl.eig(a, left=True), "left"),
+        (lambda a: sl.schur(a)[0], "jumps"),
         (lambda a: sl.solve_triangular(a[:2], V), "square"),
     ):
         with pytest.raises((fad.errors.FadError, ValueError), match=word):
