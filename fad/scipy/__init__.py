@@ -11,6 +11,7 @@ from typing import Any
 from fad.core.expr import FUNCTIONS as _FUNCTIONS
 
 _LATER = ("fft", "linalg", "special", "stats")
+_RULES = {"fft": "fft", "linalg": "linalg", "special": "special", "stats": "stats_methods"}  # for SciPy's modules, where they are
 
 __all__: list[str] = []
 
@@ -20,10 +21,10 @@ _met: set[str] = set()  # modules of SciPy whose functions know nodes
 
 def _meet_scipy() -> None:
     """The modules of SciPy that are loaded learn to take nodes."""
-    for name in _LATER:
+    for name, rules in _RULES.items():
         module = sys.modules.get(f"scipy.{name}") if name not in _met else None
         if module is not None and not getattr(module.__spec__, "_initializing", False):
-            importlib.import_module(f"fad.scipy.{name}")
+            importlib.import_module(f"fad.scipy.{rules}")
             _met.add(name)
 
 

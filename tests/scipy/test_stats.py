@@ -143,3 +143,18 @@ def test_of_several_variables():
     counts = np.array([[2.0, 1.0, 3.0], [6.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
     close(fs.multinomial.logpmf(counts, 6, p), ss.multinomial.logpmf(counts, 6, p))
     check_grads(lambda p: fs.multinomial.logpmf(counts[:2], 6, p), (p,), order=2)
+
+
+def test_scipys_own_distributions():
+    x = np.array([0.3, 1.2])
+    for f in (
+        lambda x, m: ss.norm.logpdf(x, m, 2.0),
+        lambda x, m: ss.norm.logpdf(x, loc=m, scale=2.0),
+        lambda x, m: ss.norm(0.0, 2.0).logpdf(x - m),
+        lambda x, m: ss.gamma.cdf(x, 2.0, scale=1 + m),
+        lambda x, m: ss.poisson.logpmf(np.array([1, 3]), np.exp(m)) + x,
+    ):
+        check_grads(lambda x, m, f=f: np.sum(f(x, m)), (x, 0.1), order=1)
+    assert ss.norm.logpdf(0.0) == pytest.approx(-0.9189385332046727)
+    with pytest.raises(fad.errors.TraceError, match="no rule"):
+        fad.grad(lambda x: ss.alpha.logpdf(x, 1.0))(1.0)
