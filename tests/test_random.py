@@ -13,6 +13,7 @@ from scipy import stats
 import fad
 from fad import random
 from fad.errors import DtypeError, KeyMissingError, OutOfRangeError, ShapeError
+from fad.testing import check_grads
 
 N = 40_000
 KEY = random.key(2024)
@@ -332,3 +333,48 @@ def test_errors_are_also_the_builtin_ones():
         random.normal(None)
     with pytest.raises(ValueError, match="shape"):
         random.normal(np.zeros(3, np.uint32))
+
+
+# -- distributions -----------------------------------------------------------------------------------------------------
+
+KEY = random.key(3)
+SAMPLES = {
+    "exponential": (lambda n: random.exponential(KEY, (n,)), stats.expon()),
+    "gumbel": (lambda n: random.gumbel(KEY, (n,)), stats.gumbel_r()),
+    "laplace": (lambda n: random.laplace(KEY, (n,)), stats.laplace()),
+    "logistic": (lambda n: random.logistic(KEY, (n,)), stats.logistic()),
+    "cauchy": (lambda n: random.cauchy(KEY, (n,)), stats.cauchy()),
+    "gamma": (lambda n: random.gamma(KEY, 0.7, (n,)), stats.gamma(0.7)),
+    "beta": (lambda n: random.beta(KEY, 0.7, 2.0, (n,)), stats.beta(0.7, 2.0)),
+    "chisquare": (lambda n: random.chisquare(KEY, 3.0, (n,)), stats.chi2(3.0)),
+    "t": (lambda n: random.t(KEY, 4.0, (n,)), stats.t(4.0)),
+    "dirichlet": (lambda n: random.dirichlet(KEY, np.array([1.0, 2.0, 0.5]), (n,))[:, 1], stats.beta(2.0, 1.5)),
+    "normal": (lambda n: random.multivariate_normal(KEY, np.zeros(2), np.array([[1.0, 0.5], [0.5, 4.0]]), (n,))[:, 1] / 2, stats.norm()),
+    "truncated": (lambda n: random.truncated_normal(KEY, -1.0, 2.0, (n,)), stats.truncnorm(-1.0, 2.0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_samples_have_their_distribution(name):
+    draw, distribution = SAMPLES[name]
+    x = draw(4000)
+    assert np.all(np.isfinite(x))
+    assert stats.kstest(x, distribution.cdf).pvalue > 1e-3
+    np.testing.assert_allclose(fad.jit(lambda: draw(50))(), draw(50), rtol=1e-10)
+
+
+def test_samples_are_functions_of_their_parameters():
+    check_grads(lambda a: random.gamma(KEY, a, (5,)), (0.7,), order=1)
+    check_grads(lambda a, b: random.beta(KEY, a, b, (5,)), (0.7, 2.0), order=1)
+    check_grads(lambda v: random.t(KEY, v, (5,)), (4.0,), order=1)
+    check_grads(lambda a: random.dirichlet(KEY, a), (np.array([1.0, 2.0, 0.5]),), order=1)
+    check_grads(lambda m, h: random.multivariate_normal(KEY, m, h @ h.T + np.eye(2)), (np.ones(2), np.ones((2, 2))), order=1)
+    check_grads(lambda low: random.truncated_normal(KEY, low, 2.0, (5,)), (-1.0,), order=1)
+    assert random.gamma(KEY, np.array([1.0, 2.0]), dtype=np.float32).shape == (2,)
+
+
+def test_categories():
+    p = np.array([0.2, 0.5, 0.3])
+    x = random.categorical(KEY, np.log(p), (6000,))
+    np.testing.assert_allclose(np.bincount(x, minlength=3) / 6000, p, atol=0.02)
+    assert random.categorical(KEY, np.zeros((4, 3)), (2,)).shape == (2, 4)
