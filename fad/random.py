@@ -26,10 +26,10 @@ from fad.primitives.index import gather
 from fad.primitives.random import random_bits
 
 __all__ = [
-    "key", "split", "fold_in", "bits", "uniform", "normal", "bernoulli", "randint", "permutation", "choice", "exponential",
-    "gumbel", "laplace", "logistic", "cauchy", "gamma", "beta", "chisquare", "t", "dirichlet", "multivariate_normal", "truncated_normal",
-    "categorical",
-]  # fmt: skip
+    *("key", "split", "fold_in", "bits", "uniform", "normal", "bernoulli", "randint", "permutation", "choice", "exponential"),
+    *("gumbel", "laplace", "logistic", "cauchy", "gamma", "beta", "chisquare", "t", "dirichlet", "multivariate_normal"),
+    *("truncated_normal", "categorical"),
+]
 
 # A key is changed by these before it makes other keys, so that they share no bits with its numbers.
 _SPLIT = np.array([0x9E3779B9, 0x7F4A7C15], np.uint32)
