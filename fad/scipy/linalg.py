@@ -132,8 +132,8 @@ def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_fin
 def cho_solve(c_and_lower: tuple, b: Any, overwrite_b: bool = False, check_finite: bool = True) -> Any:
     """x such that ``a @ x = b``, from the factor of ``a``: two triangles.
 
-    >>> cho_solve(cho_factor(np.array([[4.0, 2.0], [2.0, 3.0]])), np.array([2.0, 3.0]))
-    array([0., 1.])
+    >>> cho_solve(cho_factor(np.array([[4.0, 0.0], [0.0, 1.0]])), np.array([2.0, 3.0]))
+    array([0.5, 3. ])
     """
     c, lower = c_and_lower
     trans = ("N", "C") if lower else ("C", "N")
