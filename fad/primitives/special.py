@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fad.core.expr import short
+from fad.core.lowering import ByKind
 from fad.core.primitive import Kink, Primitive
 from fad.errors import DtypeError, TraceError
 from fad.native import elementwise as native
@@ -50,6 +51,8 @@ BY_SCIPY: dict[str, Primitive] = {}  # what the ufuncs of `scipy.special` stand 
 COMPOSED: dict[str, Any] = {}  # those that are written with records: functions of several results, and of complex ones
 WARNING = ("bdtr", "bdtrc", "bdtri", "expn", "kn", "nbdtr", "nbdtrc", "nbdtri", "pdtri", "smirnov", "smirnovi", "yn")
 """Functions of whole numbers, which warn of others by way of Python: threads cannot call them while a program runs."""
+SINGLE = ("bei", "beip", "ber", "berp", "chdtriv", "kei", "keip", "ker", "kerp", "pdtrik", "stdtr", "stdtridf", "stdtrit")
+"""Functions that SciPy computes in another way for float32: programs leave that to it."""
 UNKNOWN: dict[tuple[str, str], str] = {}  # why a function has no derivative by an argument
 
 
@@ -81,12 +84,16 @@ def _scipy(name: str, analytic: bool = False) -> Any:
     return evaluate
 
 
+def _doubles(given: tuple, out: np.dtype) -> tuple | None:
+    return (out,) * len(given) if out == np.float64 else None
+
+
 def _special(name: str, partials: tuple | None, analytic: bool = False, **fields: Any) -> Any:
     """The record of a ufunc; ``analytic``: of complex arguments, too. What has no vectorised form is called for one element after
     another in programs."""
     dtype = (lambda dtypes: as_float(promoted(dtypes))) if analytic else _real_dtype
     if "lower" not in fields and partials is not None and name not in WARNING:
-        fields["lower"] = scipy_code.special(name, len(partials))
+        fields["lower"] = ByKind(scipy_code.special(name, len(partials)), operands=_doubles if name in SINGLE else None)
     primitive = elementwise(name, _scipy(name, analytic), partials, dtype=dtype, real_only=not analytic, **fields)
     BY_SCIPY[name] = primitive
     return primitive

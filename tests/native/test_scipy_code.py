@@ -7,7 +7,7 @@ import scipy.special
 import fad
 from fad.native import scipy_code
 from fad.primitives import load_primitives
-from fad.primitives.special import BY_SCIPY
+from fad.primitives.special import BY_SCIPY, SINGLE
 
 load_primitives()
 CALLED = [
@@ -31,7 +31,7 @@ def test_programs_have_scipys_values(name, dtype):
     y, expected = f(*args), getattr(scipy.special, name)(*args)
     assert y.dtype == expected.dtype == dtype
     np.testing.assert_allclose(y, expected, rtol=1e-14 if dtype == np.float64 else 2e-5, atol=0 if dtype == np.float64 else 1e-6)
-    assert "call" not in f.explain(), f.explain()
+    assert "call" not in f.explain() or (dtype == np.float32 and name in SINGLE), f.explain()
 
 
 def test_edges_are_scipys():
