@@ -150,7 +150,7 @@ def student_by_freedom(df: Any, t: Any) -> Any:
         -betainc_by(df / 2, 0.5, np.where(far, x, 0.5), order=(1, 0)),
         betainc_by(0.5, df / 2, np.where(far, 0.5, x), order=(0, 1)),
     )
-    away = np.sign(t) * tail / 4 - t / (2 * df) * student_density(df, t)
+    away = np.sign(1.0 * t) * tail / 4 - t / (2 * df) * student_density(df, t)
     near = t * t < 1e-6 * np.minimum(df, 1)
     return np.where(near, _student_center(df, np.where(near, t, 0)), away)
 

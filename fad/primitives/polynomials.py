@@ -52,7 +52,9 @@ def _polynomial(name: str, parameters: str, slope: Any, interval: tuple, source:
 
     refusals = [no_derivative(name, "n", DEGREE), *(no_derivative(name, p, PARAMETER) for p in parameters.split())]
     sample = _sample(len(refusals) - 1, interval)
-    return _special(name, (*refusals, by_x), flops=60, domains=(), sample=sample, source=source)
+    return _special(
+        name, (*refusals, by_x), flops=60, domains=(), sample=sample, source=source, lower=None
+    )  # another recurrence for whole degrees
 
 
 INSIDE, SHIFTED, RIGHT = (-0.9, 0.9), (0.1, 0.9), (0.1, 5.0)  # in the slopes, k = n - 1

@@ -51,7 +51,10 @@ BY_SCIPY: dict[str, Primitive] = {}  # what the ufuncs of `scipy.special` stand 
 COMPOSED: dict[str, Any] = {}  # those that are written with records: functions of several results, and of complex ones
 WARNING = ("bdtr", "bdtrc", "bdtri", "expn", "kn", "nbdtr", "nbdtrc", "nbdtri", "pdtri", "smirnov", "smirnovi", "yn")
 """Functions of whole numbers, which warn of others by way of Python: threads cannot call them while a program runs."""
-SINGLE = ("bei", "beip", "ber", "berp", "chdtriv", "kei", "keip", "ker", "kerp", "pdtrik", "stdtr", "stdtridf", "stdtrit")
+SINGLE = (
+    *("bei", "beip", "ber", "berp", "betainc", "betaincc", "betainccinv", "betaincinv", "btdtria", "btdtrib", "chdtriv", "fdtr"),
+    *("fdtrc", "fdtri", "kei", "keip", "ker", "kerp", "pdtrik", "stdtr", "stdtridf", "stdtrit"),
+)
 """Functions that SciPy computes in another way for float32: programs leave that to it."""
 UNKNOWN: dict[tuple[str, str], str] = {}  # why a function has no derivative by an argument
 

@@ -10,8 +10,14 @@ from typing import Any
 
 from fad.core.expr import FUNCTIONS as _FUNCTIONS
 
-_LATER = ("fft", "linalg", "special", "stats")
-_RULES = {"fft": "fft", "linalg": "linalg", "special": "special", "stats": "stats_methods"}  # for SciPy's modules, where they are
+_LATER = ("fft", "linalg", "signal", "special", "stats")
+_RULES = {
+    "fft": "fft",
+    "linalg": "linalg",
+    "signal": "signal",
+    "special": "special",
+    "stats": "stats_methods",
+}  # for SciPy's modules, where they are
 
 __all__: list[str] = []
 
