@@ -209,12 +209,17 @@ ROWS = {
         "f64[3]",
         "",
     ),
-    "SciPy's Python": (lambda: fad.grad(lambda x: scipy.linalg.norm(x))(X), TraceError, "scipy.linalg.norm", "np.linalg.norm"),
-    "SciPy's statistics": (
-        lambda: fad.grad(lambda x: stats.norm.logpdf(x).sum())(X),
+    "SciPy's Python": (
+        lambda: fad.grad(lambda x: scipy.linalg.convolution_matrix(x, 3).sum())(X),
         TraceError,
-        "scipy.stats.logpdf",
+        "scipy.linalg.convolution_matrix",
         "NumPy's functions",
+    ),
+    "SciPy's statistics": (
+        lambda: fad.grad(lambda x: stats.alpha.logpdf(x, 1.0).sum())(X),
+        TraceError,
+        "scipy.stats.alpha",
+        "scipy.special",
     ),
     "a local table": (lambda: fad.jit(look_up)(X), TraceError, "i64[3]", "fad.at(table)[i].get()"),
     "a matrix": (lambda: fad.jit(lambda m: m * m)(MATRIX), DtypeError, "matrix", "@"),

