@@ -47,7 +47,7 @@ itairy = several(
     "itairy",
     (lambda x: airy(x, part=0), lambda x: airy(x, part=2), lambda x: airy(-x, part=0), lambda x: airy(-x, part=2)),
     flops=200,
-    domains=((0.2, 2.0),),
+    domains=((0.05, 0.4),),  # beyond, SciPy's own digits do not suffice for differences
     source="integrals of Ai and Bi from 0, DLMF 9.10",
     rough=1 << 24,
 )

@@ -72,7 +72,7 @@ def derivative_of(name: str, f: Any) -> Primitive:
         _pair_abstract,
         ByMode(push, pull),
         lambda out, a, e: 160 * prod(a.shape) * a.shape[-1],
-        sample=lambda rng, shape, dtype: ((a := well_conditioned(rng, shape, dtype), draw(rng, a.shape, dtype)), {}),
+        sample=lambda rng, shape, dtype: ((a := well_conditioned(rng, shape[-1:], dtype), draw(rng, a.shape, dtype)), {}),
         source="Higham 2008, theorem 3.6",
     )
     return primitive
