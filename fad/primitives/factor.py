@@ -17,7 +17,7 @@ import numpy as np
 from fad.core.lowering import ByKind
 from fad.core.primitive import Jvp, Kink
 from fad.primitives.families import elementwise
-from fad.primitives.solve import adjoint, draw, of_matrices, solve, solve_triangular, square, swap
+from fad.primitives.solve import adjoint, divide_by_upper, draw, of_matrices, solve, solve_triangular, square, square_abstract
 
 __all__ = ["cholesky", "qr", "eigh", "eig", "svd", "regular", "unpack"]
 
@@ -88,11 +88,6 @@ def _cholesky_tangent(tangents: dict, out: Any, a: Any) -> Any:
     return out @ (t * (np.tri(a.shape[-1]) - np.eye(a.shape[-1]) / 2).astype(np.real(t).dtype))
 
 
-def _square_abstract(a: Any) -> tuple:
-    square(a)
-    return a.shape, a.dtype
-
-
 def _spread(rng: np.random.Generator, shape: tuple, dtype: Any) -> np.ndarray:
     """A stack of positive definite matrices whose eigenvalues are apart."""
     n = shape[-1] + 1 if shape else 3
@@ -103,7 +98,7 @@ def _spread(rng: np.random.Generator, shape: tuple, dtype: Any) -> np.ndarray:
 cholesky = of_matrices(
     "cholesky",
     np.linalg.cholesky,
-    _square_abstract,
+    square_abstract,
     Jvp(_cholesky_tangent),
     lambda out, a: prod(a.shape) * a.shape[-1] // 3,
     sample=lambda rng, shape, dtype: ((_spread(rng, shape, dtype),), {}),
@@ -132,7 +127,7 @@ def _qr_tangent(tangents: dict, out: Any, a: Any, *, complete: bool) -> Any:
     q1 = q[..., :n]
     size = np.abs(np.diagonal(r, axis1=-2, axis2=-1))
     dependent = np.any(size <= _small(size, a.shape[-2]), axis=-1)[..., None, None]
-    x = swap(solve_triangular(swap(np.where(dependent, np.nan, r)), swap(tangents[0]), lower=True))  # t r^-1
+    x = divide_by_upper(tangents[0], np.where(dependent, np.nan, r))
     c = adjoint(q1) @ x
     turn = np.tril(c, -1)
     turn = turn - adjoint(turn)  # q^H dq, antihermitian; the diagonal of r stays real

@@ -14,19 +14,9 @@ import numpy as np
 
 from fad.core.primitive import Primitive
 from fad.primitives.families import align
-from fad.primitives.solve import of_matrices, square, well_conditioned
+from fad.primitives.solve import map_matrices, of_matrices, square, well_conditioned
 
 __all__ = ["lu", "lu_solve"]
-
-
-def fill(out: tuple, f: Any, *arrays: Any) -> Any:
-    """A function of matrices at each of a stack, for a result of this shape and dtype; arrays come with their own axes."""
-    y = np.empty(*out)
-    lead = np.broadcast_shapes(*[a.shape[:-d] for a, d in arrays])
-    wide = [np.broadcast_to(a, (*lead, *a.shape[-d:])) for a, d in arrays]
-    for at in np.ndindex(lead if y.size else (0,)):
-        y[at] = f(*[a[at] for a in wide])
-    return y
 
 
 def _lu(a: Any) -> Any:
@@ -38,7 +28,7 @@ def _lu(a: Any) -> Any:
         factors, order, _ = getrf(x.T)
         return np.concatenate([factors.T.reshape(-1), order.astype(a.dtype)])
 
-    return fill(_lu_abstract(a), one, (a, 2))
+    return map_matrices(one, _lu_abstract(a), (a, 2))
 
 
 def _lu_abstract(a: Any) -> tuple:
@@ -70,7 +60,7 @@ def _lu_solve(factors: Any, b: Any, *, transposed: bool, strict: bool) -> Any:
             return np.full_like(x, np.nan)
         return getrs(square.T, order, x, trans=0 if transposed else 1)[0]
 
-    return fill(_lu_solve_abstract(factors, b), one, (factors, 1), (b, 2))
+    return map_matrices(one, _lu_solve_abstract(factors, b), (factors, 1), (b, 2))
 
 
 def _lu_solve_abstract(factors: Any, b: Any, **params: Any) -> tuple:

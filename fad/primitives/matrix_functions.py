@@ -10,26 +10,19 @@ from typing import Any
 import numpy as np
 
 from fad.core.primitive import ByMode, Jvp, Kink, LinearIn, Primitive
-from fad.primitives.solve import draw, of_matrices, solve_triangular, square, swap, well_conditioned
+from fad.primitives.solve import (
+    divide_by_upper,
+    draw,
+    map_matrices,
+    of_matrices,
+    solve_triangular,
+    square,
+    square_abstract,
+    swap,
+    well_conditioned,
+)
 
 __all__ = ["expm", "in_blocks", "logm", "lu_parts", "solve_banded", "sqrtm", "sylvester", "turned_band"]
-
-
-def _by_scipy(name: str, *arrays: Any, dtype: Any = None) -> Any:
-    """SciPy's function at each matrix of a stack."""
-    function = getattr(import_module("scipy.linalg"), name)
-    lead = np.broadcast_shapes(*[a.shape[:-2] for a in arrays])
-    if not lead:
-        return np.asarray(function(*arrays), dtype)
-    wide = [np.broadcast_to(a, (*lead, *a.shape[-2:])) for a in arrays]
-    found = [np.asarray(function(*[a[at] for a in wide]), dtype) for at in np.ndindex(lead)]
-    shape = found[0].shape if found else wide[-1].shape[-2:]
-    return np.array(found, dtype or (None if found else arrays[-1].dtype)).reshape(*lead, *shape)
-
-
-def _square_abstract(a: Any) -> tuple:
-    square(a)
-    return a.shape, a.dtype
 
 
 def in_blocks(a: Any, e: Any) -> Any:
@@ -53,7 +46,7 @@ def derivative_of(name: str, f: Any) -> Primitive:
         by_e = primitive(a, tangents[1]) if 1 in tangents else 0
         if 0 not in tangents:
             return by_e
-        return by_e + primitive(in_blocks(a, e), along_diagonal(tangents[0]))[..., :n, n:]
+        return by_e + primitive(in_blocks(a, e), in_blocks(tangents[0], np.zeros_like(e)))[..., :n, n:]
 
     def pull(ct: Any, active: tuple, guarded: bool, out: Any, a: Any, e: Any) -> list:
         n, found = a.shape[-1], []
@@ -61,8 +54,7 @@ def derivative_of(name: str, f: Any) -> Primitive:
             if k == 1:
                 found.append(primitive(swap(a), ct))
                 continue
-            corner = np.concatenate([np.concatenate([0 * ct, ct], -1), np.zeros((*ct.shape[:-2], n, 2 * n), ct.dtype)], -2)
-            whole = primitive(swap(in_blocks(a, e)), corner)
+            whole = primitive(swap(in_blocks(a, e)), in_blocks(np.zeros(ct.shape, ct.dtype), ct))
             found.append(whole[..., :n, :n] + whole[..., n:, n:])
         return found
 
@@ -83,12 +75,6 @@ def _pair_abstract(a: Any, e: Any) -> tuple:
     return np.broadcast_shapes(a.shape, e.shape), np.result_type(a.dtype, e.dtype)
 
 
-def along_diagonal(e: Any) -> Any:
-    """[[e, 0], [0, e]]."""
-    zero = np.zeros(e.shape, e.dtype)
-    return np.concatenate([np.concatenate([e, zero], -1), np.concatenate([zero, e], -1)], -2)
-
-
 def _moderate(rng: np.random.Generator, shape: tuple, dtype: Any) -> tuple:
     return (well_conditioned(rng, shape, dtype),), {}
 
@@ -97,12 +83,13 @@ def _principal(name: str) -> Any:
     """A function whose result is real for real matrices, or NaN."""
 
     def evaluate(a: Any) -> Any:
+        function, exact = getattr(import_module("scipy.linalg"), name), a.astype(np.result_type(a.dtype, np.float64))
         with warnings.catch_warnings(action="ignore"):  # of inaccuracy, which a singular matrix's NaN tells
-            y = _by_scipy(name, a.astype(np.result_type(a.dtype, np.float64)))
-        if a.dtype.kind == "c" or y.dtype.kind != "c":
+            y = map_matrices(function, (a.shape, np.result_type(exact, np.complex128)), (exact, 2))
+        if a.dtype.kind == "c":
             return y.astype(a.dtype)
         small = np.abs(y.imag) <= 1e3 * np.finfo(a.dtype).eps * np.abs(y).max(axis=(-2, -1), keepdims=True, initial=0)
-        return np.where(np.all(small, axis=(-2, -1), keepdims=True), y.real, np.nan).astype(a.dtype)
+        return np.where(np.all(small | (y.imag == 0), axis=(-2, -1), keepdims=True), y.real, np.nan).astype(a.dtype)
 
     return evaluate
 
@@ -117,7 +104,7 @@ expm_derivative, logm_derivative = derivative_of("expm_derivative", _expm), deri
 expm: Primitive = of_matrices(
     "expm",
     _expm,
-    _square_abstract,
+    square_abstract,
     Jvp(lambda t, out, a: expm_derivative(a, t[0])),
     lambda out, a: 20 * prod(a.shape) * a.shape[-1],
     sample=_moderate,
@@ -126,7 +113,7 @@ expm: Primitive = of_matrices(
 logm: Primitive = of_matrices(
     "logm",
     _logm,
-    _square_abstract,
+    square_abstract,
     Jvp(lambda t, out, a: logm_derivative(a, t[0])),
     lambda out, a: 50 * prod(a.shape) * a.shape[-1],
     sample=_moderate,
@@ -138,7 +125,7 @@ logm: Primitive = of_matrices(
 sqrtm: Primitive = of_matrices(
     "sqrtm",
     _principal("sqrtm"),
-    _square_abstract,
+    square_abstract,
     Jvp(lambda t, x, a: sylvester(x, x, t[0])),
     lambda out, a: 30 * prod(a.shape) * a.shape[-1],
     sample=_moderate,
@@ -177,7 +164,7 @@ def _sylvester(a: Any, b: Any, q: Any) -> Any:
     if not prod(shape) or not all(np.all(np.isfinite(x)) for x in (a, b, q)):
         return np.full(shape, np.nan, dtype)
     with np.errstate(all="ignore"):
-        x = _by_scipy("solve_sylvester", a, b, q, dtype=dtype)
+        x = map_matrices(import_module("scipy.linalg").solve_sylvester, (shape, dtype), (a, 2), (b, 2), (q, 2))
         size = np.max(np.abs(a @ x), (-2, -1)) + np.max(np.abs(x @ b), (-2, -1)) + np.max(np.abs(q), (-2, -1))
         wrong = np.max(np.abs(a @ x + x @ b - q), (-2, -1)) > 1e-3 * size  # what LAPACK gives where there is no solution
     return np.where(wrong[..., None, None], np.nan, x).astype(dtype)
@@ -205,13 +192,7 @@ def _band(ab: Any, lower: int, upper: int) -> Any:
 
 def _solve_banded(ab: Any, b: Any, *, lower: int, upper: int) -> Any:
     solver = import_module("scipy.linalg").solve_banded
-    shape, dtype = _banded_abstract(ab, b)
-    y = np.empty(shape, dtype)
-    lead = shape[:-2]
-    ab, b = np.broadcast_to(ab, (*lead, *ab.shape[-2:])), np.broadcast_to(b, shape)
-    for at in np.ndindex(lead if y.size else (0,)):
-        y[at] = solver((lower, upper), ab[at], b[at])
-    return y
+    return map_matrices(lambda ab, b: solver((lower, upper), ab, b), _banded_abstract(ab, b), (ab, 2), (b, 2))
 
 
 def _banded_abstract(ab: Any, b: Any, **params: Any) -> tuple:
@@ -277,13 +258,12 @@ def _lu_tangent(tangents: dict, out: Any, a: Any) -> Any:
     t = np.take_along_axis(tangents[0], np.broadcast_to(order, tangents[0].shape), axis=-2)
     l = np.tril(both[..., :k, :k], -1) + np.eye(k, dtype=a.dtype)
     u = np.triu(both[..., :k, :k])
-    x = solve_triangular(l, t[..., :k, :k], lower=True)
-    x = swap(solve_triangular(swap(u), swap(x), lower=True))
+    x = divide_by_upper(solve_triangular(l, t[..., :k, :k], lower=True), u)
     dl, du = l @ np.tril(x, -1), np.triu(x) @ u
     head = dl + du
     if m > k:  # l2 = a2 u^-1
         l2 = both[..., k:, :k]
-        dl2 = swap(solve_triangular(swap(u), swap(t[..., k:, :k] - l2 @ du), lower=True))
+        dl2 = divide_by_upper(t[..., k:, :k] - l2 @ du, u)
         head = np.concatenate([head, dl2], axis=-2)
     if n > k:  # u2 = l^-1 a2
         u2 = both[..., :, k:]

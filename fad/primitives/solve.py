@@ -35,6 +35,23 @@ def eye_like(x: Any) -> np.ndarray:
     return np.eye(x.shape[-1], dtype=x.dtype)
 
 
+def square_abstract(a: Any) -> tuple:
+    """The shape and dtype of what is made of square matrices one for one."""
+    square(a)
+    return a.shape, a.dtype
+
+
+def map_matrices(f: Callable, out: tuple, *arrays: tuple) -> np.ndarray:
+    """A function of matrices at each of a stack, for a result of shape and dtype ``out``; arrays come with the number of their axes
+    that are not the stack's."""
+    y = np.empty(*out)
+    lead = np.broadcast_shapes(*[a.shape[:-axes] for a, axes in arrays])
+    wide = [np.broadcast_to(a, (*lead, *a.shape[-axes:])) for a, axes in arrays]
+    for at in np.ndindex(lead if y.size else (0,)):
+        y[at] = f(*[a[at] for a in wide])
+    return y
+
+
 def square(x: Any) -> None:
     """Raise where matrices are not square."""
     if len(x.shape) < 2 or x.shape[-1] != x.shape[-2]:
@@ -76,11 +93,14 @@ def _solve(a: Any, b: Any, *, strict: bool) -> Any:
     except np.linalg.LinAlgError:
         if strict:
             raise
-    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    a, b = np.broadcast_to(a, (*lead, *a.shape[-2:])), np.broadcast_to(b, (*lead, *b.shape[-2:]))
-    if not lead:
-        return np.full_like(b, np.nan, dtype=np.result_type(a, b))
-    return np.stack([_solve(*pair, strict=False) for pair in zip(a, b, strict=True)])
+    return map_matrices(_solve_or_nan, _solve_abstract(a, b), (a, 2), (b, 2))
+
+
+def _solve_or_nan(a: Any, b: Any) -> Any:
+    try:
+        return np.linalg.solve(a, b)
+    except np.linalg.LinAlgError:
+        return np.nan
 
 
 def _solve_abstract(a: Any, b: Any, **params: Any) -> tuple:
@@ -134,18 +154,18 @@ solve_triangular: Primitive = of_matrices(
 )
 
 
+def divide_by_upper(x: Any, u: Any) -> Any:
+    """x u^-1 for upper triangles u."""
+    return swap(solve_triangular(swap(u), swap(x), lower=True))
+
+
 # -- inverses ----------------------------------------------------------------------------------------------
-
-
-def _square_abstract(a: Any) -> tuple:
-    square(a)
-    return a.shape, a.dtype
 
 
 inv = of_matrices(
     "inv",
     np.linalg.inv,
-    _square_abstract,
+    square_abstract,
     Jvp(lambda t, out, a: -(out @ t[0] @ out)),
     lambda out, a: 2 * prod(a.shape) * a.shape[-1],
     sample=lambda rng, shape, dtype: ((well_conditioned(rng, shape, dtype),), {}),
