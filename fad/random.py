@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from fad.errors import DtypeError, KeyMissingError, OutOfRangeError, ShapeError
-from fad.primitives import gamma as special_gamma
-from fad.primitives import special as special_normal
+from fad.primitives.gamma import betaincinv, gammaincinv
 from fad.primitives.index import gather
 from fad.primitives.random import random_bits
+from fad.primitives.special import ndtr, ndtri
 
 __all__ = [
     *("key", "split", "fold_in", "bits", "uniform", "normal", "bernoulli", "randint", "permutation", "choice", "exponential"),
@@ -269,12 +269,12 @@ def gamma(key: Any, a: Any, shape: int | tuple | None = None, dtype: Any = np.fl
     >>> bool(abs(fad.grad(lambda a: gamma(key(0), a, (10_000,)).mean())(3.0) - 1) < 0.05)
     True
     """
-    return special_gamma.gammaincinv(a, _open(key, shape, dtype, a))
+    return gammaincinv(a, _open(key, shape, dtype, a))
 
 
 def beta(key: Any, a: Any, b: Any, shape: int | tuple | None = None, dtype: Any = np.float64) -> Any:
     """Beta numbers, with derivatives by a and b as those of `gamma`."""
-    return special_gamma.betaincinv(a, b, _open(key, shape, dtype, a, b))
+    return betaincinv(a, b, _open(key, shape, dtype, a, b))
 
 
 def chisquare(key: Any, df: Any, shape: int | tuple | None = None, dtype: Any = np.float64) -> Any:
@@ -308,8 +308,8 @@ def multivariate_normal(key: Any, mean: Any, cov: Any, shape: int | tuple = (), 
 def truncated_normal(key: Any, low: Any, high: Any, shape: int | tuple | None = None, dtype: Any = np.float64) -> Any:
     """Standard normal numbers between two ends."""
     u = _open(key, shape, dtype, low, high)
-    below, above = special_normal.ndtr(low), special_normal.ndtr(high)
-    return np.clip(special_normal.ndtri(below + u * (above - below)), low, high)
+    below, above = ndtr(low), ndtr(high)
+    return np.clip(ndtri(below + u * (above - below)), low, high)
 
 
 def categorical(key: Any, logits: Any, shape: int | tuple = ()) -> Any:

@@ -66,6 +66,7 @@ from fad.numpy.create import (
     full,
     full_like,
     linspace,
+    logspace,
     meshgrid,
     ones_like,
     vander,
@@ -201,7 +202,6 @@ from fad.numpy.shape import (
     triu,
 )
 from fad.numpy import ufuncs as _ufuncs  # their options and methods
-from fad.numpy.create import logspace
 from fad.numpy.apply import apply_along_axis
 from fad.numpy.histogram import histogram
 from fad.numpy.polynomials import polyadd, polyder, polyfit, polyint, polymul, polysub

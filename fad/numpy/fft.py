@@ -38,7 +38,8 @@ __all__ = [
 # -- what the transforms share -----------------------------------------------------------------------
 
 
-def _norm(norm: Any) -> str:
+def norm_of(norm: Any) -> str:
+    """What norm= names. Raises ValueError."""
     if norm is not None and norm not in primitives.FLIPPED:
         raise ValueError(f"norm {norm!r} is none of None, 'backward', 'ortho' and 'forward'")
     return norm or "backward"
@@ -83,9 +84,9 @@ def _complex_transform(a: Any, s: Any, axes: Any, norm: Any, out: Any, inverse: 
     for axis, n in zip(axes, lengths, strict=True):
         x = sized(x, n, axis)
     if len(set(axes)) == len(axes):
-        return primitives.fft(x, axes=axes, inverse=inverse, norm=_norm(norm))
+        return primitives.fft(x, axes=axes, inverse=inverse, norm=norm_of(norm))
     for axis in axes[::-1]:  # an axis named twice is transformed twice
-        x = primitives.fft(x, axes=(axis,), inverse=inverse, norm=_norm(norm))
+        x = primitives.fft(x, axes=(axis,), inverse=inverse, norm=norm_of(norm))
     return x
 
 
@@ -137,7 +138,7 @@ def rfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = Non
     no_out(out)
     x = floating(a)
     axis = axis_of(axis, x.ndim)
-    return primitives.rfft(sized(x, x.shape[axis] if n is None else n, axis), axis=axis, norm=_norm(norm))
+    return primitives.rfft(sized(x, x.shape[axis] if n is None else n, axis), axis=axis, norm=norm_of(norm))
 
 
 @implements(np.fft.irfft)
@@ -148,7 +149,7 @@ def irfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = No
     axis = axis_of(axis, x.ndim)
     n = 2 * (x.shape[axis] - 1) if n is None else n
     x = sized(x, n // 2 + 1 if n > 0 else n, axis)
-    return primitives.irfft(x, axis=axis, n=int(n), norm=_norm(norm))
+    return primitives.irfft(x, axis=axis, n=int(n), norm=norm_of(norm))
 
 
 @implements(np.fft.rfftn)
@@ -187,13 +188,13 @@ def irfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None, out: A
 @implements(np.fft.hfft)
 def hfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
     """The `fft`, which is real, of numbers of which the first half is given, the others being conjugate to it."""
-    return irfft(np.conj(as_array(a)), n, axis, primitives.FLIPPED[_norm(norm)], out)
+    return irfft(np.conj(as_array(a)), n, axis, primitives.FLIPPED[norm_of(norm)], out)
 
 
 @implements(np.fft.ihfft)
 def ihfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
     """The inverse of `hfft`."""
-    return np.conj(rfft(a, n, axis, primitives.FLIPPED[_norm(norm)], out))
+    return np.conj(rfft(a, n, axis, primitives.FLIPPED[norm_of(norm)], out))
 
 
 # -- order -------------------------------------------------------------------------------------------------

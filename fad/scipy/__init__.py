@@ -11,27 +11,18 @@ from typing import Any
 from fad.core.expr import FUNCTIONS as _FUNCTIONS
 
 _LATER = ("fft", "linalg", "signal", "special", "stats")
-_RULES = {
-    "fft": "fft",
-    "linalg": "linalg",
-    "signal": "signal",
-    "special": "special",
-    "stats": "stats_methods",
-}  # for SciPy's modules, where they are
+_waiting = {name: name for name in _LATER} | {"stats": "stats_methods"}  # SciPy's modules that know no nodes yet: who teaches them
 
 __all__: list[str] = []
 
 
-_met: set[str] = set()  # modules of SciPy whose functions know nodes
-
-
 def _meet_scipy() -> None:
     """The modules of SciPy that are loaded learn to take nodes."""
-    for name, rules in _RULES.items():
-        module = sys.modules.get(f"scipy.{name}") if name not in _met else None
+    for name in [*_waiting]:
+        module = sys.modules.get(f"scipy.{name}")
         if module is not None and not getattr(module.__spec__, "_initializing", False):
-            importlib.import_module(f"fad.scipy.{rules}")
-            _met.add(name)
+            importlib.import_module(f"fad.scipy.{_waiting[name]}")
+            _waiting.pop(name, None)
 
 
 _FUNCTIONS["SciPy's functions"] = _meet_scipy

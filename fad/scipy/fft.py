@@ -54,9 +54,9 @@ def _along_one_axis(name: str) -> Callable:
     return _implements(rule)
 
 
-def _along_axes(name: str, axes: Any = None) -> Callable:
-    """NumPy's transform along several axes with SciPy's arguments."""
-    transform, default = getattr(numpys, name), axes
+def _along_axes(name: str, transform: Callable, axes: Any = None) -> Callable:
+    """A transform of (x, s, axes, norm) with SciPy's arguments."""
+    default = axes
 
     def rule(
         x: Any, s: Any = None, axes: Any = default, norm: Any = None, overwrite_x: bool = False, workers: Any = None,
@@ -67,59 +67,25 @@ def _along_axes(name: str, axes: Any = None) -> Callable:
             axes = tuple(range(-len(s), 0))
         return transform(x, s, axes, norm)
 
-    rule.__name__, rule.__doc__ = name, f"`np.fft.{name}`."
+    rule.__name__, rule.__doc__ = name, f"`scipy.fft.{name}`."
     return _implements(rule)
 
 
-fft, ifft, rfft, irfft, hfft, ihfft = map(_along_one_axis, ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft"))
-fftn, ifftn, rfftn, irfftn = map(_along_axes, ("fftn", "ifftn", "rfftn", "irfftn"))
-fft2, ifft2, rfft2, irfft2 = (_along_axes(name, (-2, -1)) for name in ("fft2", "ifft2", "rfft2", "irfft2"))
-
-
-@_implements
-def hfftn(
-    x: Any, s: Any = None, axes: Any = None, norm: Any = None, overwrite_x: bool = False, workers: Any = None, *, plan: Any = None
-) -> Any:
+def _hfftn(x: Any, s: Any, axes: Any, norm: Any) -> Any:
     """The real transform of a half spectrum's mirror: `irfftn` of the conjugate, scaled as forward."""
-    return irfftn(np.conj(floating(x)), s, axes, FLIPPED[norm or "backward"])
+    return numpys.irfftn(np.conj(floating(x)), s, axes, FLIPPED[norm or "backward"])
 
 
-@_implements
-def ihfftn(
-    x: Any, s: Any = None, axes: Any = None, norm: Any = None, overwrite_x: bool = False, workers: Any = None, *, plan: Any = None
-) -> Any:
-    """The inverse of `hfftn`."""
-    return np.conj(rfftn(x, s, axes, FLIPPED[norm or "backward"]))
+def _ihfftn(x: Any, s: Any, axes: Any, norm: Any) -> Any:
+    """The inverse of that."""
+    return np.conj(numpys.rfftn(x, s, axes, FLIPPED[norm or "backward"]))
 
 
-@_implements
-def hfft2(
-    x: Any,
-    s: Any = None,
-    axes: Any = (-2, -1),
-    norm: Any = None,
-    overwrite_x: bool = False,
-    workers: Any = None,
-    *,
-    plan: Any = None,
-) -> Any:
-    """`hfftn` along two axes."""
-    return hfftn(x, s, axes, norm)
-
-
-@_implements
-def ihfft2(
-    x: Any,
-    s: Any = None,
-    axes: Any = (-2, -1),
-    norm: Any = None,
-    overwrite_x: bool = False,
-    workers: Any = None,
-    *,
-    plan: Any = None,
-) -> Any:
-    """`ihfftn` along two axes."""
-    return ihfftn(x, s, axes, norm)
+fft, ifft, rfft, irfft, hfft, ihfft = map(_along_one_axis, ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft"))
+fftn, ifftn, rfftn, irfftn = (_along_axes(name, getattr(numpys, name)) for name in ("fftn", "ifftn", "rfftn", "irfftn"))
+fft2, ifft2, rfft2, irfft2 = (_along_axes(f"{n}2", getattr(numpys, f"{n}2"), (-2, -1)) for n in ("fft", "ifft", "rfft", "irfft"))
+hfftn, ihfftn = _along_axes("hfftn", _hfftn), _along_axes("ihfftn", _ihfftn)
+hfft2, ihfft2 = _along_axes("hfft2", _hfftn, (-2, -1)), _along_axes("ihfft2", _ihfftn, (-2, -1))
 
 
 # -- cosines and sines -------------------------------------------------------------------------------------------------------
@@ -150,9 +116,7 @@ def _transformed(kind: str, x: Any, type: int, n: Any, axis: int, norm: Any, ort
         )
     if type not in OTHER:
         raise ValueError(f"type {type} is none of 1, 2, 3 and 4")
-    norm = norm or "backward"
-    if norm not in FLIPPED:
-        raise ValueError(f"norm {norm!r} is none of None, 'backward', 'ortho' and 'forward'")
+    norm = numpys.norm_of(norm)
     x = numpys.sized(x, n, axis)
     if orthogonalize is None:
         orthogonalize = norm == "ortho"
@@ -179,9 +143,8 @@ def _one(name: str) -> Callable:
     return _implements(rule)
 
 
-def _several(name: str) -> Callable:
+def _several(one: Callable) -> Callable:
     """The same along several axes, one after another."""
-    one = name.removesuffix("n")
 
     def rule(
         x: Any, type: int = 2, s: Any = None, axes: Any = None, norm: Any = None, overwrite_x: bool = False, workers: Any = None,
@@ -192,15 +155,15 @@ def _several(name: str) -> Callable:
         axes = [axes] if isinstance(axes, int) else list(axes)
         lengths = [None] * len(axes) if s is None else list(np.atleast_1d(s))
         for axis, n in zip(axes, lengths, strict=True):
-            x = globals()[one](x, type, n, axis, norm, orthogonalize=orthogonalize)
+            x = one(x, type, n, axis, norm, orthogonalize=orthogonalize)
         return x
 
-    rule.__name__, rule.__doc__ = name, f"`scipy.fft.{name}`."
+    rule.__name__, rule.__doc__ = f"{one.__name__}n", f"`{one.__name__}` along several axes."
     return _implements(rule)
 
 
 dct, idct, dst, idst = map(_one, ("dct", "idct", "dst", "idst"))
-dctn, idctn, dstn, idstn = map(_several, ("dctn", "idctn", "dstn", "idstn"))
+dctn, idctn, dstn, idstn = map(_several, (dct, idct, dst, idst))
 
 
 # -- SciPy's own names -----------------------------------------------------------------------------------------------------------

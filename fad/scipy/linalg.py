@@ -17,30 +17,11 @@ from fad.primitives.solve import solve_triangular as triangular
 from fad.scipy.source import implements
 
 __all__ = [
-    *(
-        "solve",
-        "solve_triangular",
-        "solve_banded",
-        "solveh_banded",
-        "solve_toeplitz",
-        "solve_sylvester",
-        "solve_continuous_lyapunov",
-    ),
-    *("solve_discrete_lyapunov", "inv", "det", "pinv", "lstsq", "norm", "cholesky", "cho_factor", "cho_solve", "lu", "lu_factor"),
-    *("lu_solve", "qr", "svd", "svdvals", "eigh", "eigvalsh", "eig", "eigvals", "polar", "expm", "logm", "sqrtm", "cosm", "sinm"),
-    *(
-        "tanm",
-        "coshm",
-        "sinhm",
-        "tanhm",
-        "expm_frechet",
-        "fractional_matrix_power",
-        "block_diag",
-        "toeplitz",
-        "hankel",
-        "circulant",
-    ),
-    *("solve_continuous_lyapunov", "khatri_rao"),
+    *("solve", "solve_triangular", "solve_banded", "solveh_banded", "solve_toeplitz", "solve_sylvester", "inv", "det", "pinv"),
+    *("solve_continuous_lyapunov", "solve_discrete_lyapunov", "lstsq", "norm", "cholesky", "cho_factor", "cho_solve", "lu"),
+    *("lu_factor", "lu_solve", "qr", "svd", "svdvals", "eigh", "eigvalsh", "eig", "eigvals", "polar", "expm", "logm", "sqrtm"),
+    *("cosm", "sinm", "tanm", "coshm", "sinhm", "tanhm", "expm_frechet", "fractional_matrix_power", "block_diag", "toeplitz"),
+    *("hankel", "circulant", "khatri_rao"),
 ]
 
 # -- equations ---------------------------------------------------------------------------------------------------------------
@@ -62,6 +43,12 @@ def _square(name: str, a: Any) -> Any:
             fix="lstsq or pinv for a matrix that is not square",
         )
     return a
+
+
+def _from_triangle(a: Any, lower: bool, turn: Any) -> Any:
+    """Matrices that are their own transpose or adjoint, of which one triangle is read."""
+    strict = np.tril(a, -1) if lower else np.triu(a, 1)
+    return strict + turn(strict) + a * np.eye(a.shape[-1], dtype=a.dtype)
 
 
 @implements(scipy.linalg.solve_triangular)
@@ -109,8 +96,7 @@ def solve(
     if kind in ("pos", "positive definite"):
         return cho_solve((cholesky(a, lower=lower), lower), b)
     if kind in ("sym", "symmetric", "her", "hermitian"):
-        strict = np.tril(a, -1) if lower else np.triu(a, 1)
-        a = strict + (adjoint(strict) if kind in ("her", "hermitian") else swap(strict)) + a * np.eye(a.shape[-1], dtype=a.dtype)
+        a = _from_triangle(a, lower, adjoint if kind in ("her", "hermitian") else swap)
     if kind in ("lower triangular", "upper triangular"):
         return solve_triangular(a, b, trans=int(transposed), lower=kind[0] == "l")
     return _columns(linalg.solve, swap(a) if transposed else a, b)
@@ -345,10 +331,9 @@ def eigh(
         w, v = linalg.eigh(_square("eigh", a), UPLO)
     else:
         a = _square("eigh", a)
-        t = np.tril(a, -1) if lower else np.triu(a, 1)
         factor = cholesky(_square("eigh", b), lower=lower)
         factor = factor if lower else adjoint(factor)
-        whole = t + adjoint(t) + a * np.eye(a.shape[-1], dtype=a.dtype)
+        whole = _from_triangle(a, lower, adjoint)
         inner = triangular(factor, adjoint(triangular(factor, whole, lower=True)), lower=True)
         w, v = linalg.eigh(inner)
         v = triangular(adjoint(factor), v, lower=False)
@@ -442,8 +427,8 @@ def fractional_matrix_power(A: Any, t: Any) -> Any:
 @implements(scipy.linalg.cosm)
 def cosm(A: Any) -> Any:
     """The cosine of a matrix."""
-    e, _, real = _of_complex(A)
-    return np.real(e) if real else (e + _) / 2
+    e, back, real = _of_complex(A)
+    return np.real(e) if real else (e + back) / 2
 
 
 @implements(scipy.linalg.sinm)

@@ -16,29 +16,24 @@ from fad.numpy.dispatch import front
 __all__ = ["implements"]
 
 
-def implements(*functions: FunctionType) -> Callable:
-    """Register the decorated rule for these functions of SciPy, and make the public function of `fad.scipy`: the rule where an
-    argument is a node, else SciPy's."""
-
-    def register(rule: Callable) -> Callable:
-        own = [_choose(function, rule) for function in functions]
-        return front(rule, own[0])
-
-    return register
+def implements(function: FunctionType) -> Callable:
+    """Register the decorated rule for a function of SciPy, and make the public function of `fad.scipy`: the rule where an argument
+    is a node, else SciPy's."""
+    return lambda rule: _choose(function, rule)
 
 
-def _choose(function: Any, rule: Callable) -> FunctionType:
-    """Let a function run ``rule`` where it meets a node. Returns a copy of it that does not."""
+def _choose(function: Any, rule: Callable) -> Callable:
+    """Let a function run ``rule`` where it meets a node. Returns what chooses."""
     signature = inspect.signature(function)
     own = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
     own.__kwdefaults__, own.__doc__ = function.__kwdefaults__, function.__doc__
-    guarded = front(rule, own)
+    choice = front(rule, own)
     key = f"_fad_{function.__module__}_{function.__qualname__}".replace(".", "_")
-    function.__globals__[key] = guarded
+    function.__globals__[key] = choice
     function.__signature__ = signature
     function.__defaults__, function.__kwdefaults__ = None, None
     function.__code__ = _calling(key, function.__code__.co_freevars).replace(co_name=function.__name__, co_filename=__file__)
-    return own
+    return choice
 
 
 def _calling(key: str, closure: tuple[str, ...]) -> Any:
