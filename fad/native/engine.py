@@ -91,8 +91,9 @@ def load_parts(key: str, names: Iterable[str], texts: Callable[[], Iterable[str]
         library.add_object_img(code)
     for name in names:
         library.export_symbol(name)
+    quoted = set(key.split("'"))  # names of operations and routines among them
     for symbol, (operation, dtype, address) in list(SYMBOLS.items()):
-        if repr(operation) in key and dtype in key:
+        if (operation in quoted or ("'" in operation and repr(operation) in key)) and dtype in key:
             library.import_symbol(symbol, address())
     number = next(_number)
     linker = _linker(number // SHARED)
