@@ -452,7 +452,7 @@ def _embed(work: _Simplifier, args: tuple, params: dict, shape: tuple, dtype: An
         return work.op(embed, x, index=index, shape=shape)
     if any(isinstance(i, slice) and (i.step or 1) < 0 for i in index):
         return _turned(work, x, index, shape)
-    for axis, i in enumerate(() if Ellipsis in index else index):
+    for axis, i in enumerate(index):
         if isinstance(i, slice) and (i.step or 1) > 1 and 0 not in x.shape:
             return _spread(work, x, index, shape, axis)
     return x if x.shape == shape and _reads_all(index) else None

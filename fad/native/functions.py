@@ -7,7 +7,7 @@ import functools
 from fad.native.cpu import machine
 from fad.native.ir import Block, Loop, Value, fma, itemsize, typed
 from fad.native.module import Module
-from fad.native.tile import at, fixed, load, repeated, store, transposed
+from fad.native.tile import at, counted, fixed, load, repeated, store, transposed
 
 __all__ = ["ROWS", "tile_function", "tile_vectors", "transpose_function"]
 
@@ -84,8 +84,7 @@ def tile_function(vectors: int, kind: str) -> tuple[str, str]:
 
 def lanes_below(columns: Value, first: int, lanes: int) -> Value:
     """Which lanes of the vector that begins at column ``first`` are columns."""
-    order = ", ".join(f"i64 {first + k}" for k in range(lanes))
-    return Value(columns.block, f"<{order}>", "i64", lanes) < columns
+    return counted(columns.block, lanes, first) < columns
 
 
 def found(block: Block, place: Value, lanes: int, size: int, mask: Value | None) -> Value:

@@ -20,6 +20,7 @@ __all__ = [
     "accumulate",
     "at",
     "balanced",
+    "counted",
     "deliver",
     "each_vector",
     "either",
@@ -28,6 +29,7 @@ __all__ = [
     "horizontal",
     "joined",
     "load",
+    "moved",
     "one_panel",
     "panels_between",
     "panels_of",
@@ -226,6 +228,20 @@ def at(base: Value, *offsets: Any) -> Value:
     if name == "0":
         return base
     return write(f"getelementptr {base.kind}, ptr {base.name}, i64 {name}", base.kind, base.lanes, *operands)
+
+
+def moved(p: Value, steps: tuple, places: Any) -> Value:
+    """An address moved by these places along axes: values or integers."""
+    for place, step in zip(places, steps, strict=True):
+        p = at(p, place * step) if step else p
+    return p
+
+
+def counted(block: Block, lanes: int, first: int = 0, kind: str = "i64") -> Value:
+    """A vector of ``first``, ``first + 1``, ..."""
+    if lanes == 1:
+        return Value(block.root, str(first), kind, 1)
+    return Value(block.root, f"<{', '.join(f'{kind} {first + k}' for k in range(lanes))}>", kind, lanes)
 
 
 def fixed(p: Value) -> Value:

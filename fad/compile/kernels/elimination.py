@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from fad.native.ir import Block, Value, call, constant, where
-from fad.native.tile import at, load, store
+from fad.native.tile import at, counted, load, rounded, store
 
-__all__ = ["MOST", "Rows", "counted", "factor_cholesky", "factor_lu", "lead_of", "substitute", "swap_rows"]
+__all__ = ["MOST", "Rows", "factor_cholesky", "factor_lu", "substitute", "swap_rows"]
 
 MOST = 64  # rows of a matrix up to which this is faster than LAPACK's blocks, as measured
 
@@ -21,7 +21,7 @@ class Rows:
 
     def __init__(self, start: Value, rows: int, columns: int, lanes: int, size: int):
         self.start, self.rows, self.columns, self.lanes, self.size = start, rows, columns, lanes, size
-        self.lead = lead_of(columns, lanes)
+        self.lead = rounded(columns, lanes)  # how far rows lie apart
 
     def place(self, i: Any, j: Any = 0) -> Value:
         """The address of an element."""
@@ -43,11 +43,6 @@ class Rows:
         """A loop over the vectors of a row, from that which has column j."""
         first = j.quotient(self.lanes) * self.lanes if self.lanes > 1 else j
         return block.loop(first, self.lead, self.lanes)
-
-
-def lead_of(columns: int, lanes: int) -> int:
-    """How far rows lie apart."""
-    return -(-columns // lanes) * lanes
 
 
 def swap_rows(block: Block, a: Rows, i: Value, j: Value) -> None:
@@ -112,15 +107,13 @@ def factor_cholesky(block: Block, a: Rows) -> Value:
     return bad
 
 
-def substitute(block: Block, a: Rows, b: Rows, lower: bool, unit: bool = False, transposed: bool = False) -> Value:
-    """The solution for a triangle of ``a``, or its transpose, in the place of the right sides. Returns whether there is none."""
+def substitute(block: Block, a: Rows, b: Rows, lower: bool, unit: bool = False, transposed: bool = False) -> None:
+    """The solution for a triangle of ``a``, or its transpose, in the place of the right sides; not finite where a pivot is 0."""
     n = a.rows
     forward = lower != transposed
-
-    def step(outer: Any, state: list[Value]) -> list[Value]:
+    with block.loop(0, n) as outer:
         k = outer.index if forward else (n - 1) - outer.index
-        pivot = a.number(outer, k, k)
-        by = 1.0 / pivot
+        by = 1.0 / a.number(outer, k, k)
         with outer.loop(0, b.lead, b.lanes) as v:
             x = b.vector(v, k, v.index)
             if not unit:
@@ -130,15 +123,3 @@ def substitute(block: Block, a: Rows, b: Rows, lower: bool, unit: bool = False, 
                 i = row.index
                 factor = (a.number(row, k, i) if transposed else a.number(row, i, k)).spread(b.lanes)
                 b.put(row, i, v.index, b.vector(row, i, v.index) - factor * x)
-        return [state[0] if unit else state[0] | (pivot == 0)]
-
-    false = Value(block.root, "false", "i1", 1)
-    (bad,) = block.repeat(0, n, [false], step)
-    return bad
-
-
-def counted(block: Block, lanes: int) -> Value:
-    """0, 1, 2, ..."""
-    if lanes == 1:
-        return block.integer(0)
-    return Value(block.root, f"<{', '.join(f'i64 {k}' for k in range(lanes))}>", "i64", lanes)

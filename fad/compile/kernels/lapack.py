@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from fad.compile.kernels.elimination import MOST, Rows, counted, factor_cholesky, factor_lu, lead_of, substitute, swap_rows
+from fad.compile.kernels.elimination import MOST, Rows, factor_cholesky, factor_lu, substitute, swap_rows
 from fad.compile.kernels.recipe import KINDS, Phase, Recipe
 from fad.native import engine
 from fad.native.ir import Block, Value, constant, itemsize, literal, unflattened, where, write
 from fad.native.scipy_code import lapack_symbol
-from fad.native.tile import Epilogue, at, each_vector, load, store
+from fad.native.tile import Epilogue, at, counted, each_vector, load, moved, rounded, store
 from fad.native.vecmath import log
 
 __all__ = ["FAILED", "Lapack", "lapack"]
@@ -53,7 +53,7 @@ class Lapack:
     @property
     def scratch(self) -> int:
         """Elements of memory for each matrix, whole lines of the cache of them."""
-        return -(-sum(self.how.parts(self)) // 16) * 16
+        return rounded(sum(self.how.parts(self)), 16)
 
     @property
     def matrices(self) -> int:
@@ -100,13 +100,6 @@ def lapack(
     spec = Lapack(operation, kind, stack, matrices, tuple(strides), options, strict, flops / prod(stack), routines)
     phase = Phase(spec, (*range(len(shapes)), -1), last=True, asks=True)
     return Recipe((phase,), (spec.matrices * spec.scratch,), shape)
-
-
-def moved(p: Value, strides: tuple, index: list[Value]) -> Value:
-    """The address at an index."""
-    for i, s in zip(index, strides, strict=True):
-        p = at(p, i * s) if s else p
-    return p
 
 
 class _Matrix:
@@ -244,7 +237,7 @@ def lanes_for(s: Lapack, columns: int) -> int:
 
 def area(s: Lapack, rows: int, columns: int) -> int:
     """Elements of memory for a matrix, rows of whole vectors."""
-    return rows * lead_of(columns, lanes_for(s, columns))
+    return rows * rounded(columns, lanes_for(s, columns))
 
 
 def write_cholesky(x: _Matrix) -> None:
@@ -287,7 +280,8 @@ def solve_small(x: _Matrix, a: Rows, order: Rows, b: Rows) -> None:
         with row.when(p != row.index) as inside:
             swap_rows(inside, b, row.index, p)
     substitute(x.block, a, b, lower=True, unit=True)
-    x.bad = substitute(x.block, a, b, lower=False)
+    substitute(x.block, a, b, lower=False)
+    x.bad = has_zero(x, a.start, a.lead + 1)
     x.tell()
     x.give_rows(b.start, b.rows, b.columns, lambda i, j: [i, j], lead=b.lead)
 
@@ -379,7 +373,8 @@ def write_small_triangular(x: _Matrix) -> None:
     as_it_lies = x.spec.strides[0][-2] != 1  # else its transpose is copied in order
     x.copy(0, a.start, by_rows=as_it_lies, lead=a.lead)
     x.copy(1, b.start, by_rows=True, lead=b.lead)
-    x.bad = substitute(x.block, a, b, lower if as_it_lies else not lower, transposed=not as_it_lies)
+    substitute(x.block, a, b, lower if as_it_lies else not lower, transposed=not as_it_lies)
+    x.bad = has_zero(x, a.start, a.lead + 1)
     x.give_rows(b.start, n, k, lambda i, j: [i, j], lead=b.lead)
 
 
@@ -506,7 +501,6 @@ OPERATIONS = {
     "solve_triangular": Operation(("trsm",), lambda s: (square(s) ** 2, prod(s.shapes[1])), write_triangular),
     "inv": Operation(("getrf", "getri"), lambda s: (*lu_parts(s), square(s) * width(square(s))), write_inv),
     "det": Operation(("getrf",), lu_parts, write_det),
-    "slogdet": Operation(("getrf",), lu_parts, write_slogdet),
     "qr": Operation(("geqrf", "orgqr"), qr_parts, write_qr),
     "eigh": Operation(("syevd",), lambda s: (square(s) ** 2, square(s), eigh_work(square(s)), 3 + 5 * square(s)), write_eigh),
     "svd": Operation(("gesdd",), svd_parts, write_svd),
@@ -525,4 +519,5 @@ SMALL = {
 
 def operation_of(name: str, size: int) -> Operation:
     """How it is written for matrices of so many rows."""
-    return SMALL[name] if name in SMALL and (size <= MOST or name not in OPERATIONS) else OPERATIONS[name]
+    first, second = (SMALL, OPERATIONS) if size <= MOST else (OPERATIONS, SMALL)
+    return first[name] if name in first else second[name]

@@ -16,7 +16,7 @@ from fad.compile.kernels.window import counted
 from fad.kernels.windows import Ints, strides_of
 from fad.native import engine
 from fad.native.ir import Block, Value, call, constant, itemsize, literal, resized, unflattened, where, write
-from fad.native.tile import Epilogue, Tile, at, load, panels_of, store
+from fad.native.tile import Epilogue, Tile, at, load, moved, panels_of, store
 
 __all__ = ["Fold", "Plane", "Share", "Side", "Spread"]
 
@@ -150,13 +150,6 @@ def largest(a: Value, n: int) -> Value:
 
 def smallest(a: Value, n: int) -> Value:
     return call("smin", a, constant(n, a))
-
-
-def moved(p: Value, steps: tuple, places: Any) -> Value:
-    """An address moved by these places along axes: values or integers."""
-    for place, step in zip(places, steps, strict=True):
-        p = at(p, place * step)
-    return p
 
 
 def share_of(number: Value, shares: int, units: int, unit: int = 1) -> tuple[Value, Any]:

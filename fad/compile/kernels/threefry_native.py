@@ -9,7 +9,7 @@ from fad.compile.kernels.recipe import Phase, Recipe
 from fad.kernels.bits import PARITY, ROTATIONS
 from fad.native import engine
 from fad.native.ir import Block, Value, call, resized, write
-from fad.native.tile import Epilogue, shuffled
+from fad.native.tile import Epilogue, counted, shuffled
 
 __all__ = ["Threefry", "random_bits"]
 
@@ -63,8 +63,7 @@ def counters(word: Value, lanes: int) -> tuple[Value, Value]:
     """The high and low words of the counters from that of a word on."""
     counter = word.shift_right(1)
     low, high = (write(f"trunc i64 {c.name} to i32", "i32", 1, c) for c in (counter, counter.shift_right(32)))
-    steps = ", ".join(f"i32 {k}" for k in range(lanes))
-    return high.spread(lanes), low.spread(lanes) + Value(word.block.root, f"<{steps}>", "i32", lanes)
+    return high.spread(lanes), low.spread(lanes) + counted(word.block, lanes, kind="i32")
 
 
 def rounds(schedule: list[Value], counter: tuple[Value, Value]) -> tuple[Value, Value]:
