@@ -19,7 +19,7 @@ from fad.compile.kernels.recipe import KINDS, Phase, Recipe
 from fad.native import engine
 from fad.native.ir import Block, Value, constant, itemsize, literal, unflattened, where, write
 from fad.native.scipy_code import lapack_symbol
-from fad.native.tile import Epilogue, at, counted, each_vector, load, moved, rounded, store
+from fad.native.tile import Epilogue, at, counted, each_vector, load, moved, plus, rounded, store
 from fad.native.vecmath import log
 
 __all__ = ["FAILED", "Lapack", "lapack"]
@@ -165,17 +165,15 @@ class _Matrix:
             value = where(self.bad, constant(float("nan"), value), value)
         self.epilogue(block, [*self.index, *place], value)
 
-    def give_rows(
-        self, source: Value, m: int, n: int, place: Callable, lead: int | None = None, keep: Callable | None = None
-    ) -> None:
-        """A matrix that lies row after row; ``keep(i, columns)`` says where its elements are and are not 0."""
+    def give_rows(self, source: Value, m: int, n: int, place: Callable, lead: int | None = None, lower: bool = False) -> None:
+        """A matrix that lies row after row, or its lower triangle and zeros."""
         with self.block.loop(0, m) as row:
             p = at(source, row.index * (lead or n))
 
             def act(b: Block, j: Value, lanes: int) -> None:
                 value = load(b, at(p, j), lanes, self.size)
-                if keep is not None:
-                    kept = keep(row.index.spread(lanes), j.spread(lanes) + counted(b, lanes))
+                if lower:
+                    kept = j.spread(lanes) + counted(b, lanes) <= row.index.spread(lanes)
                     value = where(kept, value, constant(0.0, value))
                 self.give(b, place(row.index, j), value)
 
@@ -193,9 +191,9 @@ class _Matrix:
                     value = where((j < i) if upper else (i < j), constant(0.0, value), value)
                 self.give(column, place(i, j), value)
 
-    def give_vector(self, source: Value, n: int) -> None:
-        """Numbers that come first in the result."""
-        give = lambda b, j, lanes: self.give(b, [j], load(b, at(source, j), lanes, self.size))
+    def give_vector(self, source: Value, n: int, first: int = 0) -> None:
+        """Numbers that lie side by side in the result."""
+        give = lambda b, j, lanes: self.give(b, [plus(j, first)], load(b, at(source, j), lanes, self.size))
         each_vector(self.block, self.block.integer(0), self.block.integer(n), n, self.lanes, give)
 
 
@@ -245,7 +243,7 @@ def write_cholesky(x: _Matrix) -> None:
     x.copy(0, a, by_rows=True)
     x.call("potrf", "U", n, a, n)
     x.tell()
-    x.give_rows(a, n, n, lambda i, j: [i, j], keep=lambda i, j: j <= i)
+    x.give_rows(a, n, n, lambda i, j: [i, j], lower=True)
 
 
 def write_small_cholesky(x: _Matrix) -> None:
@@ -273,12 +271,18 @@ def small_lu(x: _Matrix, by_rows: bool = True) -> tuple[Rows, Rows, Value]:
     return a, order, factor_lu(x.block, a, order)
 
 
+def order_rows(x: _Matrix, b: Rows, places: Value, backwards: bool = False) -> None:
+    """Each row changes with the one that a number says, or all that is undone."""
+    with x.block.loop(0, b.rows) as one:
+        i = (b.rows - 1) - one.index if backwards else one.index
+        p = load(one, at(places, i), 1, x.size).to("i64")
+        with one.when(p != i) as inside:
+            swap_rows(inside, b, i, p)
+
+
 def solve_small(x: _Matrix, a: Rows, order: Rows, b: Rows) -> None:
     """The solution in the place of right sides."""
-    with x.block.loop(0, a.rows) as row:
-        p = order.number(row, 0, row.index).to("i64")
-        with row.when(p != row.index) as inside:
-            swap_rows(inside, b, row.index, p)
+    order_rows(x, b, order.start)
     substitute(x.block, a, b, lower=True, unit=True)
     substitute(x.block, a, b, lower=False)
     x.bad = has_zero(x, a.start, a.lead + 1)
@@ -309,13 +313,6 @@ def write_lu_solve(x: _Matrix) -> None:
     b = rows_of(x, x.parts[0], n, k) if small else Rows(x.parts[0], n, k, 1, x.size)
     x.copy(1, b.start, by_rows=True, lead=b.lead)
 
-    def order_rows(backwards: bool) -> None:
-        with x.block.loop(0, n) as one:
-            i = (n - 1) - one.index if backwards else one.index
-            p = load(one, at(f, i + n * n), 1, x.size).to("i64")
-            with one.when(p != i) as inside:
-                swap_rows(inside, b, i, p)
-
     def solve_triangle(lower: bool) -> None:
         if small:
             substitute(x.block, Rows(f, n, n, 1, x.size), b, lower, unit=not lower, transposed=transposed)
@@ -324,11 +321,11 @@ def write_lu_solve(x: _Matrix) -> None:
             x.call("trsm", "R", seen, turn, unit, k, n, 1.0, f, n, b.start, k, told=False)
 
     if transposed:
-        order_rows(backwards=False)
+        order_rows(x, b, at(f, n * n))
     solve_triangle(lower=not transposed)
     solve_triangle(lower=transposed)
     if not transposed:
-        order_rows(backwards=True)
+        order_rows(x, b, at(f, n * n), backwards=True)
     x.bad = has_zero(x, f, n + 1)
     x.tell()
     x.give_rows(b.start, n, k, lambda i, j: [i, j], lead=b.lead)
@@ -481,8 +478,7 @@ def write_svd(x: _Matrix) -> None:
     x.call("gesdd", "A" if full else "S", m, n, a, m, s, u, m, v, right, work, svd_work(m, n), whole)
     x.tell()
     x.give_columns(u, m, left, packed(0, left))
-    give = lambda b, j, lanes: x.give(b, [j + m * left], load(b, at(s, j), lanes, x.size))
-    each_vector(x.block, x.block.integer(0), x.block.integer(k), k, x.lanes, give)
+    x.give_vector(s, k, first=m * left)
     x.give_columns(v, right, n, packed(m * left + k, n))
 
 
